@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Holds single requests back for a fixed time without stopping the thread that serves others. */
+#ifndef DIGITS_HOLD_H
+#define DIGITS_HOLD_H
+
+#include <microhttpd.h>
+#include <stdint.h>
+
+enum { HOLD_US = 20000 };
+
+struct held {
+    struct held *next;
+    struct MHD_Connection *connection;
+    uint64_t until_us;
+};
+
+/* Starts the one thread that lets requests go. Returns 0 or a positive errno. */
+int hold_start(void);
+
+/* Suspends the connection; it is resumed HOLD_US later. `held` must live that long. */
+void hold(struct held *held, struct MHD_Connection *connection, uint64_t now_us);
+
+/* CLOCK_MONOTONIC in microseconds. */
+uint64_t now_us(void);
+
+#endif
