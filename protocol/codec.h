@@ -31,6 +31,7 @@ struct codec_field {
 	size_t count_offset; /* FIELD_LIST */
 	uint64_t limit;
 	const struct codec_struct *type; /* FIELD_STRUCT, FIELD_ARRAY, FIELD_LIST */
+	bool prose; /* FIELD_STR, FIELD_TEXT: text for people; the encoder mends what would not pass */
 };
 
 struct codec_struct {
@@ -55,6 +56,22 @@ void codec_free(const struct codec_struct *type, void *object);
 
 /* Deep copy: dst is overwritten. */
 void codec_copy(const struct codec_struct *type, void *dst, const void *src);
+
+/* Deep comparison. */
+bool codec_equal(const struct codec_struct *type, const void *a, const void *b);
+
+/* Prints the table, one field a line: number, name, kind, bound. */
+void codec_describe(FILE *out, const struct codec_struct *type);
+
+/* The halves of encode and decode, for values that stand inside others (protocol/message.c). What
+ * codec_write writes is of use only when both it and wire_writer_end succeed; after a failed
+ * codec_read *object is zero. */
+struct wire_writer;
+struct wire_reader;
+int codec_write(const struct codec_struct *type, const void *object, struct wire_writer *writer,
+		struct err *err) COVEY_MUST_CHECK;
+int codec_read(const struct codec_struct *type, struct wire_reader *reader, void *object,
+	       struct err *err) COVEY_MUST_CHECK;
 
 /* Tables for every struct of include/covey that crosses a process border. */
 extern const struct codec_struct codec_release, codec_chunk_index, codec_deployment_spec,

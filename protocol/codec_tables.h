@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every table of protocol/, for message.c, for tests and for who prints docs/PROTOCOL's grammar. */
+#pragma once
+
+#include "protocol/codec.h"
+#include "protocol/manifest.h"
+
+/* X(name): const struct codec_struct codec_<name> for struct <name>. Parts before wholes. */
+#define CODEC_TABLES(X)                                                                            \
+	X(text_item) X(label) X(share) X(public_key) X(chunk_ref) X(chunk_index)                   \
+	X(release_blob) X(env_var) X(release_serve) X(release_resources) X(release_health)         \
+	X(release_smoke) X(release_metric) X(release)                                              \
+	X(stage_spec) X(gate_spec) X(failure_spec) X(deadline_spec) X(window_spec)                 \
+	X(deployment_spec)                                                                         \
+	X(reason) X(outcome) X(slot_report) X(deployment_report) X(inventory) X(node_status)       \
+	X(assignment) X(desired_state)                                                             \
+	X(msg_subscribe) X(msg_heartbeat) X(msg_ack) X(msg_refused) X(msg_logs_wanted) X(msg_logs) \
+	X(msg_get) X(msg_object) X(msg_enrol) X(msg_enrolled) X(msg_control) X(msg_control_reply)  \
+	X(signature) X(envelope) X(root_document) X(identity)
+
+#define X(name) extern const struct codec_struct codec_##name;
+CODEC_TABLES(X)
+#undef X
