@@ -9,7 +9,8 @@
 #include <assert.h>
 #include <string.h>
 
-static void set_text(struct err *err, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void set_text(struct err *err, const char *format,
+								 va_list args)
 {
 	vsnprintf(err->text, sizeof(err->text), format, args);
 }

@@ -14,7 +14,7 @@
 
 enum { NAME_MAX_LENGTH = 63 };
 
-enum operator { OP_EQUAL, OP_NOT_EQUAL, OP_IN, OP_NOT_IN, OP_EXISTS, OP_ABSENT };
+enum operator{ OP_EQUAL, OP_NOT_EQUAL, OP_IN, OP_NOT_IN, OP_EXISTS, OP_ABSENT };
 
 struct slice {
 	const char *at;
@@ -24,8 +24,8 @@ struct slice {
 struct requirement {
 	struct slice key;
 	enum operator op;
-	struct slice value;  /* EQUAL, NOT_EQUAL */
-	const char *set;     /* IN, NOT_IN: the text after the opening bracket */
+	struct slice value; /* EQUAL, NOT_EQUAL */
+	const char *set;    /* IN, NOT_IN: the text after the opening bracket */
 };
 
 struct walk {
@@ -298,12 +298,13 @@ bool selector_matches(const char *text, const struct selector_label *labels, siz
 int selector_check_label(const char *key, const char *value, struct err *err)
 {
 	if (!is_key((struct slice){key, strlen(key)}))
-		return err_set(err, -EINVAL,
-			       "a label's key has 1 to 63 letters, digits, '-', '_', '.', at most one "
-			       "'/', and begins and ends with a letter or a digit");
+		return err_set(
+		    err, -EINVAL,
+		    "a label's key has 1 to 63 letters, digits, '-', '_', '.', at most one "
+		    "'/', and begins and ends with a letter or a digit");
 	if (!is_value((struct slice){value, strlen(value)}))
 		return err_set(err, -EINVAL,
-			       "a label's value has at most 63 letters, digits, '-', '_', '.', and "
-			       "begins and ends with a letter or a digit");
+		               "a label's value has at most 63 letters, digits, '-', '_', '.', and "
+		               "begins and ends with a letter or a digit");
 	return 0;
 }

@@ -10,8 +10,8 @@
 #include <string.h>
 
 struct window {
-	bool days[7]; /* 0: Sunday, on which it begins */
-	unsigned begin; /* minute of the day */
+	bool days[7];    /* 0: Sunday, on which it begins */
+	unsigned begin;  /* minute of the day */
 	unsigned length; /* minutes, 1..1440 */
 };
 
@@ -86,7 +86,7 @@ static int parse(const char *text, struct window *window, struct err *err)
 	if (*at >= 'A') {
 		if (!take_days(&at, window) || *at != ' ')
 			return err_set(err, -EINVAL,
-				       "days are written Mon, Mon-Fri or Sat,Sun and a space");
+			               "days are written Mon, Mon-Fri or Sat,Sun and a space");
 		at += strspn(at, " ");
 	} else {
 		memset(window->days, true, sizeof(window->days));
@@ -97,8 +97,8 @@ static int parse(const char *text, struct window *window, struct err *err)
 		return err_set(err, -EINVAL, "a window begins at 00:00, not at 24:00");
 	if (window->begin == end)
 		return err_set(err, -EINVAL, "the window is empty; 00:00-24:00 is the whole day");
-	window->length = end > window->begin ? end - window->begin
-					     : end + WINDOW_DAY_MINUTES - window->begin;
+	window->length =
+	    end > window->begin ? end - window->begin : end + WINDOW_DAY_MINUTES - window->begin;
 	return 0;
 }
 

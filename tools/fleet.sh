@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # The development fleet: one network namespace for the switch, one for the coordinator, one for
 # each node. Nodes run the real agent, the real helper and real containers; only the machine is
-# shared. Sockets live in /run/covey-fleet (their paths must be short), state in build/fleet.
+# shared. Sockets live in /run/covey-NAME (their paths must be short), state in
+# build/fleet-NAME.
 
-FLEET_RUN=/run/covey-fleet
-FLEET_STATE=${COVEY_FLEET_STATE:-$COVEY_BUILD/fleet}
+FLEET_NAME=${COVEY_FLEET:-dev} # several fleets can be up side by side
+FLEET_RUN=/run/covey-$FLEET_NAME
+FLEET_STATE=$COVEY_BUILD/fleet-$FLEET_NAME
+FLEET_NETNS=covey-$FLEET_NAME
 FLEET_NET=10.77
 FLEET_PORT=7400
 
@@ -59,36 +62,36 @@ fleet_exec() {
 	shift
 	[ "${1:-}" = -- ] && shift
 	[ -e "$FLEET_RUN/$node" ] || die 2 "dev fleet exec: there is no node $node"
-	COVEY_AGENT_CONFIG=$FLEET_STATE/$node/agent.conf ip netns exec "covey-$node" "$@"
+	COVEY_AGENT_CONFIG=$FLEET_STATE/$node/agent.conf nsenter "--net=/run/netns/$FLEET_NETNS-$node" "$@"
 }
 
 fleet_link() { # node, up|down
 	[ -e "$FLEET_RUN/$1" ] || die 2 "dev fleet: there is no node $1"
-	ip -n covey-sw link set "$1" "$2"
+	ip -n $FLEET_NETNS-sw link set "$1" "$2"
 }
 
 # ---- network ----
 
 fleet_switch_up() {
 	mkdir -p "$FLEET_RUN" "$FLEET_STATE"
-	ip netns add covey-sw
+	ip netns add $FLEET_NETNS-sw
 	touch "$FLEET_RUN/switch"
-	ip -n covey-sw link add br0 type bridge
-	ip -n covey-sw link set br0 up
+	ip -n $FLEET_NETNS-sw link add br0 type bridge
+	ip -n $FLEET_NETNS-sw link set br0 up
 }
 
 fleet_host_up() { # name, address, rate or ""
 	local name=$1 address=$2 rate=$3
-	ip netns add "covey-$name"
+	ip netns add "$FLEET_NETNS-$name"
 	mkdir -p "$FLEET_RUN/$name" "$FLEET_STATE/$name"
-	ip -n covey-sw link add "$name" type veth peer name eth0 netns "covey-$name"
-	ip -n covey-sw link set "$name" master br0 up
-	ip -n "covey-$name" addr add "$address/16" dev eth0
-	ip -n "covey-$name" link set lo up
-	ip -n "covey-$name" link set eth0 up
+	ip -n $FLEET_NETNS-sw link add "$name" type veth peer name eth0 netns "$FLEET_NETNS-$name"
+	ip -n $FLEET_NETNS-sw link set "$name" master br0 up
+	ip -n "$FLEET_NETNS-$name" addr add "$address/16" dev eth0
+	ip -n "$FLEET_NETNS-$name" link set lo up
+	ip -n "$FLEET_NETNS-$name" link set eth0 up
 	[ -n "$rate" ] || return 0
-	tc -n covey-sw qdisc add dev "$name" root tbf rate "$rate" burst 128kb latency 60ms
-	tc -n "covey-$name" qdisc add dev eth0 root tbf rate "$rate" burst 128kb latency 60ms
+	tc -n $FLEET_NETNS-sw qdisc add dev "$name" root tbf rate "$rate" burst 128kb latency 60ms
+	tc -n "$FLEET_NETNS-$name" qdisc add dev eth0 root tbf rate "$rate" burst 128kb latency 60ms
 }
 
 fleet_address() { # node number
@@ -97,11 +100,12 @@ fleet_address() { # node number
 
 # ---- processes ----
 
-# Starts a daemon in a namespace, detached, its output in a log.
+# Starts a daemon in a namespace, detached, its output in a log. (nsenter, because `ip netns exec`
+# would also hide the control groups behind a fresh /sys.)
 fleet_daemon() { # host, program name, command ...
 	local host=$1 name=$2
 	shift 2
-	setsid ip netns exec "covey-$host" "$@" >>"$FLEET_STATE/$host/$name.log" 2>&1 </dev/null &
+	setsid nsenter "--net=/run/netns/$FLEET_NETNS-$host" "$@" >>"$FLEET_STATE/$host/$name.log" 2>&1 </dev/null &
 	echo $! >"$FLEET_RUN/$host/$name.pid"
 	disown
 }
@@ -164,7 +168,7 @@ user = root
 state_dir = $FLEET_STATE/$node/helper
 socket = $FLEET_RUN/$node/helper.sock
 group = root
-instance = $node
+instance = $FLEET_NAME-$node
 libexec_dir = $COVEY_BUILD/agent/helper
 TEXT
 	fleet_covey token create --label "site=$site" --ttl 1h --uses 1 |
@@ -206,16 +210,16 @@ fleet_down() {
 		fleet_stop_daemon "$host" coordinator
 		fleet_stop_daemon "$host" helper
 	done
-	pkill -KILL -f "$FLEET_STATE/n[0-9]+/helper" 2>/dev/null || true
-	for netns in $(ip netns list | awk '/^covey-(sw|co|n[0-9]+)( |$)/ {print $1}'); do
+	pkill -KILL -f "conmon .*$FLEET_STATE/n[0-9]+/helper" 2>/dev/null || true
+	for netns in $(ip netns list | awk -v p="^$FLEET_NETNS-(sw|co|n[0-9]+)$" '$1 ~ p {print $1}'); do
 		pids=$(ip netns pids "$netns" 2>/dev/null) && [ -n "$pids" ] && kill -9 $pids 2>/dev/null
 		true
 	done
 	fleet_unmount
-	for netns in $(ip netns list | awk '/^covey-(sw|co|n[0-9]+)( |$)/ {print $1}'); do
+	for netns in $(ip netns list | awk -v p="^$FLEET_NETNS-(sw|co|n[0-9]+)$" '$1 ~ p {print $1}'); do
 		ip netns del "$netns"
 	done
-	find /sys/fs/cgroup -depth -type d -path '*/covey/n[0-9]*' -exec rmdir {} + 2>/dev/null || true
+	find /sys/fs/cgroup -depth -type d -path "*/covey/$FLEET_NAME-n[0-9]*" -exec rmdir {} + 2>/dev/null || true
 	rm -rf "$FLEET_RUN" "$FLEET_STATE"
 }
 

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The coordinator in its made-up world. Its store is real; a crash is coordinator_free() on a store
+ * that stays, between any two statements when `statement_left` says so.
+ */
+#include "sim.h"
+
+#include "base/mem.h"
+#include "protocol/digest.h"
+#include "protocol/message.h"
+
+#include <assert.h>
+
+static uint64_t world_now(void *user)
+{
+	return ((struct sim *)user)->now_ms;
+}
+
+static void world_random(void *user, void *data, size_t size)
+{
+	struct sim *sim = user;
+	uint8_t *bytes = data;
+
+	for (size_t i = 0; i < size; i++)
+		bytes[i] = (uint8_t)rng_next(&sim->rng);
+}
+
+static struct sim_node *node_of(struct sim *sim, const struct node_id *id)
+{
+	for (uint32_t i = 0; i < sim->nodes_count; i++)
+		if (node_id_equal(&sim->nodes[i].id, id))
+			return &sim->nodes[i];
+	return NULL;
+}
+
+static void world_send(void *user, const struct node_id *id, const void *data, size_t size)
+{
+	struct sim *sim = user;
+	struct sim_node *node = node_of(sim, id);
+	unsigned copies = sim_chance(sim, 0.02) ? 2 : 1;
+
+	if (!node || !node->link_up || node->cut_to || sim_chance(sim, 0.03))
+		return;
+	for (unsigned i = 0; i < copies; i++) {
+		struct sim_event event = {.kind = SIM_TO_NODE,
+					  .node = node->index,
+					  .life = node->life,
+					  .data = {mem_copy(data, size), size}};
+		sim_push(sim, sim_delay(sim), &event);
+	}
+}
+
+static void world_reply(void *user, uint64_t client, const void *data, size_t size)
+{
+	struct sim *sim = user;
+	struct message message;
+
+	if (message_decode(data, size, CHANNEL_OPERATORS, FROM_COORDINATOR, &message, NULL) < 0) {
+		sim_break(sim, "an answer to the operator does not decode");
+		return;
+	}
+	assert(message.type == MESSAGE_CONTROL_REPLY);
+	free(sim->reply.body);
+	free(sim->reply.blob.data);
+	memcpy(&sim->reply, message.body, sizeof(sim->reply));
+	memset(message.body, 0, sizeof(sim->reply));
+	message_free(&message);
+}
+
+static void world_arm(void *user, uint64_t at_ms)
+{
+	struct sim *sim = user;
+	struct sim_event event = {.kind = SIM_COORDINATOR_TICK, .life = sim->coordinator_life};
+
+	if (at_ms == sim->coordinator_armed_ms)
+		return;
+	sim->coordinator_armed_ms = at_ms;
+	if (at_ms != UINT64_MAX)
+		sim_push(sim, at_ms > sim->now_ms ? at_ms - sim->now_ms : 0, &event);
+}
+
+static int world_sign(void *user, struct envelope *envelope, struct err *err)
+{
+	envelope_sign(envelope, SIGNED_IDENTITY, &((struct sim *)user)->online_key);
+	return 0;
+}
+
+static struct sim_object *object_find(struct sim *sim, const struct digest *digest)
+{
+	for (size_t i = 0; i < sim->objects_count; i++)
+		if (digest_equal(&sim->objects[i].digest, digest))
+			return &sim->objects[i];
+	return NULL;
+}
+
+static bool world_has(void *user, const struct digest *digest)
+{
+	return object_find(user, digest) != NULL;
+}
+
+static int world_put(void *user, const struct digest *digest, const void *data, size_t size,
+		     struct err *err)
+{
+	struct sim *sim = user;
+
+	if (object_find(sim, digest))
+		return 0;
+	MEM_GROW(sim->objects, &sim->objects_cap, sim->objects_count);
+	sim->objects[sim->objects_count++] =
+		(struct sim_object){*digest, {mem_copy(data, size), size}};
+	return 0;
+}
+
+static int world_get(void *user, const struct digest *digest, struct bytes *ret_data,
+		     struct err *err)
+{
+	struct sim_object *object = object_find(user, digest);
+
+	if (!object)
+		return -ENOENT;
+	*ret_data = (struct bytes){mem_copy(object->data.data, object->data.size),
+				   object->data.size};
+	return 0;
+}
+
+static int world_remove(void *user, const struct digest *digest, struct err *err)
+{
+	struct sim *sim = user;
+	struct sim_object *object = object_find(sim, digest);
+
+	if (!object)
+		return 0;
+	free(object->data.data);
+	*object = sim->objects[--sim->objects_count];
+	return 0;
+}
+
+static int world_each(void *user, world_object_fn *fn, void *arg, struct err *err)
+{
+	struct sim *sim = user;
+
+	for (size_t i = sim->objects_count; i-- > 0;) {
+		int r = fn(arg, &sim->objects[i].digest, sim->objects[i].data.size, sim->now_ms);
+
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int on_statement(void *arg, const char *statement)
+{
+	struct sim *sim = arg;
+
+	if (sim->crash_wanted)
+		return -EIO;
+	if (sim->statement_left == 0 || --sim->statement_left > 0)
+		return 0;
+	sim_trace(sim, "coordinator crashes before statement %s", statement);
+	sim->crash_wanted = true;
+	return -EIO;
+}
+
+void sim_coordinator_start(struct sim *sim)
+{
+	struct coordinator_config config = {.root = sim->root};
+	struct coordinator_world world = {
+		.user = sim,
+		.now_ms = world_now,
+		.random = world_random,
+		.send_to_agent = world_send,
+		.control_reply = world_reply,
+		.arm_timer = world_arm,
+		.sign_identity = world_sign,
+		.object_has = world_has,
+		.object_put = world_put,
+		.object_get = world_get,
+		.object_remove = world_remove,
+		.object_each = world_each,
+	};
+	struct err err = {0};
+	int r;
+
+	if (sim->coordinator)
+		return;
+	sim->coordinator_life++;
+	sim->coordinator_armed_ms = UINT64_MAX;
+	sim->statement_left = 0;
+	sim->crash_wanted = false;
+	store_sqlite_on_statement(sim->store, on_statement, sim);
+	r = coordinator_new(&config, &world, sim->store, &sim->coordinator, &err);
+	if (r < 0) {
+		sim_break(sim, "the coordinator does not start: %s", err_text(&err, r));
+		return;
+	}
+	world_arm(sim, coordinator_deadline(sim->coordinator));
+}
+
+void sim_coordinator_crash(struct sim *sim)
+{
+	struct sim_event event = {.kind = SIM_COORDINATOR_START};
+
+	if (!sim->coordinator)
+		return;
+	sim_trace(sim, "coordinator is gone");
+	coordinator_free(sim->coordinator);
+	sim->coordinator = NULL;
+	sim->store->ops->rollback(sim->store);
+	for (uint32_t i = 0; i < sim->nodes_count; i++) {
+		struct sim_node *node = &sim->nodes[i];
+
+		if (!node->link_up)
+			continue;
+		node->link_up = false;
+		if (node->agent)
+			agent_on_link_down(node->agent);
+	}
+	sim_push(sim, 500 + rng_below(&sim->rng, 20000), &event);
+}
+
+void sim_coordinator_settle(struct sim *sim)
+{
+	if (sim->crash_wanted)
+		sim_coordinator_crash(sim);
+}
