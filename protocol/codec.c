@@ -31,7 +31,10 @@ static bool field_is_zero(const void *object, const struct codec_field *f)
 	char *first;
 
 	switch (f->kind) {
-	case FIELD_U64: case FIELD_U32: case FIELD_BOOL: case FIELD_ENUM:
+	case FIELD_U64:
+	case FIELD_U32:
+	case FIELD_BOOL:
+	case FIELD_ENUM:
 		return !number_of(object, f);
 	case FIELD_F64: /* by its bits: -0.0 is sent */
 		return all_zero(member_at(object, f), sizeof(double));
@@ -43,7 +46,8 @@ static bool field_is_zero(const void *object, const struct codec_field *f)
 		return !((struct bytes *)member_at(object, f))->size;
 	case FIELD_FIXED:
 		return all_zero(member_at(object, f), (size_t)f->limit);
-	case FIELD_STRUCT: case FIELD_ARRAY:
+	case FIELD_STRUCT:
+	case FIELD_ARRAY:
 		count = items_of(object, f, &first);
 		for (size_t i = 0; i < count; i++)
 			if (!struct_is_zero(f->type, first + i * f->type->size))
@@ -66,10 +70,11 @@ static bool struct_is_zero(const struct codec_struct *type, const void *object)
 /* ---- encode ---- */
 
 static int write_bytes(const void *data, size_t size, uint64_t limit, struct wire_writer *w,
-		       struct err *err)
+                       struct err *err)
 {
 	if (size > limit)
-		return err_set(err, -EINVAL, "%zu bytes, at most %" PRIu64 " are allowed", size, limit);
+		return err_set(err, -EINVAL, "%zu bytes, at most %" PRIu64 " are allowed", size,
+		               limit);
 	msgpack_pack_bin(&w->packer, size);
 	msgpack_pack_bin_body(&w->packer, data, size);
 	return 0;
@@ -82,7 +87,7 @@ static void write_str(const char *text, size_t size, struct wire_writer *w)
 }
 
 static int write_text(const char *text, const struct codec_field *f, struct wire_writer *w,
-		      struct err *err)
+                      struct err *err)
 {
 	size_t size = strnlen(text, (size_t)f->limit + 1);
 	AUTO_FREE char *clean = NULL;
@@ -105,7 +110,7 @@ static int write_text(const char *text, const struct codec_field *f, struct wire
 }
 
 static int write_items(const void *object, const struct codec_field *f, struct wire_writer *w,
-		       struct err *err)
+                       struct err *err)
 {
 	char *first;
 	size_t count = items_of(object, f, &first);
@@ -113,7 +118,7 @@ static int write_items(const void *object, const struct codec_field *f, struct w
 
 	if (count > f->limit)
 		return err_set(err, -EINVAL, "%zu items, at most %" PRIu64 " are allowed", count,
-			       f->limit);
+		               f->limit);
 	msgpack_pack_array(&w->packer, count);
 	for (size_t i = 0; i < count && !w->full; i++) {
 		r = codec_write(f->type, first + i * f->type->size, w, err);
@@ -124,13 +129,14 @@ static int write_items(const void *object, const struct codec_field *f, struct w
 }
 
 static int write_field(const void *object, const struct codec_field *f, struct wire_writer *w,
-		       struct err *err)
+                       struct err *err)
 {
 	const struct bytes *bytes;
 	double real;
 
 	switch (f->kind) {
-	case FIELD_U64: case FIELD_U32:
+	case FIELD_U64:
+	case FIELD_U32:
 		msgpack_pack_uint64(&w->packer, number_of(object, f));
 		return 0;
 	case FIELD_BOOL:
@@ -139,7 +145,7 @@ static int write_field(const void *object, const struct codec_field *f, struct w
 	case FIELD_ENUM:
 		if (number_of(object, f) >= f->limit)
 			return err_set(err, -EINVAL, "%" PRIu64 " is not one of its values",
-				       number_of(object, f));
+			               number_of(object, f));
 		msgpack_pack_uint64(&w->packer, number_of(object, f));
 		return 0;
 	case FIELD_F64:
@@ -159,14 +165,15 @@ static int write_field(const void *object, const struct codec_field *f, struct w
 		return write_bytes(member_at(object, f), (size_t)f->limit, f->limit, w, err);
 	case FIELD_STRUCT:
 		return codec_write(f->type, member_at(object, f), w, err);
-	case FIELD_ARRAY: case FIELD_LIST:
+	case FIELD_ARRAY:
+	case FIELD_LIST:
 		return write_items(object, f, w, err);
 	}
 	return -EINVAL;
 }
 
 int codec_write(const struct codec_struct *type, const void *object, struct wire_writer *writer,
-		struct err *err)
+                struct err *err)
 {
 	size_t count = 0;
 	int r;
@@ -188,7 +195,7 @@ int codec_write(const struct codec_struct *type, const void *object, struct wire
 }
 
 int codec_encode(const struct codec_struct *type, const void *object, size_t max,
-		 struct bytes *ret_bytes, struct err *err)
+                 struct bytes *ret_bytes, struct err *err)
 {
 	struct wire_writer writer;
 	int r;
@@ -206,10 +213,11 @@ int codec_encode(const struct codec_struct *type, const void *object, size_t max
 static int expect(const struct wire_item *item, enum wire_kind kind, struct err *err)
 {
 	static const char *const names[] = {
-		[WIRE_NIL] = "nil",	 [WIRE_BOOL] = "a bool",   [WIRE_UINT] = "a number",
-		[WIRE_NEGATIVE] = "a negative number",		   [WIRE_F64] = "a float",
-		[WIRE_STR] = "a string", [WIRE_BIN] = "bytes",	   [WIRE_EXT] = "an extension",
-		[WIRE_ARRAY] = "a list", [WIRE_MAP] = "a map",
+	    [WIRE_NIL] = "nil",       [WIRE_BOOL] = "a bool",
+	    [WIRE_UINT] = "a number", [WIRE_NEGATIVE] = "a negative number",
+	    [WIRE_F64] = "a float",   [WIRE_STR] = "a string",
+	    [WIRE_BIN] = "bytes",     [WIRE_EXT] = "an extension",
+	    [WIRE_ARRAY] = "a list",  [WIRE_MAP] = "a map",
 	};
 
 	if (item->kind == kind)
@@ -223,7 +231,7 @@ static int too_large(struct err *err, uint64_t size, uint64_t limit)
 }
 
 static int read_number(struct wire_item *item, const struct codec_field *f, void *object,
-		       struct err *err)
+                       struct err *err)
 {
 	int r = expect(item, f->kind == FIELD_BOOL ? WIRE_BOOL : WIRE_UINT, err);
 
@@ -238,7 +246,7 @@ static int read_number(struct wire_item *item, const struct codec_field *f, void
 }
 
 static int read_real(struct wire_item *item, const struct codec_field *f, void *object,
-		     struct err *err)
+                     struct err *err)
 {
 	int r = expect(item, WIRE_F64, err);
 
@@ -251,7 +259,7 @@ static int read_real(struct wire_item *item, const struct codec_field *f, void *
 }
 
 static int read_text(struct wire_item *item, const struct codec_field *f, void *object,
-		     struct err *err)
+                     struct err *err)
 {
 	int r = expect(item, WIRE_STR, err);
 	char *text;
@@ -270,7 +278,7 @@ static int read_text(struct wire_item *item, const struct codec_field *f, void *
 }
 
 static int read_bytes(struct wire_item *item, const struct codec_field *f, void *object,
-		      struct err *err)
+                      struct err *err)
 {
 	int r = expect(item, WIRE_BIN, err);
 	struct bytes *bytes;
@@ -282,7 +290,7 @@ static int read_bytes(struct wire_item *item, const struct codec_field *f, void 
 	if (f->kind == FIELD_FIXED) {
 		if (item->size != f->limit)
 			return err_set(err, -EBADMSG, "%zu bytes instead of %" PRIu64, item->size,
-				       f->limit);
+			               f->limit);
 		memcpy(member_at(object, f), item->data, item->size);
 		return 0;
 	}
@@ -294,10 +302,10 @@ static int read_bytes(struct wire_item *item, const struct codec_field *f, void 
 
 /* The rest of a struct, whose map header was read. *object is zero; the caller frees it. */
 static int read_map(const struct codec_struct *type, struct wire_reader *reader,
-		    const struct wire_item *map, void *object, struct err *err);
+                    const struct wire_item *map, void *object, struct err *err);
 
 static int read_struct(const struct codec_struct *type, struct wire_reader *reader, void *object,
-		       struct err *err)
+                       struct err *err)
 {
 	struct wire_item map;
 	int r;
@@ -311,7 +319,7 @@ static int read_struct(const struct codec_struct *type, struct wire_reader *read
 /* The count was compared with the bytes that are left, so memory is at most the struct's size for
  * each byte of input and never more than the limit says. */
 static int read_items(struct wire_reader *reader, const struct wire_item *item,
-		      const struct codec_field *f, void *object, struct err *err)
+                      const struct codec_field *f, void *object, struct err *err)
 {
 	int r = expect(item, WIRE_ARRAY, err);
 	char *first;
@@ -321,7 +329,8 @@ static int read_items(struct wire_reader *reader, const struct wire_item *item,
 	if (item->size > f->limit)
 		return too_large(err, item->size, f->limit);
 	if (f->kind == FIELD_ARRAY && item->size != f->limit)
-		return err_set(err, -EBADMSG, "%zu items instead of %" PRIu64, item->size, f->limit);
+		return err_set(err, -EBADMSG, "%zu items instead of %" PRIu64, item->size,
+		               f->limit);
 	if (f->kind == FIELD_LIST && item->size)
 		set_list(object, f, mem_array(item->size, f->type->size), item->size);
 	items_of(object, f, &first);
@@ -334,7 +343,7 @@ static int read_items(struct wire_reader *reader, const struct wire_item *item,
 }
 
 static int read_field(struct wire_reader *reader, const struct codec_field *f, void *object,
-		      struct err *err)
+                      struct err *err)
 {
 	struct wire_item item;
 	int r = wire_read(reader, &item, err);
@@ -342,18 +351,24 @@ static int read_field(struct wire_reader *reader, const struct codec_field *f, v
 	if (r < 0)
 		return r;
 	switch (f->kind) {
-	case FIELD_U64: case FIELD_U32: case FIELD_BOOL: case FIELD_ENUM:
+	case FIELD_U64:
+	case FIELD_U32:
+	case FIELD_BOOL:
+	case FIELD_ENUM:
 		return read_number(&item, f, object, err);
 	case FIELD_F64:
 		return read_real(&item, f, object, err);
-	case FIELD_STR: case FIELD_TEXT:
+	case FIELD_STR:
+	case FIELD_TEXT:
 		return read_text(&item, f, object, err);
-	case FIELD_BYTES: case FIELD_FIXED:
+	case FIELD_BYTES:
+	case FIELD_FIXED:
 		return read_bytes(&item, f, object, err);
 	case FIELD_STRUCT:
 		r = expect(&item, WIRE_MAP, err);
 		return r < 0 ? r : read_map(f->type, reader, &item, member_at(object, f), err);
-	case FIELD_ARRAY: case FIELD_LIST:
+	case FIELD_ARRAY:
+	case FIELD_LIST:
 		return read_items(reader, &item, f, object, err);
 	}
 	return -EBADMSG;
@@ -361,7 +376,7 @@ static int read_field(struct wire_reader *reader, const struct codec_field *f, v
 
 /* Numbers rise on the wire as in the table: none comes twice, and one pass finds each field. */
 static int read_map(const struct codec_struct *type, struct wire_reader *reader,
-		    const struct wire_item *map, void *object, struct err *err)
+                    const struct wire_item *map, void *object, struct err *err)
 {
 	const struct codec_field *f = type->fields, *end = f + type->fields_count;
 	struct wire_item key;
@@ -391,7 +406,7 @@ static int read_map(const struct codec_struct *type, struct wire_reader *reader,
 }
 
 int codec_read(const struct codec_struct *type, struct wire_reader *reader, void *object,
-	       struct err *err)
+               struct err *err)
 {
 	int r;
 
@@ -403,7 +418,7 @@ int codec_read(const struct codec_struct *type, struct wire_reader *reader, void
 }
 
 int codec_decode(const struct codec_struct *type, const void *data, size_t size, void *object,
-		 struct err *err)
+                 struct err *err)
 {
 	struct wire_reader reader = {data, size};
 	int r;

@@ -4,7 +4,8 @@
  * one decoder, one free function for all of them. The wire form is msgpack: a map from small field
  * numbers to values; unknown numbers are skipped, missing ones stay zero, a field that is zero is
  * not sent. Encoding is canonical (fields in table order, shortest integers), so an encoded struct
- * can be signed and compared. The decoder walks headers before it allocates and believes no count.
+ * can be signed and compared. The decoder walks headers before it allocates and believes no count;
+ * on the wire, too, field numbers rise. Text is UTF-8 without NUL, floats are finite.
  */
 #pragma once
 
@@ -31,7 +32,7 @@ struct codec_field {
 	size_t count_offset; /* FIELD_LIST */
 	uint64_t limit;
 	const struct codec_struct *type; /* FIELD_STRUCT, FIELD_ARRAY, FIELD_LIST */
-	bool prose; /* FIELD_STR, FIELD_TEXT: text for people; the encoder mends what would not pass */
+	bool prose; /* FIELD_STR, FIELD_TEXT: text for people, which the encoder mends */
 };
 
 struct codec_struct {
@@ -75,5 +76,5 @@ int codec_read(const struct codec_struct *type, struct wire_reader *reader, void
 
 /* Tables for every struct of include/covey that crosses a process border. */
 extern const struct codec_struct codec_release, codec_chunk_index, codec_deployment_spec,
-	codec_reason, codec_outcome, codec_deployment_report, codec_node_status, codec_desired_state,
-	codec_assignment, codec_inventory;
+	codec_reason, codec_outcome, codec_deployment_report, codec_node_status,
+	codec_desired_state, codec_assignment, codec_inventory;

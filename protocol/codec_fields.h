@@ -42,16 +42,18 @@
 #define F_TEXT(no, m, most) {F_FIELD(no, FIELD_TEXT, m, F_IS(m, char *), most)}
 #define F_BYTES(no, m, most) {F_FIELD(no, FIELD_BYTES, m, F_IS(m, struct bytes), most)}
 #define F_FIXED(no, m) {F_FIELD(no, FIELD_FIXED, m, 0, sizeof(F_MEMBER(m)))}
-/* Text for people: what is not UTF-8 is sent as ?, and of a F_PROSE_TEXT that is too long the end. */
+/* Text for people: what is not UTF-8 is sent as ?, of a F_PROSE_TEXT that is too long the end. */
 #define F_PROSE(no, m)                                                                             \
 	{F_FIELD(no, FIELD_STR, m, F_IS_CHARS(m), sizeof(F_MEMBER(m)) - 1), .prose = true}
 #define F_PROSE_TEXT(no, m, most)                                                                  \
 	{F_FIELD(no, FIELD_TEXT, m, F_IS(m, char *), most), .prose = true}
 
 /* The member is a `struct of`, an array of them, or a pointer to them beside <member>_count. */
-#define F_STRUCT(no, m, of) {F_FIELD(no, FIELD_STRUCT, m, F_IS(m, struct of), 1), .type = &codec_##of}
+#define F_STRUCT(no, m, of)                                                                        \
+	{F_FIELD(no, FIELD_STRUCT, m, F_IS(m, struct of), 1), .type = &codec_##of}
 #define F_ARRAY(no, m, of)                                                                         \
-	{F_FIELD(no, FIELD_ARRAY, m, F_IS(m[0], struct of), sizeof(F_MEMBER(m)) / sizeof(struct of)),\
+	{F_FIELD(no, FIELD_ARRAY, m, F_IS(m[0], struct of),                                        \
+		 sizeof(F_MEMBER(m)) / sizeof(struct of)),                                         \
 	 .type = &codec_##of}
 #define F_LIST(no, m, of, most)                                                                    \
 	{F_FIELD(no, FIELD_LIST, m, F_IS(m, struct of *) + F_IS(m##_count, size_t), most),         \

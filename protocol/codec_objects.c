@@ -90,7 +90,10 @@ static bool field_equal(const void *a, const void *b, const struct codec_field *
 	const struct bytes *x, *y;
 
 	switch (f->kind) {
-	case FIELD_U64: case FIELD_U32: case FIELD_BOOL: case FIELD_ENUM:
+	case FIELD_U64:
+	case FIELD_U32:
+	case FIELD_BOOL:
+	case FIELD_ENUM:
 		return number_of(a, f) == number_of(b, f);
 	case FIELD_F64:
 		return memcmp(member_at(a, f), member_at(b, f), sizeof(double)) == 0;
@@ -104,7 +107,9 @@ static bool field_equal(const void *a, const void *b, const struct codec_field *
 		return x->size == y->size && (!x->size || memcmp(x->data, y->data, x->size) == 0);
 	case FIELD_FIXED:
 		return memcmp(member_at(a, f), member_at(b, f), (size_t)f->limit) == 0;
-	case FIELD_STRUCT: case FIELD_ARRAY: case FIELD_LIST:
+	case FIELD_STRUCT:
+	case FIELD_ARRAY:
+	case FIELD_LIST:
 		return items_equal(a, b, f);
 	}
 	return false;
@@ -136,7 +141,8 @@ static void describe_kind(FILE *out, const struct codec_field *f)
 	case FIELD_ENUM:
 		fprintf(out, "number < %" PRIu64, f->limit);
 		return;
-	case FIELD_STR: case FIELD_TEXT:
+	case FIELD_STR:
+	case FIELD_TEXT:
 		fprintf(out, "text, at most %" PRIu64 " bytes", f->limit);
 		return;
 	case FIELD_BYTES:

@@ -2,20 +2,28 @@
 /*
  * BLAKE2b-256, because libsodium is there anyway and it is faster than SHA-256 on machines without
  * special instructions. libsodium's state lives in an opaque buffer of the caller, so that no other
- * module needs sodium.h; the static assertion keeps the buffer honest.
+ * module needs sodium.h; the static assertion keeps the buffer honest. libsodium picks its fast
+ * implementations in sodium_init(), so that runs before main() in every program that links this.
  */
 #include "protocol/digest.h"
 #include "base/str.h"
 
 #include <assert.h>
 #include <sodium.h>
+#include <stdlib.h>
 
 static_assert(sizeof(crypto_generichash_state) <= sizeof((struct digest_state){0}.opaque),
-	      "digest_state is too small");
+              "digest_state is too small");
 static_assert(_Alignof(struct digest_state) >= _Alignof(crypto_generichash_state),
-	      "digest_state is not aligned enough");
+              "digest_state is not aligned enough");
 
 static const char prefix[] = "blake2b:";
+
+static void __attribute__((constructor)) start_libsodium(void)
+{
+	if (sodium_init() < 0)
+		abort();
+}
 
 void digest_of(struct digest *ret_digest, const void *data, size_t size)
 {

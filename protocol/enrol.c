@@ -21,7 +21,7 @@ enum {
 static bool host_is_valid(const char *host, size_t size)
 {
 	static const char letters[] =
-		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
+	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
 
 	if (size > 2 && host[0] == '[' && host[size - 1] == ']')
 		return strspn(host + 1, "0123456789abcdefABCDEF:.") == size - 2;
@@ -30,37 +30,38 @@ static bool host_is_valid(const char *host, size_t size)
 
 /* Finds the port of tcp://host:port. */
 static int endpoint_split(const char *endpoint, size_t *ret_host_size, uint64_t *ret_port,
-			  struct err *err)
+                          struct err *err)
 {
 	const char *host = endpoint + sizeof(scheme) - 1, *colon;
 
 	if (strlen(endpoint) > LIMIT_ENDPOINT)
-		return err_set(err, -EINVAL, "an address has at most %d characters", LIMIT_ENDPOINT);
+		return err_set(err, -EINVAL, "an address has at most %d characters",
+		               LIMIT_ENDPOINT);
 	if (!str_starts(endpoint, scheme))
-		return err_set(err, -EINVAL, "%s: an address is written tcp://host:port", endpoint);
+		return err_set(err, -EINVAL, "an address is written tcp://host:port");
 	colon = strrchr(host, ':');
 	if (!colon || !host_is_valid(host, (size_t)(colon - host)))
-		return err_set(err, -EINVAL, "%s: an address is written tcp://host:port", endpoint);
+		return err_set(err, -EINVAL, "an address is written tcp://host:port");
 	if (str_parse_u64(colon + 1, UINT16_MAX, ret_port) < 0 || !*ret_port)
-		return err_set(err, -EINVAL, "%s: the port must be 1 to 65535", endpoint);
+		return err_set(err, -EINVAL, "the port of an address must be 1 to 65535");
 	*ret_host_size = (size_t)(colon - host);
 	return 0;
 }
 
 int endpoint_channel(const char *endpoint, int offset, char dst[LIMIT_ENDPOINT + 1],
-		     struct err *err)
+                     struct err *err)
 {
-	uint64_t port;
-	size_t host;
+	uint64_t port = 0;
+	size_t host = 0;
 	int r, used;
 
 	r = endpoint_split(endpoint, &host, &port, err);
 	if (r < 0)
 		return r;
 	if ((int)port + offset < 1 || (int)port + offset > UINT16_MAX)
-		return err_set(err, -EINVAL, "%s: the ports beside it go beyond 65535", endpoint);
+		return err_set(err, -EINVAL, "the ports beside the address's go beyond 65535");
 	used = snprintf(dst, LIMIT_ENDPOINT + 1, "%s%.*s:%d", scheme, (int)host,
-			endpoint + sizeof(scheme) - 1, (int)port + offset);
+	                endpoint + sizeof(scheme) - 1, (int)port + offset);
 	return used > LIMIT_ENDPOINT ? err_set(err, -EINVAL, "the address is too long") : 0;
 }
 
@@ -96,17 +97,19 @@ static int parse_tail(const char *tail, struct join_string *join, struct err *er
 	if (parse_hex(&tail, token, TOKEN_ID_SIZE) < 0)
 		return err_set(err, -EINVAL, "the token's id must be %d hex digits", TOKEN_HEX);
 	if (parse_hex(&tail, join->secret, TOKEN_SECRET_SIZE) < 0)
-		return err_set(err, -EINVAL, "the token's secret must be %d hex digits", SECRET_HEX);
+		return err_set(err, -EINVAL, "the token's secret must be %d hex digits",
+		               SECRET_HEX);
 	str_hex(join->token_id, token, TOKEN_ID_SIZE);
 	return 0;
 }
 
 static int parse_address(const char *address, size_t size, struct join_string *join,
-			 struct err *err)
+                         struct err *err)
 {
 	int used;
 
-	used = snprintf(join->endpoint, sizeof(join->endpoint), "%s%.*s", scheme, (int)size, address);
+	used =
+	    snprintf(join->endpoint, sizeof(join->endpoint), "%s%.*s", scheme, (int)size, address);
 	if (used > LIMIT_ENDPOINT)
 		return err_set(err, -EINVAL, "the address is too long");
 	return check_base(join->endpoint, err);
@@ -123,7 +126,8 @@ int join_string_parse(const char *text, struct join_string *ret_join, struct err
 	if (size >= JOIN_STRING_MAX)
 		return err_set(err, -EINVAL, "the join string is too long");
 	if (size <= head + TAIL_SIZE)
-		return err_set(err, -EINVAL, "the join string is too short: a part of it is missing");
+		return err_set(err, -EINVAL,
+		               "the join string is too short: a part of it is missing");
 	r = parse_tail(text + size - TAIL_SIZE, &join, err);
 	if (r == 0)
 		r = parse_address(text + head, size - TAIL_SIZE - head, &join, err);
@@ -144,14 +148,14 @@ int join_string_format(const struct join_string *join, char dst[JOIN_STRING_MAX]
 	str_hex(key, join->server_key.bytes, KEY_SIZE);
 	str_hex(secret, join->secret, TOKEN_SECRET_SIZE);
 	used = snprintf(dst, JOIN_STRING_MAX, "%s%s:%s:%s:%s", prefix,
-			join->endpoint + sizeof(scheme) - 1, key, join->token_id, secret);
+	                join->endpoint + sizeof(scheme) - 1, key, join->token_id, secret);
 	sodium_memzero(secret, sizeof(secret));
 	return used < JOIN_STRING_MAX && strlen(join->token_id) == TOKEN_HEX ? 0 : -EINVAL;
 }
 
 void enrol_proof(uint8_t ret_proof[DIGEST_SIZE], const uint8_t secret[TOKEN_SECRET_SIZE],
-		 const struct public_key *link_key, const struct public_key *sign_key,
-		 const struct public_key *server_key)
+                 const struct public_key *link_key, const struct public_key *sign_key,
+                 const struct public_key *server_key)
 {
 	static const char context[] = "covey/enrol/1"; /* with its NUL */
 	crypto_generichash_state state;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Joining a fleet. The join string holds address, server key and a one-time token; it travels by
- * hand. The token's secret never crosses the wire: the agent sends an HMAC (BLAKE2b keyed) over both
- * of its public keys and the server's key.
+ * hand. The token's secret never crosses the wire: the agent sends a keyed BLAKE2b-256 over
+ * "covey/enrol/1\0", both of its public keys and the server's key.
  *
  *   covey1:<host:port>:<server key, 64 hex>:<token id, 16 hex>:<token secret, 64 hex>
  */
@@ -20,7 +20,7 @@ struct join_string {
 	uint8_t secret[TOKEN_SECRET_SIZE];
 };
 
-/* Says which part is wrong. */
+/* Says which part is wrong, never what it was. The caller wipes ret_join (sodium_memzero). */
 int join_string_parse(const char *text, struct join_string *ret_join,
 		      struct err *err) COVEY_MUST_CHECK;
 int join_string_format(const struct join_string *join, char dst[JOIN_STRING_MAX]) COVEY_MUST_CHECK;

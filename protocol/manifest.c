@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A document is opened in a fixed order: its size, its envelope, its signatures, then its content,
- * so that nothing but the envelope's own decoder ever sees bytes that nobody signed. What the
- * content says is checked last, because a good signature does not make a bad path good.
+ * so that only the envelope's decoder sees bytes that nobody signed. The root document is the one
+ * exception: its own keys are in its content. What the content says is checked last, because a
+ * good signature does not make a bad path good.
  */
 #include "protocol/manifest.h"
 #include "base/mem.h"
@@ -23,8 +24,6 @@ void sign_key_generate(struct sign_key *ret_key)
 	static_assert(sizeof(ret_key->secret) == crypto_sign_SECRETKEYBYTES, "Ed25519 secret key");
 	static_assert(SIGNATURE_SIZE == crypto_sign_BYTES, "Ed25519 signature");
 	static_assert(KEY_SIZE == crypto_sign_PUBLICKEYBYTES, "Ed25519 public key");
-	if (sodium_init() < 0)
-		abort();
 	crypto_sign_keypair(ret_key->public_key.bytes, ret_key->secret);
 }
 
@@ -37,9 +36,9 @@ static void key_id_of(struct digest *ret_id, const struct public_key *key)
 static struct bytes signed_text(const struct envelope *envelope, enum signed_purpose purpose)
 {
 	static const char *const names[SIGNED_PURPOSE_COUNT] = {
-		[SIGNED_RELEASE] = "covey/release/1",
-		[SIGNED_ROOT] = "covey/root/1",
-		[SIGNED_IDENTITY] = "covey/identity/1",
+	    [SIGNED_RELEASE] = "covey/release/1",
+	    [SIGNED_ROOT] = "covey/root/1",
+	    [SIGNED_IDENTITY] = "covey/identity/1",
 	};
 	size_t head = strlen(names[purpose]) + 1;
 	struct bytes text = {.size = head + envelope->payload.size};
@@ -52,14 +51,14 @@ static struct bytes signed_text(const struct envelope *envelope, enum signed_pur
 }
 
 void envelope_sign(struct envelope *envelope, enum signed_purpose purpose,
-		   const struct sign_key *key)
+                   const struct sign_key *key)
 {
 	struct bytes text = signed_text(envelope, purpose);
 	size_t count = envelope->signatures_count;
 	struct signature *signature;
 
 	envelope->signatures =
-		mem_resize(envelope->signatures, count + 1, sizeof(*envelope->signatures));
+	    mem_resize(envelope->signatures, count + 1, sizeof(*envelope->signatures));
 	envelope->signatures_count++;
 	signature = &envelope->signatures[count];
 	key_id_of(&signature->key_id, &key->public_key);
@@ -68,7 +67,7 @@ void envelope_sign(struct envelope *envelope, enum signed_purpose purpose,
 }
 
 static bool signed_by(const struct envelope *envelope, const struct bytes *text,
-		      const struct public_key *key)
+                      const struct public_key *key)
 {
 	struct digest id;
 
@@ -92,8 +91,8 @@ static bool is_repeated(const struct public_key *keys, size_t i)
 }
 
 int envelope_verify(const struct envelope *envelope, enum signed_purpose purpose,
-		    const struct public_key *keys, size_t keys_count, uint32_t threshold,
-		    struct err *err)
+                    const struct public_key *keys, size_t keys_count, uint32_t threshold,
+                    struct err *err)
 {
 	struct bytes text;
 	uint32_t good = 0;
@@ -108,8 +107,8 @@ int envelope_verify(const struct envelope *envelope, enum signed_purpose purpose
 	if (good >= threshold)
 		return 0;
 	return err_set(err, -EKEYREJECTED,
-		       "%u valid signatures of keys that this fleet believes, %u are needed", good,
-		       threshold);
+	               "%u valid signatures of keys that this fleet believes, %u are needed", good,
+	               threshold);
 }
 
 /* ---- opening ---- */
@@ -120,32 +119,32 @@ static void envelope_free(struct envelope *envelope)
 }
 
 static int envelope_decode(const void *data, size_t size, size_t max, struct envelope *ret,
-			   struct err *err)
+                           struct err *err)
 {
 	int r;
 
 	if (size > max + ENVELOPE_OVERHEAD)
 		return err_set(err, -EMSGSIZE, "%zu bytes, at most %zu are allowed", size,
-			       max + ENVELOPE_OVERHEAD);
+		               max + ENVELOPE_OVERHEAD);
 	r = codec_decode(&codec_envelope, data, size, ret, err);
 	if (r < 0)
 		return r;
 	if (ret->payload.size <= max)
 		return 0;
 	r = err_set(err, -EMSGSIZE, "a payload of %zu bytes, at most %zu are allowed",
-		    ret->payload.size, max);
+	            ret->payload.size, max);
 	envelope_free(ret);
 	return r;
 }
 
 static int payload_decode(const struct envelope *envelope, const struct codec_struct *type,
-			  void *object, struct err *err)
+                          void *object, struct err *err)
 {
 	return codec_decode(type, envelope->payload.data, envelope->payload.size, object, err);
 }
 
 int release_encode(const struct release *release, struct bytes *ret_payload,
-		   struct digest *ret_digest, struct err *err)
+                   struct digest *ret_digest, struct err *err)
 {
 	int r;
 
@@ -158,7 +157,7 @@ int release_encode(const struct release *release, struct bytes *ret_payload,
 }
 
 static int check_digest(const struct envelope *envelope, const struct digest *expected,
-			struct err *err)
+                        struct err *err)
 {
 	char wanted[DIGEST_TEXT_MAX], got[DIGEST_TEXT_MAX];
 	struct digest digest;
@@ -174,7 +173,7 @@ static int check_digest(const struct envelope *envelope, const struct digest *ex
 }
 
 int release_open(const void *data, size_t size, const struct root_document *root,
-		 const struct digest *expected, struct release *ret_release, struct err *err)
+                 const struct digest *expected, struct release *ret_release, struct err *err)
 {
 	COVEY_CLEANUP(envelope_free) struct envelope envelope = {0};
 	struct release release;
@@ -185,7 +184,7 @@ int release_open(const void *data, size_t size, const struct root_document *root
 		r = check_digest(&envelope, expected, err);
 	if (r == 0)
 		r = envelope_verify(&envelope, SIGNED_RELEASE, root->release_keys,
-				    root->release_keys_count, root->release_threshold, err);
+		                    root->release_keys_count, root->release_threshold, err);
 	if (r == 0)
 		r = payload_decode(&envelope, &codec_release, &release, err);
 	if (r < 0)
@@ -219,39 +218,39 @@ static int root_check(const struct root_document *root, struct err *err)
 	if (!root->root_threshold ||
 	    root->root_threshold > count_distinct(root->root_keys, root->root_keys_count))
 		return err_set(err, -EINVAL, "the root keys cannot reach a threshold of %u",
-			       root->root_threshold);
+		               root->root_threshold);
 	if (!root->release_threshold ||
 	    root->release_threshold > count_distinct(root->release_keys, root->release_keys_count))
 		return err_set(err, -EINVAL, "the release keys cannot reach a threshold of %u",
-			       root->release_threshold);
+		               root->release_threshold);
 	return endpoint_channel(root->endpoint, PORT_OFFSET_OPERATORS, endpoint, err);
 }
 
 static int verify_root(const struct envelope *envelope, const struct root_document *keys,
-		       struct err *err)
+                       struct err *err)
 {
 	return envelope_verify(envelope, SIGNED_ROOT, keys->root_keys, keys->root_keys_count,
-			       keys->root_threshold, err);
+	                       keys->root_threshold, err);
 }
 
 /* Old and new keys both sign a successor; the same version may come again, if it is the same. */
 static int root_follows(const struct envelope *envelope, const struct root_document *root,
-			const struct root_document *previous, struct err *err)
+                        const struct root_document *previous, struct err *err)
 {
 	if (root->version < previous->version)
 		return err_set(err, -ESTALE, "version %llu is older than version %llu, known here",
-			       (unsigned long long)root->version,
-			       (unsigned long long)previous->version);
+		               (unsigned long long)root->version,
+		               (unsigned long long)previous->version);
 	if (root->version == previous->version)
 		return codec_equal(&codec_root_document, root, previous)
-			       ? 0
-			       : err_set(err, -ESTALE, "another version %llu is known here",
-					 (unsigned long long)root->version);
+		           ? 0
+		           : err_set(err, -ESTALE, "another version %llu is known here",
+		                     (unsigned long long)root->version);
 	return verify_root(envelope, previous, err);
 }
 
 int root_open(const void *data, size_t size, const struct root_document *previous,
-	      struct root_document *ret_root, struct err *err)
+              struct root_document *ret_root, struct err *err)
 {
 	COVEY_CLEANUP(envelope_free) struct envelope envelope = {0};
 	struct root_document root = {0};
@@ -297,7 +296,7 @@ static int identity_check(const struct identity *identity, struct err *err)
 }
 
 int identity_open(const void *data, size_t size, const struct root_document *root,
-		  struct identity *ret_identity, struct err *err)
+                  struct identity *ret_identity, struct err *err)
 {
 	COVEY_CLEANUP(envelope_free) struct envelope envelope = {0};
 	struct identity identity = {0};

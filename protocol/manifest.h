@@ -65,24 +65,29 @@ int envelope_verify(const struct envelope *envelope, enum signed_purpose purpose
 		    const struct public_key *keys, size_t keys_count, uint32_t threshold,
 		    struct err *err) COVEY_MUST_CHECK;
 
-/* Encodes a release; ret_digest is its identity, ret_payload what envelope_sign covers. */
+/* Checks (release_check) and encodes a release; ret_digest is its identity, ret_payload what
+ * envelope_sign covers. */
 int release_encode(const struct release *release, struct bytes *ret_payload,
 		   struct digest *ret_digest, struct err *err) COVEY_MUST_CHECK;
 /* Opens a signed manifest: size, signatures against root, payload digest == expected, every field
- * valid (release_check). ret_release is owned by the caller: release_free(). */
+ * valid (release_check). expected may be NULL: whatever release it is. ret_release is owned by the
+ * caller: release_free(). -EKEYREJECTED, -EBADMSG, -EMSGSIZE, -EINVAL. */
 int release_open(const void *data, size_t size, const struct root_document *root,
 		 const struct digest *expected, struct release *ret_release,
 		 struct err *err) COVEY_MUST_CHECK;
-/* What decoding alone does not see: names, ports, paths without .., unique paths, sums. */
+/* What decoding alone does not see: names, ports, paths without .., sums. Files are sorted by path
+ * (strcmp), each once. The sentence names fields as release.yaml does. -EINVAL. */
 int release_check(const struct release *release, struct err *err) COVEY_MUST_CHECK;
 void release_free(struct release *release);
 /* Bytes of all blobs. */
 uint64_t release_size(const struct release *release);
 
-/* Opens a signed root document and checks it against itself (version 1) or its predecessor. */
+/* Opens a signed root document: signed by the threshold of its own root keys and, where `previous`
+ * is given, of its predecessor's too. -ESTALE: older than previous, or another document of the same
+ * version. Expiry is the caller's to check: there is no clock here. */
 int root_open(const void *data, size_t size, const struct root_document *previous,
 	      struct root_document *ret_root, struct err *err) COVEY_MUST_CHECK;
-/* Opens a signed identity record against the root's online key. */
+/* Opens a signed identity record against the root's online key. Expiry is the caller's to check. */
 int identity_open(const void *data, size_t size, const struct root_document *root,
 		  struct identity *ret_identity, struct err *err) COVEY_MUST_CHECK;
 

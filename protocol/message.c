@@ -19,7 +19,7 @@ struct row {
 	size_t max;
 };
 
-#define X(name, of, number, sender, channel, max)                                                  \
+#define X(name, of, number, sender, channel, max) \
 	{MESSAGE_##name, #name, &codec_##of, sender, channel, max},
 static const struct row rows[] = {MESSAGES(X)};
 #undef X
@@ -33,7 +33,7 @@ static const struct row *find_row(uint64_t number)
 }
 
 int message_encode(enum message_type type, const void *body, struct bytes *ret_bytes,
-		   struct err *err)
+                   struct err *err)
 {
 	const struct row *row = find_row(type);
 	struct wire_writer writer;
@@ -63,19 +63,19 @@ static int read_type(struct wire_reader *reader, uint64_t *ret_number, struct er
 }
 
 static int check_row(const struct row *row, size_t size, enum message_channel channel,
-		     enum message_sender sender, struct err *err)
+                     enum message_sender sender, struct err *err)
 {
 	if (row->channel != channel || row->sender != sender)
 		return err_set(err, -EPERM, "%s: this peer may not send it on this channel",
-			       row->name);
+		               row->name);
 	if (size > row->max)
 		return err_set(err, -EMSGSIZE, "%s: %zu bytes, at most %zu are allowed", row->name,
-			       size, row->max);
+		               size, row->max);
 	return 0;
 }
 
 static int read_body(const struct row *row, struct wire_reader *reader, void **ret_body,
-		     struct err *err)
+                     struct err *err)
 {
 	AUTO_FREE void *body = mem_alloc(row->body->size);
 	int r;
@@ -92,12 +92,12 @@ static int read_body(const struct row *row, struct wire_reader *reader, void **r
 }
 
 int message_decode(const void *data, size_t size, enum message_channel channel,
-		   enum message_sender sender, struct message *ret_message, struct err *err)
+                   enum message_sender sender, struct message *ret_message, struct err *err)
 {
 	struct wire_reader reader = {data, size};
 	const struct row *row;
-	uint64_t number;
-	void *body;
+	uint64_t number = 0;
+	void *body = NULL;
 	int r;
 
 	r = read_type(&reader, &number, err);
@@ -106,7 +106,7 @@ int message_decode(const void *data, size_t size, enum message_channel channel,
 	row = find_row(number);
 	if (!row)
 		return err_set(err, -ENOTSUP, "messages of type %llu are not known here",
-			       (unsigned long long)number);
+		               (unsigned long long)number);
 	r = check_row(row, size, channel, sender, err);
 	if (r == 0)
 		r = read_body(row, &reader, &body, err);

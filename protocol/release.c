@@ -12,7 +12,7 @@
 
 #include <inttypes.h>
 
-enum { DAY_MS = 24 * 60 * 60 * 1000 };
+enum { DAY_MS = 24 * 60 * 60 * 1000, DEPTH_MAX = 64 };
 static const uint64_t blob_max = (uint64_t)LIMIT_CHUNKS * LIMIT_CHUNK;
 
 static bool is_alnum(char c)
@@ -60,6 +60,8 @@ static int check_text(const char *text, const char *field, struct err *err)
 /* Components between slashes; neither empty nor . nor .. */
 static int check_components(const char *path, struct err *err)
 {
+	size_t depth = 0;
+
 	for (const char *c = path;; c++) {
 		size_t size = strcspn(c, "/");
 
@@ -69,6 +71,8 @@ static int check_components(const char *path, struct err *err)
 			return err_set(err, -EINVAL, "a path has no . and .. parts");
 		if (size > 255)
 			return err_set(err, -EINVAL, "a part of a path has at most 255 bytes");
+		if (++depth > DEPTH_MAX)
+			return err_set(err, -EINVAL, "a path has at most %d parts", DEPTH_MAX);
 		c += size;
 		if (!*c)
 			return 0;
@@ -85,7 +89,7 @@ static int check_path(const char *path, bool absolute, struct err *err)
 		return err_set(err, -EINVAL, "a path has at most %d bytes", LIMIT_PATH);
 	if ((path[0] == '/') != absolute)
 		return err_set(err, -EINVAL, "the path must %s with /",
-			       absolute ? "begin" : "not begin");
+		               absolute ? "begin" : "not begin");
 	if (absolute && !path[1])
 		return 0;
 	return check_components(path + absolute, err);
@@ -97,7 +101,7 @@ static int check_content(const struct release_blob *blob, struct err *err)
 {
 	if (blob->size > blob_max)
 		return err_set(err, -EINVAL, "%" PRIu64 " bytes, at most %" PRIu64 " are allowed",
-			       blob->size, blob_max);
+		               blob->size, blob_max);
 	if (digest_is_zero(&blob->content) || digest_is_zero(&blob->index))
 		return err_set(err, -EINVAL, "a digest is missing");
 	if (!blob->index_size || blob->index_size > LIMIT_OBJECT)
@@ -128,7 +132,7 @@ static int check_file(const struct release_blob *blob, const char *previous, str
 	if (!previous || strcmp(previous, blob->path) < 0)
 		return 0;
 	return err_set(err, -EINVAL, "files must be sorted by path, each once: it comes after %s",
-		       previous);
+	               previous);
 }
 
 static int compare_path(const void *key, const void *item)
@@ -149,7 +153,7 @@ static int check_folders(const struct release_blob *files, size_t count, struct 
 			folder[size] = 0;
 			if (bsearch(folder, files, count, sizeof(*files), compare_path))
 				return err_set(err, -EINVAL, "files: %s is a file and a folder",
-					       folder);
+				               folder);
 		}
 	}
 	return 0;
@@ -160,7 +164,8 @@ static int blame_blob(const struct release_blob *blob, size_t i, int r, struct e
 {
 	if (blob->kind == BLOB_FILE && blob->path && !has_control(blob->path))
 		return err_prefix(err, r, "files: %.200s", blob->path);
-	return err_prefix(err, r, "%s %zu", blob->kind == BLOB_LAYER ? "image: layer" : "files: blob", i);
+	return err_prefix(err, r, "%s %zu",
+	                  blob->kind == BLOB_LAYER ? "image: layer" : "files: blob", i);
 }
 
 static int check_blobs(const struct release *release, struct err *err)
@@ -174,8 +179,8 @@ static int check_blobs(const struct release *release, struct err *err)
 		layers++;
 	if (!layers || layers > LIMIT_LAYERS || count - layers > LIMIT_FILES)
 		return err_set(err, -EINVAL,
-			       "image: 1 to %d layers come first, then at most %d files",
-			       LIMIT_LAYERS, LIMIT_FILES);
+		               "image: 1 to %d layers come first, then at most %d files",
+		               LIMIT_LAYERS, LIMIT_FILES);
 	for (size_t i = 0; i < count; i++) {
 		const struct release_blob *blob = &release->blobs[i];
 
@@ -196,12 +201,13 @@ static int check_blobs(const struct release *release, struct err *err)
 /* ---- how it runs ---- */
 
 static int check_command(const struct text_item *items, size_t count, const char *field,
-			 struct err *err)
+                         struct err *err)
 {
 	if (!count || !items[0].text || !*items[0].text)
 		return err_set(err, -EINVAL, "%s: a program is missing", field);
 	if (count > LIMIT_ARGV)
-		return err_set(err, -EINVAL, "%s: at most %d arguments are allowed", field, LIMIT_ARGV);
+		return err_set(err, -EINVAL, "%s: at most %d arguments are allowed", field,
+		               LIMIT_ARGV);
 	for (size_t i = 0; i < count; i++)
 		if (!items[i].text)
 			return err_set(err, -EINVAL, "%s: argument %zu is missing", field, i);
@@ -214,9 +220,11 @@ static int check_env(const struct release *release, struct err *err)
 		const struct env_var *var = &release->env[i];
 
 		if (!var->name || !*var->name || strchr(var->name, '=') || has_control(var->name))
-			return err_set(err, -EINVAL,
-				       "env: variable %zu: a name has at least one character, no = and "
-				       "no control characters", i);
+			return err_set(
+			    err, -EINVAL,
+			    "env: variable %zu: a name has at least one character, no = and "
+			    "no control characters",
+			    i);
 		if (!var->value)
 			return err_set(err, -EINVAL, "env: %s: the value is missing", var->name);
 		for (size_t k = 0; k < i; k++)
@@ -240,14 +248,16 @@ static int check_user_and_folder(const struct release *release, struct err *err)
 static int check_serve(const struct release_serve *serve, struct err *err)
 {
 	if (!serve->port || serve->port > UINT16_MAX)
-		return err_set(err, -EINVAL, "serve.port: %u is not a port, 1 to 65535", serve->port);
+		return err_set(err, -EINVAL, "serve.port: %u is not a port, 1 to 65535",
+		               serve->port);
 	if (serve->port < 1024 && !serve->privileged_port)
-		return err_set(err, -EINVAL,
-			       "serve.port: %u is under 1024: write privileged_port: true to allow it",
-			       serve->port);
+		return err_set(
+		    err, -EINVAL,
+		    "serve.port: %u is under 1024: write privileged_port: true to allow it",
+		    serve->port);
 	if (!serve->container_port || serve->container_port > UINT16_MAX)
 		return err_set(err, -EINVAL, "serve.container_port: %u is not a port, 1 to 65535",
-			       serve->container_port);
+		               serve->container_port);
 	return 0;
 }
 
@@ -278,7 +288,8 @@ static int check_time(uint64_t ms, uint64_t least, const char *field, struct err
 {
 	if (ms >= least && ms <= DAY_MS)
 		return 0;
-	return err_set(err, -EINVAL, "%s: %s", field, ms ? "at most 24h are allowed" : "0 is not allowed");
+	return err_set(err, -EINVAL, "%s: %s", field,
+	               ms ? "at most 24h are allowed" : "0 is not allowed");
 }
 
 static int check_health(const struct release_health *health, struct err *err)
@@ -312,8 +323,7 @@ static int check_smoke(const struct release_smoke *smoke, struct err *err)
 	size_t method = smoke->method ? strlen(smoke->method) : 0;
 	int r;
 
-	if (!method || method > 16 ||
-	    strspn(smoke->method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != method)
+	if (!method || method > 16 || strspn(smoke->method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != method)
 		return err_set(err, -EINVAL, "request.method: a method is written GET or POST");
 	r = check_http_path(smoke->path, "request.path", err);
 	if (r == 0)
@@ -338,8 +348,8 @@ static int check_smokes(const struct release *release, struct err *err)
 			return err_set(err, -EINVAL, "smoke[%zu].name: a name is needed", i);
 		for (size_t k = 0; k < i; k++)
 			if (str_equal(release->smokes[k].name, smoke->name))
-				return err_set(err, -EINVAL, "smoke[%zu].name: %s is there twice", i,
-					       smoke->name);
+				return err_set(err, -EINVAL, "smoke[%zu].name: %s is there twice",
+				               i, smoke->name);
 		r = check_smoke(smoke, err);
 		if (r < 0)
 			return err_prefix(err, r, "smoke[%zu] (%s)", i, smoke->name);
@@ -367,16 +377,20 @@ static int check_lineage(const struct release *release, struct err *err)
 static int check_names(const struct release *release, struct err *err)
 {
 	if (!name_is_valid(release->model))
-		return err_set(err, -EINVAL,
-			       "model: a name has 1 to %d of a-z, 0-9, '-' and '.', and begins with a "
-			       "letter or a digit", LIMIT_NAME);
+		return err_set(
+		    err, -EINVAL,
+		    "model: a name has 1 to %d of a-z, 0-9, '-' and '.', and begins with a "
+		    "letter or a digit",
+		    LIMIT_NAME);
 	if (!version_is_valid(release->version))
-		return err_set(err, -EINVAL,
-			       "version: a version has 1 to %d letters, digits, '.', '_', '+' and '-', "
-			       "and begins with a letter or a digit", LIMIT_VERSION);
+		return err_set(
+		    err, -EINVAL,
+		    "version: a version has 1 to %d letters, digits, '.', '_', '+' and '-', "
+		    "and begins with a letter or a digit",
+		    LIMIT_VERSION);
 	if (!name_is_valid(release->os) || !name_is_valid(release->arch))
 		return err_set(err, -EINVAL,
-			       "image: it does not say for which system and architecture it is");
+		               "image: it does not say for which system and architecture it is");
 	return 0;
 }
 

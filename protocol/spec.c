@@ -17,26 +17,26 @@
 #include <math.h>
 
 static const uint64_t second_ms = 1000, minute_ms = 60 * 1000, hour_ms = 60 * 60 * 1000,
-		      year_ms = UINT64_C(365) * 24 * 60 * 60 * 1000;
+                      year_ms = UINT64_C(365) * 24 * 60 * 60 * 1000;
 
 void deployment_spec_defaults(struct deployment_spec *spec)
 {
 	*spec = (struct deployment_spec){
-		.swap = SWAP_START_FIRST,
-		.drain_ms = 30 * second_ms,
-		.keep_warm_ms = 10 * minute_ms,
-		.strategy = STRATEGY_CANARY,
-		.stages = mem_array(1, sizeof(*spec->stages)),
-		.stages_count = 1,
-		.batch = {.percent = true, .value = 20},
-		.batch_bake_ms = minute_ms,
-		.promote = PROMOTE_AUTO,
-		.max_unavailable = {.percent = true, .value = 20},
-		.failures = {.unreachable = {.percent = true, .value = 20}},
-		.deadlines = {.node_ms = 10 * minute_ms,
-			      .stage_ms = 2 * hour_ms,
-			      .rollout_ms = 24 * hour_ms},
-		.on_inconclusive = INCONCLUSIVE_HOLD,
+	    .swap = SWAP_START_FIRST,
+	    .drain_ms = 30 * second_ms,
+	    .keep_warm_ms = 10 * minute_ms,
+	    .strategy = STRATEGY_CANARY,
+	    .stages = mem_array(1, sizeof(*spec->stages)),
+	    .stages_count = 1,
+	    .batch = {.percent = true, .value = 20},
+	    .batch_bake_ms = minute_ms,
+	    .promote = PROMOTE_AUTO,
+	    .max_unavailable = {.percent = true, .value = 20},
+	    .failures = {.unreachable = {.percent = true, .value = 20}},
+	    .deadlines = {.node_ms = 10 * minute_ms,
+	                  .stage_ms = 2 * hour_ms,
+	                  .rollout_ms = 24 * hour_ms},
+	    .on_inconclusive = INCONCLUSIVE_HOLD,
 	};
 	spec->stages[0] = (struct stage_spec){.nodes = {.value = 1}, .bake_ms = 5 * minute_ms};
 }
@@ -49,7 +49,7 @@ void deployment_spec_free(struct deployment_spec *spec)
 /* ---- single values ---- */
 
 static int check_share(const struct share *share, bool may_be_zero, const char *field,
-		       struct err *err)
+                       struct err *err)
 {
 	if (share->percent && share->value > 100)
 		return err_set(err, -EINVAL, "%s: %u%% is more than all", field, share->value);
@@ -68,7 +68,7 @@ static int check_time(uint64_t ms, const char *field, struct err *err)
 static int check_names(const struct deployment_spec *spec, struct err *err)
 {
 	static const char *const names =
-		"a name has 1 to 63 of a-z, 0-9, '-' and '.', and begins with a letter or a digit";
+	    "a name has 1 to 63 of a-z, 0-9, '-' and '.', and begins with a letter or a digit";
 	int r;
 
 	if (!name_is_valid(spec->name))
@@ -76,9 +76,10 @@ static int check_names(const struct deployment_spec *spec, struct err *err)
 	if (!name_is_valid(spec->model))
 		return err_set(err, -EINVAL, "release: it is written model@version: %s", names);
 	if (!version_is_valid(spec->version))
-		return err_set(err, -EINVAL,
-			       "release: it is written model@version: a version has 1 to 63 letters, "
-			       "digits, '.', '_', '+' and '-', and begins with a letter or a digit");
+		return err_set(
+		    err, -EINVAL,
+		    "release: it is written model@version: a version has 1 to 63 letters, "
+		    "digits, '.', '_', '+' and '-', and begins with a letter or a digit");
 	r = selector_check(spec->selector, err);
 	return r < 0 ? err_prefix(err, r, "nodes") : 0;
 }
@@ -114,7 +115,7 @@ static int check_canary(const struct deployment_spec *spec, struct err *err)
 
 	if (!spec->stages_count || spec->stages_count > LIMIT_STAGES)
 		return err_set(err, -EINVAL, "strategy.canary.stages: 1 to %d stages are needed",
-			       LIMIT_STAGES);
+		               LIMIT_STAGES);
 	for (size_t i = 0; i < spec->stages_count; i++) {
 		r = check_stage(&spec->stages[i], i, err);
 		if (r < 0)
@@ -159,23 +160,23 @@ static int check_budgets(const struct deployment_spec *spec, struct err *err)
 			return err_prefix(err, r, "max_unavailable_per.label");
 		if (!spec->per_label_nodes)
 			return err_set(err, -EINVAL,
-				       "max_unavailable_per.nodes: 0 would never change a node");
+			               "max_unavailable_per.nodes: 0 would never change a node");
 	}
 	if (spec->failures.percent > 100)
 		return err_set(err, -EINVAL, "failures.percent: %u%% is more than all",
-			       spec->failures.percent);
+		               spec->failures.percent);
 	return check_share(&spec->failures.unreachable, true, "failures.unreachable", err);
 }
 
 static int too_short(struct err *err, const char *deadline, uint64_t ms, const char *what,
-		     uint64_t needed_ms)
+                     uint64_t needed_ms)
 {
 	char has[STR_DURATION_MAX], needs[STR_DURATION_MAX];
 
 	str_format_duration(has, ms);
 	str_format_duration(needs, needed_ms);
 	return err_set(err, -EINVAL, "deadlines.%s: %s is too short: %s %s", deadline, has, what,
-		       needs);
+	               needs);
 }
 
 /* What follows the stages that are written: the rest of a canary, a batch, or everybody. */
@@ -187,9 +188,10 @@ static int check_bakes(const struct deployment_spec *spec, struct err *err)
 
 	if (deadlines->stage_ms <= spec->batch_bake_ms)
 		return too_short(err, "stage", deadlines->stage_ms,
-				 spec->strategy == STRATEGY_CANARY ? "the rest of a canary bakes for"
-								   : "the bake takes",
-				 spec->batch_bake_ms);
+		                 spec->strategy == STRATEGY_CANARY
+		                     ? "the rest of a canary bakes for"
+		                     : "the bake takes",
+		                 spec->batch_bake_ms);
 	for (size_t i = 0; spec->strategy == STRATEGY_CANARY && i < spec->stages_count; i++) {
 		bakes_ms += spec->stages[i].bake_ms;
 		if (deadlines->stage_ms > spec->stages[i].bake_ms)
@@ -199,7 +201,7 @@ static int check_bakes(const struct deployment_spec *spec, struct err *err)
 	}
 	if (deadlines->rollout_ms <= bakes_ms)
 		return too_short(err, "rollout", deadlines->rollout_ms, "the bakes alone take",
-				 bakes_ms);
+		                 bakes_ms);
 	return 0;
 }
 
@@ -210,18 +212,18 @@ static int check_times(const struct deployment_spec *spec, struct err *err)
 		uint64_t ms;
 		bool needed;
 	} times[] = {
-		{"drain", spec->drain_ms, false},
-		{"keep_warm", spec->keep_warm_ms, false},
-		{"deadlines.node", spec->deadlines.node_ms, true},
-		{"deadlines.stage", spec->deadlines.stage_ms, true},
-		{"deadlines.rollout", spec->deadlines.rollout_ms, true},
+	    {"drain", spec->drain_ms, false},
+	    {"keep_warm", spec->keep_warm_ms, false},
+	    {"deadlines.node", spec->deadlines.node_ms, true},
+	    {"deadlines.stage", spec->deadlines.stage_ms, true},
+	    {"deadlines.rollout", spec->deadlines.rollout_ms, true},
 	};
 	int r;
 
 	for (size_t i = 0; i < ARRAY_SIZE(times); i++) {
 		if (times[i].needed && !times[i].ms)
 			return err_set(err, -EINVAL, "%s: 0 leaves no time for a change",
-				       times[i].field);
+			               times[i].field);
 		r = check_time(times[i].ms, times[i].field, err);
 		if (r < 0)
 			return r;
@@ -232,12 +234,12 @@ static int check_times(const struct deployment_spec *spec, struct err *err)
 static int check_timezone(const char *timezone, struct err *err)
 {
 	static const char letters[] =
-		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/_+-";
+	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/_+-";
 
 	/* The name of a file below /usr/share/zoneinfo. */
 	if (timezone[0] == '/' || timezone[strspn(timezone, letters)])
 		return err_set(err, -EINVAL,
-			       "windows.timezone: a time zone is written Europe/Paris or UTC");
+		               "windows.timezone: a time zone is written Europe/Paris or UTC");
 	return 0;
 }
 
@@ -257,16 +259,16 @@ static int check_windows(const struct window_spec *windows, struct err *err)
 /* ---- gates ---- */
 
 static int check_gate(const struct gate_spec *gate, const struct deadline_spec *deadlines,
-		      struct err *err)
+                      struct err *err)
 {
 	const struct {
 		const char *field;
 		double value;
 	} numbers[] = {
-		{"tolerance", gate->tolerance},
-		{"margin", gate->margin},
-		{"weight", gate->weight},
-		{"slo", gate->slo},
+	    {"tolerance", gate->tolerance},
+	    {"margin", gate->margin},
+	    {"weight", gate->weight},
+	    {"slo", gate->slo},
 	};
 
 	if (!gate->metric[0])

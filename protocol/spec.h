@@ -5,7 +5,8 @@
 #include "covey/policy.h"
 #include "protocol/codec.h"
 
-/* Every default of product.md: one canary node for five minutes, then batches of 20 %. */
+/* Overwrites *spec with every default: one canary node for five minutes, then batches of 20 % that
+ * bake for a minute. stages is on the heap. batch_bake_ms is the bake of blue_green as well. */
 void deployment_spec_defaults(struct deployment_spec *spec);
 /* Ranges and sense (percent <= 100, selectors that parse, names, deadlines that can hold the
  * bakes). The sentence names the field as it is written in YAML. -EINVAL. */

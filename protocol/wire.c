@@ -45,13 +45,13 @@ static int take_bytes(struct wire_reader *r, struct wire_item *item, uint64_t si
 }
 
 static int take_count(const struct wire_reader *r, struct wire_item *item, uint64_t count,
-		      struct err *err)
+                      struct err *err)
 {
 	uint64_t values = item->kind == WIRE_MAP ? 2 * count : count;
 
 	if (values > r->left)
 		return err_set(err, -EBADMSG, "%llu values are announced, %zu bytes are left",
-			       (unsigned long long)values, r->left);
+		               (unsigned long long)values, r->left);
 	item->size = (size_t)count;
 	return 0;
 }
@@ -84,7 +84,7 @@ static int read_long(struct wire_reader *r, uint8_t head, struct wire_item *item
 {
 	/* 0xff: no such header */
 	static const uint8_t widths[32] = {0, 0xff, 0, 0, 1, 2, 4, 1, 2, 4, 4, 8, 1, 2, 4, 8,
-					   1, 2,    4, 8, 0, 0, 0, 0, 0, 1, 2, 4, 2, 4, 2, 4};
+	                                   1, 2,    4, 8, 0, 0, 0, 0, 0, 1, 2, 4, 2, 4, 2, 4};
 	size_t size = widths[head - 0xc0];
 	uint64_t value = 0;
 
@@ -96,30 +96,48 @@ static int read_long(struct wire_reader *r, uint8_t head, struct wire_item *item
 	case 0xc0:
 		item->kind = WIRE_NIL;
 		return 0;
-	case 0xc2: case 0xc3:
+	case 0xc2:
+	case 0xc3:
 		item->kind = WIRE_BOOL;
 		item->number = head & 1;
 		return 0;
-	case 0xc4: case 0xc5: case 0xc6:
+	case 0xc4:
+	case 0xc5:
+	case 0xc6:
 		item->kind = WIRE_BIN;
 		return take_bytes(r, item, value, err);
-	case 0xc7: case 0xc8: case 0xc9:
+	case 0xc7:
+	case 0xc8:
+	case 0xc9:
 		item->kind = WIRE_EXT;
 		return take_bytes(r, item, value + 1, err);
-	case 0xca: case 0xcb:
+	case 0xca:
+	case 0xcb:
 		set_real(item, value, size);
 		return 0;
-	case 0xcc: case 0xcd: case 0xce: case 0xcf:
+	case 0xcc:
+	case 0xcd:
+	case 0xce:
+	case 0xcf:
 		item->kind = WIRE_UINT;
 		item->number = value;
 		return 0;
-	case 0xd0: case 0xd1: case 0xd2: case 0xd3:
+	case 0xd0:
+	case 0xd1:
+	case 0xd2:
+	case 0xd3:
 		set_signed(item, value, size);
 		return 0;
-	case 0xd4: case 0xd5: case 0xd6: case 0xd7: case 0xd8:
+	case 0xd4:
+	case 0xd5:
+	case 0xd6:
+	case 0xd7:
+	case 0xd8:
 		item->kind = WIRE_EXT;
 		return take_bytes(r, item, (UINT64_C(1) << (head - 0xd4)) + 1, err);
-	case 0xd9: case 0xda: case 0xdb:
+	case 0xd9:
+	case 0xda:
+	case 0xdb:
 		item->kind = WIRE_STR;
 		return take_bytes(r, item, value, err);
 	default:
@@ -179,12 +197,12 @@ int wire_skip(struct wire_reader *reader, struct err *err)
 	}
 }
 
-/* msgpack-c calls this with each piece; after the first that does not fit nothing is stored. */
+/* msgpack-c calls this with each piece. */
 static int write_piece(void *context, const char *data, size_t size)
 {
 	struct wire_writer *w = context;
 
-	if (w->full || size > w->max - w->size) {
+	if (size > w->max - w->size) {
 		w->full = true;
 		return -1;
 	}

@@ -33,7 +33,8 @@ struct wire_reader {
 
 /* Reads one header, with the bytes of a string. Checked: a string lies within the input, an
  * array or map has no more items than the input has bytes left. -EBADMSG. */
-int wire_read(struct wire_reader *reader, struct wire_item *ret_item, struct err *err) COVEY_MUST_CHECK;
+int wire_read(struct wire_reader *reader, struct wire_item *ret_item,
+	      struct err *err) COVEY_MUST_CHECK;
 
 /* Passes over one whole value. -EBADMSG, also when it nests deeper than WIRE_DEPTH_MAX. */
 int wire_skip(struct wire_reader *reader, struct err *err) COVEY_MUST_CHECK;
@@ -48,7 +49,8 @@ struct wire_writer { /* use wire_writer_init, then msgpack_pack_*(&writer.packer
 /* The writer must not move after this. Nothing is allocated until something is written. */
 void wire_writer_init(struct wire_writer *writer, size_t max);
 /* Hands the bytes over, or frees them and fails with -EMSGSIZE. */
-int wire_writer_end(struct wire_writer *writer, struct bytes *ret_bytes, struct err *err) COVEY_MUST_CHECK;
+int wire_writer_end(struct wire_writer *writer, struct bytes *ret_bytes,
+		    struct err *err) COVEY_MUST_CHECK;
 void wire_writer_free(struct wire_writer *writer);
 
 /* UTF-8 (RFC 3629: no overlong forms, no surrogates) without NUL. */

@@ -60,5 +60,5 @@ build_into() { # folder, meson arguments
 
 build_plain() {
 	say "building into $COVEY_BUILD ..."
-	build_into "$COVEY_BUILD" -Dwerror=true
+	build_into "$COVEY_BUILD" -Dwerror=true -Dtests=disabled
 }

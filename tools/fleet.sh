@@ -168,8 +168,7 @@ user = root
 state_dir = $FLEET_STATE/$node/helper
 socket = $FLEET_RUN/$node/helper.sock
 group = root
-instance = $FLEET_NAME-$node
-libexec_dir = $COVEY_BUILD/agent/helper
+instance = $FLEET_NAME$node
 TEXT
 	fleet_covey token create --label "site=$site" --ttl 1h --uses 1 |
 		fleet_exec "$node" -- "$COVEY_BUILD/agent/covey-agent" join - \
@@ -219,7 +218,7 @@ fleet_down() {
 	for netns in $(ip netns list | awk -v p="^$FLEET_NETNS-(sw|co|n[0-9]+)$" '$1 ~ p {print $1}'); do
 		ip netns del "$netns"
 	done
-	find /sys/fs/cgroup -depth -type d -path "*/covey/$FLEET_NAME-n[0-9]*" -exec rmdir {} + 2>/dev/null || true
+	find /sys/fs/cgroup -depth -type d -path "*/covey/${FLEET_NAME}n[0-9]*" -exec rmdir {} + 2>/dev/null || true
 	rm -rf "$FLEET_RUN" "$FLEET_STATE"
 }
 

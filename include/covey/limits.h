@@ -17,6 +17,7 @@ enum {
 	LIMIT_REASON_TEXT = 1023,    /* one sentence for people */
 	LIMIT_LOG_TAIL = 8191,	     /* the last lines of a container's log */
 	LIMIT_LOG_TAIL_LINES = 20,
+	LIMIT_ARGUMENT = 32767,	     /* one argument of a command, one environment value */
 	LIMIT_ENDPOINT = 255,	     /* tcp://host:port */
 };
 

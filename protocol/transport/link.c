@@ -109,7 +109,9 @@ static enum link_cause cause_of(enum zsocket_event event, bool was_up, bool ipc)
 		return LINK_REFUSED;
 	if (was_up)
 		return LINK_LOST;
-	return event == ZSOCKET_UNREACHABLE || ipc ? LINK_UNREACHABLE : LINK_WRONG_SERVER;
+	if (event == ZSOCKET_UNREACHABLE || event == ZSOCKET_FULL || ipc)
+		return LINK_UNREACHABLE;
+	return LINK_WRONG_SERVER;
 }
 
 static void fail(struct link *link, enum zsocket_event event)
@@ -118,6 +120,8 @@ static void fail(struct link *link, enum zsocket_event event)
 	char text[ZSOCKET_TEXT_MAX];
 
 	(void)zsocket_explain(event, was_up, &link->config, text);
+	if (event == ZSOCKET_UNREACHABLE && zsocket_is_name(link->endpoint))
+		link->config.ipv4_only = !link->config.ipv4_only; /* the other one next time */
 	go_down(link, cause_of(event, was_up, zsocket_is_ipc(link->endpoint)), text);
 }
 

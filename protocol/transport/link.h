@@ -15,7 +15,7 @@
 struct link;
 
 enum link_cause {
-	LINK_UNREACHABLE,  /* nobody answers there */
+	LINK_UNREACHABLE,  /* nobody answers there, or only to say that there is no room */
 	LINK_WRONG_SERVER, /* somebody answers, but does not prove the expected server key */
 	LINK_REFUSED,	   /* the server does not know our key, or link_refuse() was called */
 	LINK_LOST,	   /* the connection was up and broke */

@@ -30,10 +30,7 @@ static void tell(const char *state, const char *status)
 		if (*c == '\n' || *c == '\r')
 			*c = ' ';
 	}
-	if (*line)
-		(void)sd_notifyf(false, "%sSTATUS=%s", state, line);
-	else
-		(void)sd_notify(false, state);
+	(void)sd_notifyf(false, "%s%s%s", state, *line ? "STATUS=" : "", line);
 }
 
 void notify_ready(const char *status)

@@ -16,10 +16,15 @@
 
 #include <sodium.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
 
 #define ZAP_ENDPOINT "inproc://zeromq.zap.01"
 
-enum { SELF_TEST_MS = 5000 };
+enum {
+	SELF_TEST_MS = 5000,
+	RESERVE_MAX = 256, /* file descriptors; a quarter of the limit where that is less */
+};
 
 /* The parts of a request as a ROUTER sees it (rfc.zeromq.org/spec/27). */
 enum zap_part {
@@ -42,6 +47,16 @@ struct zap {
 	void *ctx;
 	const struct public_key *test_key; /* admitted while the self-test runs */
 	struct zap_stats stats;
+};
+
+enum verdict { VERDICT_ADMITTED, VERDICT_REFUSED, VERDICT_NO_ROOM };
+
+static const struct {
+	const char *status, *text;
+} verdicts[] = {
+	[VERDICT_ADMITTED] = {"200", "OK"},
+	[VERDICT_REFUSED] = {"400", "key not known"},
+	[VERDICT_NO_ROOM] = {"500", "no room"}, /* ZSOCKET_STATUS_FULL */
 };
 
 static const char *const domains[] = {ZAP_DOMAIN_AGENTS, ZAP_DOMAIN_DATA, ZAP_DOMAIN_ENROL,
@@ -77,7 +92,20 @@ static bool is_admitted(struct zap *zap, const struct zframes *request,
 	return zap->admit(zap->ctx, domain, &key, ret_user_id) && *ret_user_id;
 }
 
-static void answer(void *zmq_socket, const struct zframes *request, bool admitted,
+/* A new descriptor has the lowest free number: that tells how many are left. */
+static bool has_room(void)
+{
+	struct rlimit limit;
+	AUTO_CLOSE int fd = eventfd(0, EFD_CLOEXEC);
+	rlim_t reserve;
+
+	if (fd < 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return false;
+	reserve = limit.rlim_cur / 4 < RESERVE_MAX ? limit.rlim_cur / 4 : RESERVE_MAX;
+	return (rlim_t)fd < limit.rlim_cur - reserve;
+}
+
+static void answer(void *zmq_socket, const struct zframes *request, enum verdict verdict,
 		   const char *user_id)
 {
 	const struct {
@@ -88,9 +116,9 @@ static void answer(void *zmq_socket, const struct zframes *request, bool admitte
 		{"", 0},
 		{"1.0", 3},
 		{zframes_data(request, PART_REQUEST_ID), zframes_size(request, PART_REQUEST_ID)},
-		{admitted ? "200" : "400", 3},
-		{admitted ? "OK" : "key not known", admitted ? 2 : 13},
-		{admitted ? user_id : "", admitted ? strlen(user_id) : 0},
+		{verdicts[verdict].status, strlen(verdicts[verdict].status)},
+		{verdicts[verdict].text, strlen(verdicts[verdict].text)},
+		{user_id, verdict == VERDICT_ADMITTED ? strlen(user_id) : 0},
 		{"", 0},
 	};
 
@@ -103,27 +131,39 @@ static void answer(void *zmq_socket, const struct zframes *request, bool admitte
 	}
 }
 
+static enum verdict judge(struct zap *zap, const struct zframes *request,
+			  char ret_user_id[ZAP_USER_ID_MAX])
+{
+	/* Other mechanisms have fewer or more parts of credentials than the one key. */
+	if (request->count != PART_COUNT) {
+		zap->stats.malformed++;
+		zap->stats.refused++;
+		return VERDICT_REFUSED;
+	}
+	if (!has_room()) {
+		zap->stats.no_room++;
+		return VERDICT_NO_ROOM;
+	}
+	if (!is_admitted(zap, request, ret_user_id)) {
+		zap->stats.refused++;
+		return VERDICT_REFUSED;
+	}
+	zap->stats.admitted++;
+	return VERDICT_ADMITTED;
+}
+
 static int on_request(void *ctx, void *zmq_socket)
 {
 	struct zap *zap = ctx;
 	AUTO_ZFRAMES struct zframes request = {.count = 0};
 	char user_id[ZAP_USER_ID_MAX] = "";
-	bool admitted;
 	int r = zframes_receive(zmq_socket, &request);
 
 	if (r < 0)
 		return r;
 	if (request.count < PART_MECHANISM + 1 || zframes_size(&request, PART_DELIMITER) != 0)
 		return -EBADMSG;
-	/* Other mechanisms have fewer or more parts of credentials than the one key. */
-	admitted = request.count == PART_COUNT && is_admitted(zap, &request, user_id);
-	if (request.count != PART_COUNT)
-		zap->stats.malformed++;
-	if (admitted)
-		zap->stats.admitted++;
-	else
-		zap->stats.refused++;
-	answer(zmq_socket, &request, admitted, user_id);
+	answer(zmq_socket, &request, judge(zap, &request, user_id), user_id);
 	return 0;
 }
 

@@ -2,7 +2,9 @@
 /*
  * Who may connect: the handler of ZeroMQ's authentication protocol (ZAP, RFC 27) for all servers
  * of a context. It fails closed: servers have a domain and enforce it, so that without a handler
- * nobody gets in. Create it before the first server_new(). Admission happens once per connection; a
+ * nobody gets in. A reserve of file descriptors is kept: when only that is left, whoever comes is
+ * sent away, because a process without descriptors can neither accept nor write its state. Create
+ * it before the first server_new(). Admission happens once per connection; a
  * key that is revoked later keeps its connection, so check the user id of every message too.
  */
 #pragma once
@@ -31,6 +33,7 @@ typedef bool zap_admit_fn(void *ctx, const char *domain, const struct public_key
 struct zap_stats {
 	uint64_t admitted, refused;
 	uint64_t malformed; /* requests that were not CURVE or not ZAP 1.0; refused */
+	uint64_t no_room;   /* refused without asking: file descriptors run short */
 };
 
 /* One per context; -EADDRINUSE for a second. */

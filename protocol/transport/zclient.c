@@ -110,6 +110,24 @@ static int wait_until_up(struct zclient *client, uint64_t timeout_ms, struct err
 	return 0;
 }
 
+/* A name may have an IPv6 and an IPv4 address, of which only one answers. */
+static int connect_client(void *zmq_context, struct zclient *client, uint64_t timeout_ms,
+			  struct err *err)
+{
+	uint64_t deadline = deadline_after(timeout_ms), now;
+	int r = zsocket_open_client(zmq_context, &client->config, &client->socket, err);
+
+	if (r == 0)
+		r = wait_until_up(client, timeout_ms, err);
+	now = clock_mono_ms();
+	if (r != -ECONNREFUSED || !zsocket_is_name(client->endpoint) || client->config.ipv4_only ||
+	    now >= deadline)
+		return r;
+	client->config.ipv4_only = true;
+	zsocket_close_client(&client->socket);
+	return connect_client(zmq_context, client, deadline - now, err);
+}
+
 static void take_config(struct zclient *client, const struct zclient_config *config)
 {
 	STR_CUT(client->endpoint, config->endpoint);
@@ -146,9 +164,7 @@ int zclient_new(void *zmq_context, const struct zclient_config *config, uint64_t
 		zmq_context = client->own_context;
 	}
 	if (r == 0)
-		r = zsocket_open_client(zmq_context, &client->config, &client->socket, err);
-	if (r == 0)
-		r = wait_until_up(client, timeout_ms, err);
+		r = connect_client(zmq_context, client, timeout_ms, err);
 	if (r < 0) {
 		zclient_free(client);
 		return r;

@@ -20,7 +20,7 @@ struct zclient_config { /* everything is copied */
 /*
  * Connects and waits until both sides have proved their keys. Every failure comes with a sentence:
  * -ECONNREFUSED (nobody there), -EACCES (ipc socket not for us), -ETIMEDOUT, -EKEYREJECTED (the
- * server does not know our key), -EPROTO (it did not prove the server key). zmq_context: of
+ * server does not know our key), -EPROTO (it did not prove the server key), -EBUSY (no room). zmq_context: of
  * zcontext_new(), borrowed; NULL makes one for this client alone.
  */
 int zclient_new(void *zmq_context, const struct zclient_config *config, uint64_t timeout_ms,

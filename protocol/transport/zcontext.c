@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A context's cost is its threads (one for I/O, one that reaps closed sockets) and a table of
- * socket slots. Both are kept as small as the program allows; IPv6 is on for every socket, which
- * still speaks IPv4.
+ * socket slots. Both are kept as small as the program allows.
  */
 #include "protocol/transport/zcontext.h"
 
@@ -23,7 +22,7 @@ int zcontext_new(const struct zcontext_config *config, void **ret_zmq_context, s
 		return err_errno(err, -errno, "cannot create a ZeroMQ context");
 	if (zmq_ctx_set(context, ZMQ_IO_THREADS, threads) < 0 ||
 	    zmq_ctx_set(context, ZMQ_MAX_SOCKETS, sockets) < 0 ||
-	    zmq_ctx_set(context, ZMQ_IPV6, 1) < 0 || zmq_ctx_set(context, ZMQ_BLOCKY, 0) < 0) {
+	    zmq_ctx_set(context, ZMQ_BLOCKY, 0) < 0) {
 		int r = -errno;
 
 		zmq_ctx_term(context);

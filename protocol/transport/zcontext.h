@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The ZeroMQ context of a process, set up once: I/O threads, sockets, IPv6, and threads that cost
- * little memory. One thread of the program owns all its sockets.
+ * The ZeroMQ context of a process, set up once: I/O threads and sockets, as few as it needs. One
+ * thread of the program owns all its sockets.
  */
 #pragma once
 

@@ -10,6 +10,7 @@
 #include "protocol/transport/zhub.h"
 
 #include "base/mem.h"
+#include "base/str.h"
 #include "protocol/transport/zframes.h"
 
 #include <assert.h>
@@ -64,15 +65,16 @@ static void socket_destroy(struct zhub_socket *socket)
 	free(socket);
 }
 
-/* The part of an address that people read: IPv4 stays IPv4 on a socket that also speaks IPv6. */
+/* IPv4 stays IPv4 on a socket that also speaks IPv6; over ipc the host is no news. */
 static const char *plain_address(const char *address)
 {
-	static const char mapped[] = "::ffff:";
+	static const char *const prefixes[] = {"::ffff:", "localhost"};
 
-	if (!address)
-		return "";
-	return strncmp(address, mapped, sizeof(mapped) - 1) == 0 ? address + sizeof(mapped) - 1
-								  : address;
+	for (size_t i = 0; address && i < ARRAY_SIZE(prefixes); i++) {
+		if (str_starts(address, prefixes[i]))
+			return address + strlen(prefixes[i]);
+	}
+	return address ? address : "";
 }
 
 static int read_message(void *ctx, void *zmq_socket)

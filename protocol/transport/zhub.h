@@ -46,7 +46,8 @@ typedef void zhub_release_fn(void *data, void *hint);
 
 /* Takes its own reference to the loop. */
 int zhub_new(sd_event *event, void *zmq_context, struct zhub **ret_hub) COVEY_MUST_CHECK;
-/* Closes every socket that is still there; nothing waits. NULL is fine. */
+/* After the links and servers on it. Closes every socket that is still there, without waiting. NULL
+ * is fine. */
 void zhub_free(struct zhub *hub);
 
 /* Takes the ZeroMQ socket over, also on failure (it is closed then). */

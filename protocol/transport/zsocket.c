@@ -10,13 +10,19 @@
  *   messages; without it such a client is ignored. Covey's own clients claim none.
  * - The handshake timer of a client stays off: when it fires, the monitor cannot tell it from a
  *   server that failed. link and zclient keep time themselves.
- * - A client that fails to resolve a name reports nothing at all.
+ * - MAXMSGSIZE and RCVHWM count parts of one message and whole messages; a message of endlessly many
+ *   parts is kept in memory until its last one. Nothing in libzmq stops that: a service's memory
+ *   limit has to, and doors for strangers are best open only while somebody is expected.
+ * - A client that fails to resolve a name reports nothing at all. A name is tried with its first
+ *   address only, so whoever connects to a name tries IPv6 and IPv4 in turn.
  */
 #include "protocol/transport/zsocket.h"
 
 #include "base/str.h"
 #include "protocol/transport/zframes.h"
 
+#include <arpa/inet.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -69,12 +75,38 @@ static int set_bytes(void *zmq_socket, int option, const void *value, size_t siz
 	return zmq_setsockopt(zmq_socket, option, value, size) < 0 ? -errno : 0;
 }
 
-static int set_common(void *zmq_socket, size_t max_message_size, int send_queue, int receive_queue)
+/* The host of tcp://host:port; a copy without brackets. */
+static void host_of(const char *endpoint, char ret_host[ZSOCKET_ENDPOINT_MAX])
+{
+	char *end;
+
+	str_cut(ret_host, ZSOCKET_ENDPOINT_MAX, endpoint + strlen("tcp://"));
+	end = strrchr(ret_host, ':');
+	if (end)
+		*end = '\0';
+}
+
+static bool is_ipv4(const char *endpoint)
+{
+	char host[ZSOCKET_ENDPOINT_MAX];
+	struct in_addr address;
+
+	host_of(endpoint, host);
+	return inet_pton(AF_INET, host, &address) == 1;
+}
+
+bool zsocket_is_name(const char *endpoint)
+{
+	return !zsocket_is_ipc(endpoint) && endpoint[strlen("tcp://")] != '[' && !is_ipv4(endpoint);
+}
+
+static int set_common(void *zmq_socket, bool ipv6, size_t max_message_size, int send_queue,
+		      int receive_queue)
 {
 	int64_t max = (int64_t)max_message_size;
 	const struct int_option options[] = {
 		{ZMQ_LINGER, 0},
-		{ZMQ_IPV6, 1},
+		{ZMQ_IPV6, ipv6},
 		{ZMQ_SNDHWM, send_queue},
 		{ZMQ_RCVHWM, receive_queue},
 		{ZMQ_TCP_KEEPALIVE, 1},
@@ -117,7 +149,7 @@ static int set_server(void *zmq_socket, const struct server_config *config)
 		{ZMQ_HANDSHAKE_IVL, LIMIT_HANDSHAKE_MS},
 		{ZMQ_BACKLOG, BACKLOG},
 	};
-	int r = set_common(zmq_socket, config->max_message_size,
+	int r = set_common(zmq_socket, !is_ipv4(config->endpoint), config->max_message_size,
 			   config->send_queue > 0 ? config->send_queue : SERVER_QUEUE,
 			   config->receive_queue > 0 ? config->receive_queue : SERVER_QUEUE);
 
@@ -147,9 +179,12 @@ static int check_server(const struct server_config *config, struct err *err)
 static int remove_stale(const struct sockaddr_un *address, struct err *err)
 {
 	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct stat st;
 
 	if (fd < 0)
 		return err_errno(err, -errno, "cannot create a socket");
+	if (lstat(address->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return 0; /* nothing there; or a file that is not ours, and bind() says so */
 	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN)
 		return err_set(err, -EADDRINUSE, "another process serves %s", address->sun_path);
 	if (errno == ECONNREFUSED && unlink(address->sun_path) < 0 && errno != ENOENT)
@@ -274,7 +309,8 @@ static int set_client(void *zmq_socket, const struct zsocket_client_config *conf
 		{ZMQ_HANDSHAKE_IVL, 0},
 		{ZMQ_CONNECT_TIMEOUT, ZSOCKET_CONNECT_MS},
 	};
-	int r = set_common(zmq_socket, config->max_message_size,
+	int r = set_common(zmq_socket, !config->ipv4_only && !is_ipv4(config->endpoint),
+			   config->max_message_size,
 			   config->send_queue > 0 ? config->send_queue : CLIENT_QUEUE,
 			   config->receive_queue > 0 ? config->receive_queue : CLIENT_QUEUE);
 
@@ -351,7 +387,7 @@ void zsocket_close_client(struct zclient_socket *client)
 
 /* ---- monitor ---- */
 
-static enum zsocket_event meaning(uint16_t event)
+static enum zsocket_event meaning(uint16_t event, uint32_t value)
 {
 	switch (event) {
 	case ZMQ_EVENT_CONNECTED:
@@ -361,7 +397,7 @@ static enum zsocket_event meaning(uint16_t event)
 	case ZMQ_EVENT_CLOSED: /* the connecting socket: no connection came about */
 		return ZSOCKET_UNREACHABLE;
 	case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
-		return ZSOCKET_REFUSED;
+		return value == ZSOCKET_STATUS_FULL ? ZSOCKET_FULL : ZSOCKET_REFUSED;
 	case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
 		return ZSOCKET_NOT_PROVED;
 	case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
@@ -376,15 +412,19 @@ static enum zsocket_event meaning(uint16_t event)
 int zsocket_read_monitor(void *monitor, enum zsocket_event *ret_event)
 {
 	AUTO_ZFRAMES struct zframes frames = {.count = 0};
+	const uint8_t *data;
 	uint16_t event;
+	uint32_t value;
 	int r = zframes_receive(monitor, &frames);
 
 	if (r < 0)
 		return r;
-	if (zframes_size(&frames, 0) < sizeof(event))
+	if (zframes_size(&frames, 0) < sizeof(event) + sizeof(value))
 		return -EBADMSG;
-	memcpy(&event, zframes_data(&frames, 0), sizeof(event));
-	*ret_event = meaning(event);
+	data = zframes_data(&frames, 0);
+	memcpy(&event, data, sizeof(event));
+	memcpy(&value, data + sizeof(event), sizeof(value));
+	*ret_event = meaning(event, value);
 	return 0;
 }
 
@@ -394,7 +434,7 @@ static int explain_unreachable(const char *endpoint, char ret_text[ZSOCKET_TEXT_
 {
 	const char *path = zsocket_is_ipc(endpoint) ? endpoint + strlen("ipc://") : NULL;
 
-	if (path && access(path, R_OK | W_OK) < 0 && errno == EACCES) {
+	if (path && faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) < 0 && errno == EACCES) {
 		snprintf(ret_text, ZSOCKET_TEXT_MAX,
 			 "this user may not use %s (it is for root and the group covey)", path);
 		return -EACCES;
@@ -443,6 +483,11 @@ int zsocket_explain(enum zsocket_event event, bool was_up,
 	switch (event) {
 	case ZSOCKET_REFUSED:
 		return explain_refused(config, ret_text);
+	case ZSOCKET_FULL:
+		snprintf(ret_text, ZSOCKET_TEXT_MAX,
+			 "the coordinator at %s has no room for another connection",
+			 config->endpoint);
+		return -EBUSY;
 	case ZSOCKET_NOT_PROVED:
 	case ZSOCKET_OTHER_PROTOCOL:
 		return explain_not_proved(config, ret_text);

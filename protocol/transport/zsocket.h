@@ -10,6 +10,7 @@
 #include "protocol/transport/server.h"
 
 enum {
+	ZSOCKET_STATUS_FULL = 500, /* ZAP's answer when there is no room; the client is told it */
 	ZSOCKET_CONNECT_MS = 10000, /* a peer that does not even answer SYN */
 	ZSOCKET_MESSAGE_MIN = 1024, /* the bound also holds for the messages of the handshake */
 	ZSOCKET_ENDPOINT_MAX = LIMIT_ENDPOINT + 1,
@@ -21,6 +22,7 @@ struct zsocket_client_config {
 	const struct public_key *server_key; /* NULL with ipc */
 	size_t max_message_size;
 	int send_queue, receive_queue;
+	bool ipv4_only; /* for names; addresses say themselves what they are */
 };
 
 struct zclient_socket {
@@ -36,6 +38,7 @@ enum zsocket_event {
 	ZSOCKET_UP,
 	ZSOCKET_UNREACHABLE,
 	ZSOCKET_REFUSED,      /* by ZAP */
+	ZSOCKET_FULL,	      /* by ZAP, which has no room for another connection */
 	ZSOCKET_NOT_PROVED,   /* the connection ended before the server proved its key */
 	ZSOCKET_OTHER_PROTOCOL, /* it is not a server of this kind */
 	ZSOCKET_DISCONNECTED, /* while up: lost; before: as NOT_PROVED */
@@ -65,4 +68,6 @@ int zsocket_read_monitor(void *monitor, enum zsocket_event *ret_event) COVEY_MUS
 int zsocket_explain(enum zsocket_event event, bool was_up,
 		    const struct zsocket_client_config *config, char ret_text[ZSOCKET_TEXT_MAX]);
 
+/* tcp to a name, whose address may be IPv6 or IPv4? */
+bool zsocket_is_name(const char *endpoint);
 bool zsocket_is_ipc(const char *endpoint);

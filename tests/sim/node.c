@@ -95,6 +95,13 @@ static void world_get_idle(void *context)
 {
 }
 
+static void world_relink(void *context)
+{
+	struct sim_node *node = context;
+
+	node->relink = true;
+}
+
 static void world_refused(void *context, const char *text)
 {
 	struct sim_node *node = context;
@@ -474,6 +481,7 @@ static struct agent_world node_world(struct sim_node *node)
 		.cancel = world_cancel,
 		.get = world_get,
 		.get_idle = world_get_idle,
+		.relink = world_relink,
 		.refused = world_refused,
 		.memory_is_short = world_memory_is_short,
 		.arm = world_arm,

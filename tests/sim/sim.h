@@ -57,7 +57,7 @@ struct sim_node {
 	uint64_t life;	     /* counts the agent's starts; what was meant for an older one is lost */
 	uint64_t boots;
 	uint64_t armed_ms;
-	bool link_up;
+	bool link_up, relink;
 	bool cut_to, cut_from; /* partition: messages to, from the coordinator are lost */
 	struct sim_held held[SIM_VERSIONS];
 	struct sim_slot slots[COLOUR_COUNT];

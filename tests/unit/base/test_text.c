@@ -17,10 +17,11 @@ static void test_durations(void **state)
 	static const struct {
 		const char *text;
 		uint64_t ms;
-	} good[] = {{"500ms", 500}, {"2s", 2000},	 {"5m", 300000}, {"24h", 86400000},
-		    {"7d", 604800000}, {"1.5s", 1500}, {"0", 0}};
-	static const char *const bad[] = {"", "5", "s", "-1s", "1 s", "1s ", "1e3s", "0x1s", "inf",
-					  "nan", "1S", "99999999999999999d", "+1s", ".s"};
+	} good[] = {{"500ms", 500},    {"2s", 2000},   {"5m", 300000}, {"24h", 86400000},
+	            {"7d", 604800000}, {"1.5s", 1500}, {"0", 0}};
+	static const char *const bad[] = {"",     "5",    "s",   "-1s", "1 s", "1s ",
+	                                  "1e3s", "0x1s", "inf", "nan", "1S",  "99999999999999999d",
+	                                  "+1s",  ".s"};
 	char text[STR_DURATION_MAX];
 	uint64_t ms;
 
@@ -125,12 +126,9 @@ static void test_rng_is_repeatable(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_durations),
-		cmocka_unit_test(test_sizes_and_numbers),
-		cmocka_unit_test(test_hex),
-		cmocka_unit_test(test_buffers),
-		cmocka_unit_test(test_sentences),
-		cmocka_unit_test(test_rng_is_repeatable),
+	    cmocka_unit_test(test_durations), cmocka_unit_test(test_sizes_and_numbers),
+	    cmocka_unit_test(test_hex),       cmocka_unit_test(test_buffers),
+	    cmocka_unit_test(test_sentences), cmocka_unit_test(test_rng_is_repeatable),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

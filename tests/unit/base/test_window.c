@@ -43,7 +43,7 @@ static void test_days_are_those_of_the_beginning(void **state)
 	assert_true(window_is_open("Sat,Sun 00:00-24:00", SUN, at(23, 59)));
 	assert_false(window_is_open("Sat,Sun 00:00-24:00", MON, at(0, 0)));
 	assert_int_equal(window_minutes_to_open("Wed 10:00-11:00", WED, at(11, 0)),
-			 7 * 24 * 60 - 60);
+	                 7 * 24 * 60 - 60);
 }
 
 static void test_always(void **state)
@@ -58,8 +58,8 @@ static void test_always(void **state)
 static void test_wait_agrees_with_a_walk(void **state)
 {
 	static const char *const texts[] = {
-		"22:00-06:00", "Mon-Fri 01:00-05:00", "Sun 23:59-00:01",
-		"Tue,Thu-Fri 12:00-11:59", "Sat 00:00-24:00",
+	    "22:00-06:00",     "Mon-Fri 01:00-05:00", "Sun 23:59-00:01", "Tue,Thu-Fri 12:00-11:59",
+	    "Sat 00:00-24:00",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
@@ -72,7 +72,8 @@ static void test_wait_agrees_with_a_walk(void **state)
 
 			wait = window_is_open(texts[i], day, minute) ? 0 : wait + 1;
 			if (m < WINDOW_WEEK_MINUTES)
-				assert_int_equal(window_minutes_to_open(texts[i], day, minute), wait);
+				assert_int_equal(window_minutes_to_open(texts[i], day, minute),
+				                 wait);
 		}
 	}
 }
@@ -80,11 +81,29 @@ static void test_wait_agrees_with_a_walk(void **state)
 static void test_refused(void **state)
 {
 	static const char *const texts[] = {
-		" ", "22:00", "22:00-", "22-06", "22:00-06:00 ", " 22:00-06:00", "22:60-06:00",
-		"25:00-26:00", "24:00-06:00", "24:01-06:00", "08:00-08:00", "8:00-9:00",
-		"Mon 1:00-2:00", "Mon", "Mon-", "Mon- 01:00-02:00", "Monday 01:00-02:00",
-		"mon 01:00-02:00", "Mon,,Tue 01:00-02:00", "Mon01:00-02:00", "Mon-Fri01:00-02:00",
-		"22:00\xe2\x80\x93""06:00", "always",
+	    " ",
+	    "22:00",
+	    "22:00-",
+	    "22-06",
+	    "22:00-06:00 ",
+	    " 22:00-06:00",
+	    "22:60-06:00",
+	    "25:00-26:00",
+	    "24:00-06:00",
+	    "24:01-06:00",
+	    "08:00-08:00",
+	    "8:00-9:00",
+	    "Mon 1:00-2:00",
+	    "Mon",
+	    "Mon-",
+	    "Mon- 01:00-02:00",
+	    "Monday 01:00-02:00",
+	    "mon 01:00-02:00",
+	    "Mon,,Tue 01:00-02:00",
+	    "Mon01:00-02:00",
+	    "Mon-Fri01:00-02:00",
+	    "22:00\342\200\22306:00",
+	    "always",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
@@ -98,11 +117,9 @@ static void test_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_daily),
-		cmocka_unit_test(test_days_are_those_of_the_beginning),
-		cmocka_unit_test(test_always),
-		cmocka_unit_test(test_wait_agrees_with_a_walk),
-		cmocka_unit_test(test_refused),
+	    cmocka_unit_test(test_daily),   cmocka_unit_test(test_days_are_those_of_the_beginning),
+	    cmocka_unit_test(test_always),  cmocka_unit_test(test_wait_agrees_with_a_walk),
+	    cmocka_unit_test(test_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

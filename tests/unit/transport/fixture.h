@@ -15,6 +15,9 @@
 
 enum { ADMITTED_MAX = 8, MESSAGE_MAX = 2048, HEARD_MAX = 64 };
 
+/* resolves to ::1 and 127.0.0.1 */
+#define NAME_OF_TWO "two.covey.invalid"
+
 struct fixture {
 	sd_event *event;
 	void *context;
@@ -44,6 +47,8 @@ struct caller {
 	struct link *link;
 	struct link_key key;
 	unsigned up, down, messages;
+	bool greets;	 /* sends from within up() */
+	unsigned failed; /* greetings */
 	enum link_cause cause; /* of the last down */
 	char text[MESSAGE_MAX];
 	size_t size; /* of the last message */

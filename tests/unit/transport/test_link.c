@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <zmq.h>
 
 enum { WAIT_MS = 5000, HERD = 200, REOPENINGS = 60 };
@@ -39,6 +40,37 @@ static void scene_close(struct scene *scene)
 	link_free(scene->caller.link);
 	server_free(scene->listener.server);
 	fixture_close(&scene->fixture);
+}
+
+/* ---- addresses ---- */
+
+static void test_ipv6_and_names_work(void **state)
+{
+	struct scene scene;
+	char endpoint[64];
+	const char *port;
+
+	scene_open(&scene);
+	server_free(scene.listener.server);
+	listener_open(&scene.fixture, &scene.listener, "tcp://[::]:*", ZAP_DOMAIN_AGENTS);
+	admit(&scene.fixture, &scene.caller);
+	port = strrchr(server_endpoint(scene.listener.server), ':') + 1;
+	snprintf(endpoint, sizeof(endpoint), "tcp://[::1]:%s", port);
+	caller_open(&scene.fixture, &scene.caller, endpoint, &scene.listener.key.public_key);
+	assert_true(wait_count(&scene.fixture, &scene.caller.up, 1, WAIT_MS));
+	snprintf(endpoint, sizeof(endpoint), "tcp://127.0.0.1:%s", port);
+	assert_int_equal(link_set_endpoint(scene.caller.link, endpoint), 0);
+	assert_true(wait_count(&scene.fixture, &scene.caller.up, 2, WAIT_MS));
+	assert_int_equal(link_send(scene.caller.link, "x", 1), 0);
+	assert_true(wait_count(&scene.fixture, &scene.listener.heard, 1, WAIT_MS));
+	assert_string_equal(scene.listener.peer_address, "127.0.0.1");
+	server_free(scene.listener.server);
+	listener_open(&scene.fixture, &scene.listener, NULL, ZAP_DOMAIN_AGENTS);
+	port = strrchr(server_endpoint(scene.listener.server), ':') + 1;
+	snprintf(endpoint, sizeof(endpoint), "tcp://" NAME_OF_TWO ":%s", port);
+	assert_int_equal(link_set_endpoint(scene.caller.link, endpoint), 0);
+	assert_true(wait_count(&scene.fixture, &scene.caller.up, 3, WAIT_MS));
+	scene_close(&scene);
 }
 
 /* ---- who gets in ---- */
@@ -123,7 +155,7 @@ static void test_an_open_server_cannot_be_made(void **state)
 	struct fixture fixture;
 	struct link_key key;
 	struct server *server = NULL;
-	struct server_config config = {.endpoint = "tcp://127.0.0.1:*", .max_message_size = 1};
+	struct server_config config = {.endpoint = "tcp://127.0.0.1:*", .max_message_size = MESSAGE_MAX};
 	struct err err = {0};
 
 	fixture_open(&fixture, 0);
@@ -295,28 +327,21 @@ static void test_bad_configurations_are_refused(void **state)
 
 /* ---- coming back ---- */
 
-static void restart_listener(struct fixture *fixture, struct listener *listener, uint64_t pause_ms)
-{
-	char endpoint[256];
-
-	STR_CUT(endpoint, server_endpoint(listener->server));
-	server_free(TAKE_PTR(listener->server));
-	run_for(fixture, pause_ms);
-	listener_open(fixture, listener, endpoint, ZAP_DOMAIN_AGENTS);
-}
-
 static void test_a_link_survives_a_restart_of_the_server(void **state)
 {
 	struct scene scene;
+	char endpoint[256];
 
 	scene_open(&scene);
 	scene.listener.echo = true;
 	admit(&scene.fixture, &scene.caller);
 	scene_call(&scene);
 	assert_true(wait_count(&scene.fixture, &scene.caller.up, 1, WAIT_MS));
-	restart_listener(&scene.fixture, &scene.listener, 200);
+	STR_CUT(endpoint, server_endpoint(scene.listener.server));
+	server_free(TAKE_PTR(scene.listener.server));
+	assert_true(wait_count(&scene.fixture, &scene.caller.down, 3, WAIT_MS));
+	listener_open(&scene.fixture, &scene.listener, endpoint, ZAP_DOMAIN_AGENTS);
 	assert_true(wait_count(&scene.fixture, &scene.caller.up, 2, WAIT_MS));
-	assert_true(scene.caller.down >= 1);
 	assert_int_equal(link_send(scene.caller.link, "again", 5), 0);
 	assert_true(wait_count(&scene.fixture, &scene.caller.messages, 1, WAIT_MS));
 	scene_close(&scene);
@@ -346,6 +371,15 @@ static unsigned count_up(const struct caller *herd)
 	return up;
 }
 
+static unsigned count_failed(const struct caller *herd)
+{
+	unsigned failed = 0;
+
+	for (int i = 0; i < HERD; i++)
+		failed += herd[i].failed;
+	return failed;
+}
+
 static void wait_herd(struct fixture *fixture, const struct caller *herd, unsigned wanted)
 {
 	uint64_t deadline = clock_mono_ms() + 2 * WAIT_MS;
@@ -360,21 +394,28 @@ static void test_a_herd_comes_back_after_a_restart(void **state)
 	struct fixture fixture;
 	struct listener listener = {0};
 	struct caller *herd = calloc(HERD, sizeof(*herd));
+	char endpoint[256];
 
 	assert_non_null(herd);
 	fixture_open(&fixture, 4 * HERD);
 	fixture_open_zap(&fixture);
 	fixture.admit_all = true;
 	listener_open(&fixture, &listener, NULL, ZAP_DOMAIN_AGENTS);
-	for (int i = 0; i < HERD; i++)
+	for (int i = 0; i < HERD; i++) {
+		herd[i].greets = true;
 		caller_open(&fixture, &herd[i], server_endpoint(listener.server),
 			    &listener.key.public_key);
+	}
 	wait_herd(&fixture, herd, HERD);
-	restart_listener(&fixture, &listener, 100);
-	wait_herd(&fixture, herd, HERD);
-	for (int i = 0; i < HERD; i++)
-		assert_int_equal(link_send(herd[i].link, "here", 4), 0);
+	assert_int_equal(count_failed(herd), 0);
 	assert_true(wait_count(&fixture, &listener.heard, HERD, WAIT_MS));
+	STR_CUT(endpoint, server_endpoint(listener.server));
+	server_free(TAKE_PTR(listener.server));
+	wait_herd(&fixture, herd, 0);
+	listener_open(&fixture, &listener, endpoint, ZAP_DOMAIN_AGENTS);
+	wait_herd(&fixture, herd, HERD);
+	assert_int_equal(count_failed(herd), 0);
+	assert_true(wait_count(&fixture, &listener.heard, 2 * HERD, WAIT_MS));
 	for (int i = 0; i < HERD; i++)
 		link_free(herd[i].link);
 	free(herd);
@@ -382,7 +423,7 @@ static void test_a_herd_comes_back_after_a_restart(void **state)
 	fixture_close(&fixture);
 }
 
-static void test_reopening_leaks_no_descriptors(void **state)
+static void test_reopening_leaks_nothing_and_loses_no_greeting(void **state)
 {
 	struct scene scene;
 	unsigned before, after;
@@ -393,6 +434,7 @@ static void test_reopening_leaks_no_descriptors(void **state)
 	assert_true(wait_count(&scene.fixture, &scene.caller.up, 1, WAIT_MS));
 	run_for(&scene.fixture, 50);
 	before = open_fds();
+	scene.caller.greets = true;
 	for (unsigned i = 0; i < REOPENINGS; i++) {
 		link_restart(scene.caller.link);
 		assert_false(link_is_up(scene.caller.link));
@@ -401,6 +443,8 @@ static void test_reopening_leaks_no_descriptors(void **state)
 	run_for(&scene.fixture, 100);
 	after = open_fds();
 	assert_in_range(after, before - 2, before + 2);
+	assert_int_equal(scene.caller.failed, 0);
+	assert_int_equal(scene.listener.heard, REOPENINGS);
 	scene_close(&scene);
 }
 
@@ -495,9 +539,39 @@ static void test_a_gone_peer_is_unreachable_for_the_server(void **state)
 	scene_close(&scene);
 }
 
+/* A process without descriptors cannot accept, and cannot write its state either. */
+static void test_a_reserve_of_descriptors_is_kept(void **state)
+{
+	struct scene scene;
+	struct caller late = {0};
+	struct rlimit old, tight;
+
+	scene_open(&scene);
+	admit(&scene.fixture, &scene.caller);
+	admit(&scene.fixture, &late);
+	scene_call(&scene);
+	assert_true(wait_count(&scene.fixture, &scene.caller.up, 1, WAIT_MS));
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	tight = old;
+	tight.rlim_cur = open_fds() * 5 / 4;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+	caller_open(&scene.fixture, &late, server_endpoint(scene.listener.server),
+		    &scene.listener.key.public_key);
+	assert_true(wait_count(&scene.fixture, &late.down, 1, WAIT_MS));
+	assert_int_equal(late.cause, LINK_UNREACHABLE);
+	assert_non_null(strstr(late.text, "no room"));
+	assert_int_equal(zap_stats(scene.fixture.zap).no_room, 1);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_true(wait_count(&scene.fixture, &late.up, 1, WAIT_MS));
+	assert_int_equal(scene.caller.down, 0);
+	link_free(late.link);
+	scene_close(&scene);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_ipv6_and_names_work),
 		cmocka_unit_test(test_a_known_key_is_admitted_and_named),
 		cmocka_unit_test(test_an_unknown_key_is_refused_and_waits_long),
 		cmocka_unit_test(test_without_a_handler_nobody_gets_in),
@@ -512,10 +586,11 @@ int main(void)
 		cmocka_unit_test(test_a_link_survives_a_restart_of_the_server),
 		cmocka_unit_test(test_a_lost_connection_is_told_at_once),
 		cmocka_unit_test(test_a_herd_comes_back_after_a_restart),
-		cmocka_unit_test(test_reopening_leaks_no_descriptors),
+		cmocka_unit_test(test_reopening_leaks_nothing_and_loses_no_greeting),
 		cmocka_unit_test(test_a_refusal_by_the_application_waits_long),
 		cmocka_unit_test(test_another_endpoint_is_used_at_once_when_up),
 		cmocka_unit_test(test_a_message_that_is_too_large_costs_only_its_sender),
+		cmocka_unit_test(test_a_reserve_of_descriptors_is_kept),
 		cmocka_unit_test(test_a_gone_peer_is_unreachable_for_the_server),
 	};
 

@@ -1,0 +1,642 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The turn of the shell. Whatever happens outside ends as an event for the core (shell_tell); then
+ * the same turn follows, always: write down what changed, in one transaction; only then ask the
+ * core what must be true and make it so (perform.c); again, while that led to further events. A
+ * crash anywhere in between costs nothing, because everything that is asked for may be asked for
+ * again. When the journal cannot be written (disk full), nothing is performed until it can.
+ */
+#include "agent/shell.h"
+
+#include "agent/record_codec.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "agent/core/backoff.h"
+#include "protocol/manifest.h"
+#include "protocol/message.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+static void turn(struct agent *agent);
+static void forget_works(struct agent *agent);
+
+/* ---- create, free ---- */
+
+static struct work *find_work(const struct agent *agent, const char *deployment)
+{
+	for (size_t i = 0; i < agent->works_count; i++)
+		if (str_equal(agent->works[i]->deployment, deployment))
+			return agent->works[i];
+	return NULL;
+}
+
+struct work *shell_work(struct agent *agent, const char *deployment)
+{
+	struct work *work = find_work(agent, deployment);
+
+	if (work)
+		return work;
+	if (agent->works_count == ARRAY_SIZE(agent->works))
+		forget_works(agent);
+	assert(agent->works_count < ARRAY_SIZE(agent->works));
+	work = mem_alloc(sizeof(*work));
+	STR_CUT(work->deployment, deployment);
+	agent->works[agent->works_count++] = work;
+	return work;
+}
+
+static void note_outcome(struct work *work, const struct deploy_outcome *last)
+{
+	work->last_kind = last->kind;
+	work->last_at_unix_ms = last->at_unix_ms;
+	work->last_release = last->release;
+}
+
+static int restore_record(void *context, const char *deployment, const void *data, size_t size,
+			  struct err *err)
+{
+	struct agent *agent = context;
+	AUTO_FREE struct deploy_record *record = mem_alloc(sizeof(*record));
+	int r = codec_decode(&codec_deploy_record, data, size, record, err);
+
+	if (r < 0)
+		return err_prefix(err, r, "journal, deployment %s", deployment);
+	r = node_core_restore(agent->core, record);
+	if (r < 0)
+		return err_set(err, r, "journal, deployment %s: the record breaks a bound",
+			       deployment);
+	note_outcome(shell_work(agent, deployment), &record->last);
+	return 0;
+}
+
+static int load(struct agent *agent, struct err *err)
+{
+	struct journal_node node;
+	char boot_id[BOOT_ID_TEXT_MAX];
+	int r = journal_load_node(agent->journal, &node, err);
+
+	if (r < 0)
+		return r;
+	agent->world->boot_id(agent->world->context, boot_id);
+	agent->boot_epoch = node.boot_epoch + 1;
+	agent->rebooted = node.boot_id[0] != '\0' && !str_equal(node.boot_id, boot_id);
+	node_core_restore_generation(agent->core, node.epoch, node.generation);
+	r = journal_each_record(agent->journal, restore_record, agent, err);
+	if (r < 0)
+		return r;
+	return journal_save_boot(agent->journal, agent->boot_epoch, boot_id, err);
+}
+
+int agent_create(const struct agent_options *options, const struct agent_world *world,
+		 struct journal *journal, struct agent **ret_agent, struct err *err)
+{
+	COVEY_CLEANUP(agent_free_p) struct agent *agent = mem_alloc(sizeof(*agent));
+	int r;
+
+	agent->world = world;
+	agent->journal = journal;
+	STR_CUT(agent->name, options->name);
+	agent->fetch_rate = options->fetch_rate;
+	agent->core = node_core_create(LIMIT_DEPLOYMENTS_PER_NODE);
+	agent->list_at_ms = UINT64_MAX;
+	agent->armed_ms = UINT64_MAX;
+	agent->start_ms = agent->tokens_ms = agent_now(agent);
+	r = load(agent, err);
+	if (r < 0)
+		return r;
+	world->inventory(world->context, &agent->inventory);
+	*ret_agent = TAKE_PTR(agent);
+	return 0;
+}
+
+void agent_free(struct agent *agent)
+{
+	fetching_free(agent);
+	for (size_t i = 0; i < agent->works_count; i++)
+		free(agent->works[i]);
+	for (size_t i = 0; i < agent->facts_count; i++)
+		free(agent->facts[i].http_path);
+	free(agent->facts);
+	free(agent->pending);
+	if (agent->core)
+		node_core_free(agent->core);
+	free(agent);
+}
+
+/* ---- what the other parts of the shell use ---- */
+
+uint64_t agent_now(const struct agent *agent)
+{
+	return agent->world->now_ms(agent->world->context);
+}
+
+void shell_log(const struct agent *agent, enum log_level level, const char *format, ...)
+{
+	char text[2 * LIMIT_REASON_TEXT];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	agent->world->log(agent->world->context, level, text);
+}
+
+static void stamp(const struct agent *agent, struct deploy_event *event)
+{
+	const struct agent_world *world = agent->world;
+
+	event->now_ms = world->now_ms(world->context);
+	event->unix_ms = world->unix_ms(world->context);
+	event->random = world->random(world->context);
+}
+
+static void apply(struct agent *agent, struct node_event *event)
+{
+	stamp(agent, &event->event);
+	if (!node_core_admits(agent->core, event))
+		shell_log(agent, LOG_LEVEL_DEBUG, "%s: event %s does not fit, ignored",
+			  event->deployment ? event->deployment : "node",
+			  deploy_event_texts[event->event.kind]);
+	/* Applying what is not admitted is harmless, and the core says so: one path for both. */
+	if (node_core_apply(agent->core, event) == -ENOSPC)
+		shell_log(agent, LOG_LEVEL_ERR, "more than %d deployments for this node: the rest "
+						"is left out",
+			  LIMIT_DEPLOYMENTS_PER_NODE);
+	agent->again = true;
+}
+
+void shell_tell(struct agent *agent, const char *deployment, struct deploy_event event)
+{
+	struct node_event node_event = {
+		.kind = NODE_DEPLOYMENT, .deployment = deployment, .event = event};
+
+	apply(agent, &node_event);
+}
+
+void shell_tell_all(struct agent *agent, struct deploy_event event)
+{
+	struct node_event node_event = {.kind = NODE_ALL, .event = event};
+
+	apply(agent, &node_event);
+}
+
+const struct release_facts *shell_facts(struct agent *agent, const struct digest *digest)
+{
+	const struct chunk_store_ops *store = &agent->world->store;
+	struct release_facts *facts;
+	struct release release = {0};
+	struct err err = {0};
+
+	for (size_t i = 0; i < agent->facts_count; i++)
+		if (digest_equal(&agent->facts[i].digest, digest))
+			return &agent->facts[i];
+	if (store->release(store->context, digest, &release, &err) < 0)
+		return NULL;
+	MEM_GROW(agent->facts, &agent->facts_cap, agent->facts_count);
+	facts = &agent->facts[agent->facts_count++];
+	*facts = (struct release_facts){
+		.digest = *digest,
+		.health = {.failures = release.health.failures > 0 ? release.health.failures : 1,
+			   .interval_ms = release.health.interval_ms,
+			   .timeout_ms = release.health.timeout_ms,
+			   .start_period_ms = release.health.start_period_ms},
+		.kind = release.health.kind,
+		.http_path = TAKE_PTR(release.health.http_path),
+		.port = release.serve.port,
+		.smokes = release.smokes_count,
+	};
+	release_free(&release);
+	return facts;
+}
+
+/* Releases that nobody keeps any more need no facts. */
+static void forget_facts(struct agent *agent)
+{
+	for (size_t i = 0; i < agent->facts_count;) {
+		struct release_facts *facts = &agent->facts[i];
+
+		if (node_core_keeps(agent->core, &facts->digest)) {
+			i++;
+			continue;
+		}
+		free(facts->http_path);
+		*facts = agent->facts[--agent->facts_count];
+	}
+}
+
+static void forget_works(struct agent *agent)
+{
+	for (size_t i = 0; i < agent->works_count;) {
+		if (node_core_find(agent->core, agent->works[i]->deployment)) {
+			i++;
+			continue;
+		}
+		free(agent->works[i]);
+		agent->works[i] = agent->works[--agent->works_count];
+	}
+}
+
+/* ---- the journal ---- */
+
+static int write_history(struct agent *agent, const struct deploy_record *record, struct err *err)
+{
+	const struct deploy_outcome *last = &record->last;
+	struct outcome outcome = {.kind = last->kind,
+				  .rollout = last->rollout,
+				  .release = last->release,
+				  .attempt = last->attempt,
+				  .at_unix_ms = last->at_unix_ms};
+	struct work *work = shell_work(agent, record->name);
+	struct bytes bytes = {0};
+	int r;
+
+	if (last->kind == OUTCOME_NONE ||
+	    (work->last_kind == last->kind && work->last_at_unix_ms == last->at_unix_ms &&
+	     digest_equal(&work->last_release, &last->release)))
+		return 0;
+	STR_CUT(outcome.reason.phase, last->reason.phase);
+	STR_CUT(outcome.reason.check, last->reason.check);
+	STR_CUT(outcome.reason.text, last->reason.text);
+	r = codec_encode(&codec_outcome, &outcome, RECORD_ENCODED_MAX, &bytes, err);
+	if (r == 0)
+		r = journal_add_history(agent->journal, record->name, bytes.data, bytes.size, err);
+	free(bytes.data);
+	return r;
+}
+
+/* Once they are committed. */
+static void note_outcomes(struct agent *agent)
+{
+	for (size_t i = 0; i < node_core_count(agent->core); i++) {
+		const struct deploy_record *record = &node_core_at(agent->core, i)->record;
+
+		note_outcome(shell_work(agent, record->name), &record->last);
+	}
+}
+
+static int write_record(struct agent *agent, const char *name, const struct deploy_record *record,
+			struct err *err)
+{
+	struct bytes bytes = {0};
+	int r;
+
+	if (!record)
+		return journal_drop_record(agent->journal, name, err);
+	r = codec_encode(&codec_deploy_record, record, RECORD_ENCODED_MAX, &bytes, err);
+	if (r == 0)
+		r = journal_save_record(agent->journal, name, bytes.data, bytes.size, err);
+	free(bytes.data);
+	if (r == 0)
+		r = write_history(agent, record, err);
+	return r;
+}
+
+static int write_generation(struct agent *agent, struct err *err)
+{
+	uint64_t epoch, generation;
+
+	node_core_generation(agent->core, &epoch, &generation);
+	return journal_save_generation(agent->journal, epoch, generation, err);
+}
+
+static int drop_unknown(void *context, const char *name, const void *data, size_t size,
+			struct err *err)
+{
+	struct agent *agent = context;
+
+	return node_core_find(agent->core, name) ? 0
+						 : journal_drop_record(agent->journal, name, err);
+}
+
+/* After a failed commit nobody knows what is written: everything once more. */
+static int write_all(struct agent *agent, struct err *err)
+{
+	int r = write_generation(agent, err);
+
+	for (size_t i = 0; r == 0 && i < node_core_count(agent->core); i++) {
+		const struct deploy *deploy = node_core_at(agent->core, i);
+
+		r = write_record(agent, deploy->record.name, &deploy->record, err);
+	}
+	return r < 0 ? r : journal_each_record(agent->journal, drop_unknown, agent, err);
+}
+
+static int write_changes(struct agent *agent, bool *begun, struct err *err)
+{
+	const struct deploy_record *record;
+	const char *name;
+	int r = 0;
+
+	while (r == 0 && node_core_next_dirty(agent->core, &name, &record)) {
+		if (!*begun)
+			r = journal_begin(agent->journal, err);
+		*begun = *begun || r == 0;
+		if (r == 0)
+			r = write_record(agent, name, record, err);
+	}
+	if (r < 0 || !node_core_take_generation_dirty(agent->core))
+		return r;
+	if (!*begun)
+		r = journal_begin(agent->journal, err);
+	*begun = *begun || r == 0;
+	return r < 0 ? r : write_generation(agent, err);
+}
+
+static int write_transaction(struct agent *agent, struct err *err)
+{
+	bool begun = false;
+	int r;
+
+	if (agent->journal_broken) {
+		r = journal_begin(agent->journal, err);
+		begun = r == 0;
+		if (r == 0)
+			r = write_all(agent, err);
+	} else {
+		r = 0;
+	}
+	if (r == 0)
+		r = write_changes(agent, &begun, err);
+	if (!begun)
+		return r;
+	if (r < 0) {
+		journal_abandon(agent->journal);
+		return r;
+	}
+	r = journal_commit(agent->journal, err);
+	if (r == 0)
+		note_outcomes(agent);
+	return r;
+}
+
+/* False: not written, so nothing may be done about it yet. */
+static bool write_down(struct agent *agent)
+{
+	struct err err = {0};
+	int r;
+
+	if (agent->journal_broken && agent_now(agent) < agent->journal_at_ms)
+		return false;
+	r = write_transaction(agent, &err);
+	if (r < 0) {
+		agent->journal_broken = true;
+		agent->journal_failures++;
+		agent->journal_at_ms =
+			agent_now(agent) + backoff_ms(SHELL_RETRY_MIN_MS, SHELL_RETRY_MAX_MS,
+						      agent->journal_failures,
+						      agent->world->random(agent->world->context));
+		shell_log(agent, LOG_LEVEL_ERR, "%s: nothing is changed until it can be written",
+			  err_text(&err, r));
+		return false;
+	}
+	if (agent->journal_broken)
+		shell_log(agent, LOG_LEVEL_INFO, "the journal can be written again");
+	agent->journal_broken = false;
+	agent->journal_failures = 0;
+	return true;
+}
+
+/* ---- the turn ---- */
+
+static uint64_t next_deadline(const struct agent *agent)
+{
+	uint64_t at = shell_min(node_core_deadline(agent->core), reporting_deadline(agent));
+
+	at = shell_min(at, fetching_deadline(agent));
+	if (agent->journal_broken)
+		return shell_min(at, agent->journal_at_ms);
+	at = shell_min(at, perform_deadline(agent));
+	return shell_min(at, agent->list_at_ms);
+}
+
+static void arm(struct agent *agent)
+{
+	uint64_t at = next_deadline(agent);
+
+	if (at == agent->armed_ms)
+		return;
+	agent->armed_ms = at;
+	agent->world->arm(agent->world->context, at);
+}
+
+static void turn(struct agent *agent)
+{
+	unsigned rounds = 0;
+
+	if (!agent->started)
+		return;
+	do {
+		agent->again = false;
+		if (!write_down(agent))
+			break;
+		perform_all(agent);
+		if (++rounds == SHELL_ROUNDS) {
+			shell_log(agent, LOG_LEVEL_ERR,
+				  "the decisions do not settle: frozen until the next event");
+			break;
+		}
+	} while (agent->again);
+	forget_facts(agent);
+	forget_works(agent);
+	reporting_update(agent, agent_now(agent));
+	arm(agent);
+}
+
+void agent_start(struct agent *agent)
+{
+	agent->started = true;
+	turn(agent);
+}
+
+/* ---- what happens outside ---- */
+
+void agent_on_link_up(struct agent *agent)
+{
+	agent->link_up = true;
+	reporting_link_up(agent);
+	turn(agent);
+}
+
+void agent_on_link_down(struct agent *agent)
+{
+	agent->link_up = false;
+	turn(agent);
+}
+
+static void on_desired(struct agent *agent, const struct desired_state *desired)
+{
+	struct node_event event = {.kind = NODE_DESIRED, .desired = desired};
+
+	stamp(agent, &event.event);
+	switch (node_core_apply(agent->core, &event)) {
+	case 0:
+		break;
+	case -ESTALE:
+		shell_log(agent, LOG_LEVEL_WARNING,
+			  "refused desired state %llu.%llu: it is older than what this node knows",
+			  (unsigned long long)desired->epoch,
+			  (unsigned long long)desired->generation);
+		return;
+	case -ENOSPC:
+		shell_log(agent, LOG_LEVEL_ERR, "more than %d deployments for this node",
+			  LIMIT_DEPLOYMENTS_PER_NODE);
+		break;
+	default:
+		return;
+	}
+	agent->again = true;
+}
+
+static void on_logs_wanted(struct agent *agent, const struct msg_logs_wanted *wanted)
+{
+	const struct deploy *deploy = node_core_find(agent->core, wanted->deployment);
+	struct pending about = {.logs_id = wanted->id};
+	struct helper_request request = {.op = HELPER_LOGS, .lines = wanted->lines};
+	uint64_t id;
+
+	if (!deploy) {
+		reporting_logs(agent, wanted->id, NULL, "this node does not have that deployment");
+		return;
+	}
+	STR_CUT(request.deployment, wanted->deployment);
+	request.colour = deploy->record.serving;
+	if (!deploy->record.serves)
+		request.colour = digest_is_zero(&deploy->record.slots[0].release.digest)
+					 ? COLOUR_GREEN
+					 : COLOUR_BLUE;
+	request.release = deploy->record.slots[request.colour].release.digest;
+	if (helping_send(agent, &request, &about, &id) < 0)
+		reporting_logs(agent, wanted->id, NULL, "the node's helper is not reachable");
+}
+
+void agent_on_message(struct agent *agent, const void *data, size_t size)
+{
+	struct message message = {0};
+	struct err err = {0};
+	int r = message_decode(data, size, CHANNEL_AGENTS, FROM_COORDINATOR, &message, &err);
+
+	if (r < 0) {
+		if (r != -ENOTSUP)
+			shell_log(agent, LOG_LEVEL_WARNING, "message refused: %s",
+				  err_text(&err, r));
+		return;
+	}
+	reporting_heard(agent);
+	switch ((int)message.type) { /* only these pass message_decode() */
+	case MESSAGE_DESIRED:
+		on_desired(agent, message.body);
+		break;
+	case MESSAGE_ACK:
+		reporting_ack(agent, message.body);
+		break;
+	case MESSAGE_LOGS_WANTED:
+		on_logs_wanted(agent, message.body);
+		break;
+	case MESSAGE_REFUSED:
+		agent->world->refused(agent->world->context,
+				      ((const struct msg_refused *)message.body)->text);
+		break;
+	default:
+		break;
+	}
+	message_free(&message);
+	turn(agent);
+}
+
+void agent_on_helper_up(struct agent *agent)
+{
+	helping_up(agent);
+	turn(agent);
+}
+
+void agent_on_helper_down(struct agent *agent)
+{
+	helping_down(agent);
+	turn(agent);
+}
+
+void agent_on_helper(struct agent *agent, const struct helper_reply *reply)
+{
+	helping_reply(agent, reply);
+	turn(agent);
+}
+
+void agent_on_probe(struct agent *agent, uint64_t id, bool ok, const char *text)
+{
+	perform_probed(agent, id, ok, text);
+	turn(agent);
+}
+
+void agent_on_smoke(struct agent *agent, uint64_t id, bool ok, const char *test, const char *text)
+{
+	for (size_t i = 0; i < agent->works_count; i++)
+		for (enum colour c = 0; c < COLOUR_COUNT; c++) {
+			struct slot_work *slot = &agent->works[i]->slots[c];
+
+			if (id == 0 || slot->smoke_id != id)
+				continue;
+			slot->smoke_id = 0;
+			shell_tell(agent, agent->works[i]->deployment,
+				   (struct deploy_event){.kind = ok ? DEPLOY_EVENT_SMOKE_PASSED
+								    : DEPLOY_EVENT_SMOKE_FAILED,
+							 .colour = c,
+							 .release = slot->probed,
+							 .check = test,
+							 .text = text});
+			id = 0;
+		}
+	turn(agent);
+}
+
+void agent_on_source(struct agent *agent, uint32_t source, bool up)
+{
+	if (source == SOURCE_ORIGIN)
+		fetching_source(agent, up);
+	turn(agent);
+}
+
+void agent_on_object(struct agent *agent, uint32_t source, const struct msg_object *object)
+{
+	if (source == SOURCE_ORIGIN)
+		fetching_object(agent, object);
+	turn(agent);
+}
+
+void agent_tick(struct agent *agent, uint64_t now_ms)
+{
+	agent->armed_ms = UINT64_MAX - 1; /* it fired: the next one is armed in any case */
+	helping_tick(agent, now_ms);
+	reporting_tick(agent, now_ms);
+	fetching_step(agent, now_ms);
+	if (node_core_deadline(agent->core) <= now_ms)
+		shell_tell_all(agent, (struct deploy_event){.kind = DEPLOY_EVENT_TICK});
+	turn(agent);
+}
+
+/* ---- asking ---- */
+
+uint64_t agent_deadline(const struct agent *agent)
+{
+	return agent->armed_ms;
+}
+
+bool agent_is_healthy(const struct agent *agent)
+{
+	if (!agent->resumed)
+		return false;
+	for (size_t i = 0; i < node_core_count(agent->core); i++) {
+		const struct deploy *deploy = node_core_at(agent->core, i);
+
+		if (!digest_is_zero(&deploy->record.committed.digest) &&
+		    deploy->record.assigned &&
+		    (!deploy->record.serves || !deploy->slots[deploy->record.serving].healthy))
+			return false;
+	}
+	return true;
+}
+
+bool agent_link_is_up(const struct agent *agent)
+{
+	return agent->link_up;
+}

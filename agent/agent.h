@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The shell of a node: the one place where the link, the journal, the pure machines of agent/core
+ * and the helper meet. For each event: decode, admits, journal commit, apply, decide, perform.
+ * It has no loop, no socket and no clock of its own: see world.h. Single-threaded; none of the
+ * functions may be called from inside a function of the world.
+ */
+#pragma once
+
+#include "agent/journal.h"
+#include "agent/world.h"
+
+struct agent;
+
+struct agent_options {
+	const char *name;    /* wished for at the coordinator; copied */
+	uint64_t fetch_rate; /* bytes a second; 0: no limit */
+};
+
+/* world and journal are borrowed and outlive the agent. Loads the journal, counts the boot epoch
+ * up. Nothing is sent before agent_start(). */
+int agent_create(const struct agent_options *options, const struct agent_world *world,
+		 struct journal *journal, struct agent **ret_agent,
+		 struct err *err) COVEY_MUST_CHECK;
+void agent_free(struct agent *agent); /* leaves the journal and everything outside as it is */
+COVEY_DEFINE_CLEANUP(struct agent *, agent_free)
+
+/* First decisions: after a reboot committed slots start here, before the network is there. */
+void agent_start(struct agent *agent);
+
+void agent_on_link_up(struct agent *agent); /* connected (again): subscribes */
+void agent_on_link_down(struct agent *agent);
+void agent_on_message(struct agent *agent, const void *data, size_t size);
+void agent_on_helper_up(struct agent *agent); /* connected (again): HELLO, LIST, repeats */
+void agent_on_helper_down(struct agent *agent);
+void agent_on_helper(struct agent *agent, const struct helper_reply *reply);
+void agent_on_probe(struct agent *agent, uint64_t id, bool ok, const char *text);
+/* test: name of the test that failed, "" when none is to blame; text: one sentence. */
+void agent_on_smoke(struct agent *agent, uint64_t id, bool ok, const char *test,
+		    const char *text);
+/* The way to a source of chunks opened or closed; closed gives its requests back. */
+void agent_on_source(struct agent *agent, uint32_t source, bool up);
+/* An object came, or the source says that it does not have it. */
+void agent_on_object(struct agent *agent, uint32_t source, const struct msg_object *object);
+
+void agent_tick(struct agent *agent, uint64_t now_ms);
+uint64_t agent_deadline(const struct agent *agent); /* what world->arm() was told last */
+
+/* The node's status as the coordinator gets it; caller: codec_free(&codec_node_status, ...). */
+void agent_status(const struct agent *agent, struct node_status *ret_status);
+/* True when every committed deployment's serving slot answers its probe. */
+bool agent_is_healthy(const struct agent *agent);
+bool agent_link_is_up(const struct agent *agent);

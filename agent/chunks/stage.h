@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One release on its way to the disk (internal to the chunk store): which indices and chunks it
+ * still lacks, where an arriving chunk belongs, and the steps from the last chunk to final names.
+ */
+#pragma once
+
+#include "agent/chunks/store.h"
+#include "agent/chunks/files.h"
+#include "protocol/digest.h"
+
+enum blob_phase {
+	BLOB_INDEX,    /* its chunk index is not here */
+	BLOB_CLOSED,   /* index on disk, not loaded */
+	BLOB_OPEN,     /* being assembled */
+	BLOB_WHOLE,    /* every chunk written and durable; content not verified */
+	BLOB_VERIFIED, /* content verified, still under its temporary name */
+	BLOB_DONE,
+};
+
+enum chunk_state { CHUNK_UNKNOWN, CHUNK_MISSING, CHUNK_WRITTEN, CHUNK_DURABLE };
+
+struct assembly { /* what only an open blob needs */
+	struct chunk_index index;
+	uint64_t *offsets;
+	uint8_t *states; /* enum chunk_state */
+	size_t first_missing; /* none MISSING before it */
+	size_t first_unknown; /* none UNKNOWN before it */
+	size_t left;	 /* chunks that are UNKNOWN or MISSING */
+	size_t written;	 /* chunks in CHUNK_WRITTEN */
+	bool resumed; /* the part was there before: its bytes may be good */
+};
+
+struct stage_blob {
+	const struct release_blob *of;
+	enum blob_phase phase;
+	struct assembly *assembly; /* BLOB_OPEN */
+};
+
+struct stage {
+	struct stage *next;
+	const struct store_files *files;
+	struct journal *journal;
+	struct digest id; /* of the release */
+	struct release release;
+	struct stage_blob *blobs;
+	size_t first_open; /* no blob before it lacks anything */
+	uint64_t bytes_done, bytes_total;
+	uint64_t unflushed_bytes, flushed_ms;
+	size_t hash_blob; /* seal: which blob is being read, and how far */
+	uint64_t hash_offset;
+	struct digest_state hash;
+};
+
+/* Takes the release over. Looks at the disk for what is there. */
+int stage_create(const struct store_files *files, struct journal *journal, const struct digest *id,
+		 struct release *release, struct stage **ret_stage,
+		 struct err *err) COVEY_MUST_CHECK;
+void stage_free(struct stage *stage);
+
+int stage_missing(struct stage *stage, struct wanted_object *ret_items, size_t max,
+		  size_t *ret_count, struct stage_progress *ret_progress,
+		  struct err *err) COVEY_MUST_CHECK;
+/* data's digest was verified already. */
+int stage_put(struct stage *stage, const struct digest *digest, const void *data, size_t size,
+	      struct err *err) COVEY_MUST_CHECK;
+/* Bytes to the platter, then rows into the journal. */
+int stage_flush(struct stage *stage, struct err *err) COVEY_MUST_CHECK;
+int stage_seal_step(struct stage *stage, struct err *err) COVEY_MUST_CHECK;
+bool stage_is_complete(const struct stage *stage);

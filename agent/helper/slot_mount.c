@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An overlay without an upper directory is read-only from the start. Its topmost layer is made
+ * here, for this slot: the mount points that the runtime needs and the three files in /etc that
+ * belong to the machine and not to the image. Layers are named by short symlinks relative to the
+ * working directory, because mount options are at most one page and 128 digests do not fit in.
+ */
+#include "agent/helper/slot.h"
+
+#include "agent/helper/address.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+struct folder {
+	const char *name;
+	mode_t mode;
+};
+
+static const struct folder folders[] = {
+	{"", 0755},	{"/proc", 0555}, {"/sys", 0555},   {"/dev", 0755},
+	{"/tmp", 01777}, {"/etc", 0755},  {"/run", 0755}, {"/run/covey", 0755},
+	{"/model", 0755},
+};
+
+static int make_folders(const struct agent_config *config, const struct slot_name *slot,
+			bool model, struct err *err)
+{
+	AUTO_FREE char *tail = NULL;
+	char path[PATHS_MAX];
+
+	for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
+		if (str_equal(folders[i].name, "/model") && !model)
+			continue;
+		free(tail);
+		tail = mem_format("/skeleton%s", folders[i].name);
+		paths_slot_run(config, slot, path, tail);
+		if ((mkdir(path, 0700) < 0 && errno != EEXIST) || chmod(path, folders[i].mode) < 0)
+			return err_errno(err, -errno, "%s", path);
+	}
+	return 0;
+}
+
+/* Name servers that a slot can reach: those of the node that are not on its own loopback. */
+static void name_servers(struct str *text)
+{
+	static const char *const files[] = {"/etc/resolv.conf",
+					    "/run/systemd/resolve/resolv.conf"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(files) && text->size == 0; i++) {
+		AUTO_FCLOSE FILE *file = fopen(files[i], "re");
+		char line[256], server[64];
+
+		while (file && text->size < 1024 && fgets(line, sizeof(line), file))
+			if (sscanf(line, "nameserver %63s", server) == 1 &&
+			    !str_starts(server, "127.") && !str_equal(server, "::1"))
+				str_addf(text, "nameserver %s\n", server);
+	}
+}
+
+static int write_etc(const struct agent_config *config, const struct slot_name *slot,
+		     struct err *err)
+{
+	AUTO_STR struct str hosts = {0}, names = {0}, servers = {0};
+	char path[PATHS_MAX];
+	int r;
+
+	str_addf(&hosts, "127.0.0.1 localhost %.63s\n::1 localhost\n", slot->text);
+	str_addf(&names, "%.63s\n", slot->text);
+	name_servers(&servers);
+	r = paths_write(paths_slot_run(config, slot, path, "/skeleton/etc/hosts"), hosts.data,
+			hosts.size, 0644, err);
+	if (r == 0)
+		r = paths_write(paths_slot_run(config, slot, path, "/skeleton/etc/hostname"),
+				names.data, names.size, 0644, err);
+	if (r == 0)
+		r = paths_write(paths_slot_run(config, slot, path, "/skeleton/etc/resolv.conf"),
+				str_get(&servers), servers.size, 0644, err);
+	return r;
+}
+
+/* lower/0 .. lower/N: bottom to top; ret_option names them top to bottom, as overlayfs wants. */
+static int link_layers(const struct agent_config *config, const struct slot_name *slot,
+		       const struct release *release, struct str *ret_option, struct err *err)
+{
+	char path[PATHS_MAX], layer[PATHS_MAX];
+	AUTO_STR struct str order = {0};
+	int count = 0;
+
+	if (mkdir(paths_slot_run(config, slot, path, "/lower"), 0700) < 0 && errno != EEXIST)
+		return err_errno(err, -errno, "%s", path);
+	for (size_t i = 0; i < release->blobs_count; i++) {
+		char tail[32];
+
+		if (release->blobs[i].kind != BLOB_LAYER)
+			continue;
+		snprintf(tail, sizeof(tail), "/lower/%d", count++);
+		paths_layer(config, release->blobs[i].diff_id, layer);
+		if (access(layer, F_OK) < 0)
+			return err_errno(err, -errno, "layer %s", layer);
+		paths_slot_run(config, slot, path, tail);
+		unlink(path);
+		if (symlink(layer, path) < 0)
+			return err_errno(err, -errno, "%s", path);
+	}
+	if (count == 0)
+		return err_set(err, -EINVAL, "the release's image has no layers");
+	str_add(&order, "xino=off,lowerdir=../skeleton");
+	for (int i = count - 1; i >= 0; i--)
+		str_addf(&order, ":%d", i);
+	str_free(ret_option);
+	*ret_option = order;
+	order = (struct str){0};
+	return 0;
+}
+
+int slot_mount(struct worker *worker, const struct slot_name *slot, const struct release *release,
+	       struct err *err)
+{
+	const struct agent_config *config = &worker->config;
+	AUTO_STR struct str option = {0};
+	char target[PATHS_MAX], lower[PATHS_MAX];
+	bool model = false;
+	int r;
+
+	for (size_t i = 0; i < release->blobs_count; i++)
+		model = model || release->blobs[i].kind == BLOB_FILE;
+	r = make_folders(config, slot, model, err);
+	if (r == 0)
+		r = write_etc(config, slot, err);
+	if (r == 0)
+		r = link_layers(config, slot, release, &option, err);
+	if (r < 0)
+		return r;
+	paths_slot_run(config, slot, target, "/rootfs");
+	if (mkdir(target, 0755) < 0 && errno != EEXIST)
+		return err_errno(err, -errno, "%s", target);
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+		return err_errno(err, -errno, "no mount namespace for the slot");
+	if (chdir(paths_slot_run(config, slot, lower, "/lower")) < 0)
+		return err_errno(err, -errno, "%s", lower);
+	if (mount("overlay", target, "overlay", MS_RDONLY | MS_NODEV, option.data) < 0)
+		return err_errno(err, -errno, "the image's layers do not mount as overlay");
+	if (chdir("/") < 0)
+		return err_errno(err, -errno, "/");
+	return 0;
+}

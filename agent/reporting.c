@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the coordinator hears. A status is the whole truth and carries a sequence number that rises
+ * when what it says has changed; it is sent again, ever more slowly, until an answer covers it, and
+ * every few minutes anyway. Whether something changed is not tracked but seen: the reports are
+ * encoded after every turn and compared by digest. Progress of a transfer alone is not news of its
+ * own: it travels at a few seconds' distance.
+ */
+#include "agent/shell.h"
+
+#include "agent/core/backoff.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "protocol/digest.h"
+#include "protocol/message.h"
+
+enum {
+	RESEND_MIN_MS = 8000,
+	RESEND_MAX_MS = 60000,
+	PROGRESS_MS = 5000,
+	SPREAD_MS = 100, /* changes that follow each other this fast travel together */
+};
+
+static uint64_t draw(const struct agent *agent, uint64_t below)
+{
+	return agent->world->random(agent->world->context) % below;
+}
+
+/* ---- the status ---- */
+
+/* Reports borrow the texts of the core: free only the array. */
+static void collect(const struct agent *agent, struct node_status *ret_status)
+{
+	struct node_status status = {.boot_epoch = agent->boot_epoch,
+				     .sequence = agent->reporting.sequence};
+	size_t count = node_core_count(agent->core);
+
+	node_core_generation(agent->core, &status.epoch, &status.generation);
+	status.deployments = mem_array(count + 1, sizeof(*status.deployments));
+	for (size_t i = 0; i < count; i++) {
+		const struct deploy *deploy = node_core_at(agent->core, i);
+
+		if (!deploy_is_gone(deploy))
+			deploy_report(deploy, &status.deployments[status.deployments_count++]);
+	}
+	*ret_status = status;
+}
+
+/* Digest of what counts as news. */
+static struct digest essence(const struct agent *agent, struct node_status status)
+{
+	AUTO_FREE struct deployment_report *plain =
+		mem_array(status.deployments_count + 1, sizeof(*plain));
+	struct bytes bytes = {0};
+	struct digest digest = {0};
+
+	status.sequence = 0;
+	STR_CUT(status.inventory.runtime, agent->runtime);
+	for (size_t i = 0; i < status.deployments_count; i++) {
+		plain[i] = status.deployments[i];
+		plain[i].bytes_done = 0;
+	}
+	status.deployments = plain;
+	if (codec_encode(&codec_node_status, &status, LIMIT_AGENT_MESSAGE, &bytes, NULL) == 0)
+		digest_of(&digest, bytes.data, bytes.size);
+	free(bytes.data);
+	return digest;
+}
+
+void agent_status(const struct agent *agent, struct node_status *ret_status)
+{
+	struct node_status status;
+
+	collect(agent, &status);
+	status.inventory = agent->inventory;
+	STR_CUT(status.inventory.runtime, agent->runtime);
+	codec_copy(&codec_node_status, ret_status, &status);
+	free(status.deployments);
+}
+
+static int send(const struct agent *agent, enum message_type type, const void *body)
+{
+	struct bytes bytes = {0};
+	struct err err = {0};
+	int r = message_encode(type, body, &bytes, &err);
+
+	if (r < 0)
+		shell_log(agent, LOG_LEVEL_ERR, "%s: %s", message_name(type), err_text(&err, r));
+	else
+		r = agent->world->send(agent->world->context, bytes.data, bytes.size);
+	free(bytes.data);
+	return r;
+}
+
+static void send_status(struct agent *agent, uint64_t now_ms)
+{
+	struct reporting *reporting = &agent->reporting;
+	struct node_status status;
+
+	agent->world->inventory(agent->world->context, &agent->inventory);
+	collect(agent, &status);
+	status.inventory = agent->inventory;
+	STR_CUT(status.inventory.runtime, agent->runtime);
+	/* Lost or not: it comes again until an answer covers it. */
+	(void)!send(agent, MESSAGE_STATUS, &status);
+	free(status.deployments);
+	reporting->due = false;
+	reporting->sent_ms = now_ms;
+	reporting->sends++;
+	reporting->progress_ms = now_ms + PROGRESS_MS;
+	reporting->resend_ms = now_ms + backoff_ms(RESEND_MIN_MS, RESEND_MAX_MS, reporting->sends,
+						   agent->world->random(agent->world->context));
+}
+
+/* ---- when ---- */
+
+static bool may_report(const struct agent *agent, uint64_t now_ms)
+{
+	/* Before the helper has listed what runs, we would report slots as down that are up. */
+	return agent->link_up &&
+	       (agent->resumed || now_ms >= agent->start_ms + SHELL_HELPER_WAIT_MS);
+}
+
+static bool is_fetching(const struct agent *agent)
+{
+	return agent->jobs != NULL;
+}
+
+static uint64_t status_at(const struct agent *agent)
+{
+	const struct reporting *reporting = &agent->reporting;
+	uint64_t at = reporting->sent_ms + LIMIT_STATUS_MS;
+
+	if (reporting->due)
+		return reporting->sent_ms + SPREAD_MS;
+	if (reporting->acked < reporting->sequence)
+		at = shell_min(at, reporting->resend_ms);
+	if (is_fetching(agent))
+		at = shell_min(at, reporting->progress_ms);
+	return at;
+}
+
+static void heartbeat(struct agent *agent, uint64_t now_ms)
+{
+	struct msg_heartbeat beat = {.boot_epoch = agent->boot_epoch,
+				     .sequence = agent->reporting.sequence};
+
+	agent->reporting.heartbeat_ms =
+		now_ms + LIMIT_HEARTBEAT_MS * 4 / 5 + draw(agent, LIMIT_HEARTBEAT_MS * 2 / 5);
+	if (agent->world->memory_is_short(agent->world->context))
+		shell_tell_all(agent,
+			       (struct deploy_event){.kind = DEPLOY_EVENT_MEMORY_PRESSURE});
+	if (!agent->link_up)
+		return;
+	node_core_generation(agent->core, &beat.epoch, &beat.generation);
+	(void)!send(agent, MESSAGE_HEARTBEAT, &beat);
+	if (now_ms - agent->reporting.heard_ms >= LIMIT_SILENCE_MS) {
+		agent->reporting.heard_ms = now_ms;
+		agent->world->relink(agent->world->context);
+	}
+}
+
+static void look_for_news(struct agent *agent)
+{
+	struct reporting *reporting = &agent->reporting;
+	struct node_status status;
+	struct digest now;
+
+	collect(agent, &status);
+	now = essence(agent, status);
+	free(status.deployments);
+	if (reporting->sequence > 0 && digest_equal(&now, &reporting->told))
+		return;
+	reporting->told = now;
+	reporting->sequence++;
+	reporting->sends = 0;
+	reporting->due = true;
+}
+
+void reporting_update(struct agent *agent, uint64_t now_ms)
+{
+	look_for_news(agent);
+	if (may_report(agent, now_ms) && now_ms >= status_at(agent))
+		send_status(agent, now_ms);
+}
+
+/* Beats also without a link: memory is looked at with it. */
+void reporting_tick(struct agent *agent, uint64_t now_ms)
+{
+	if (now_ms >= agent->reporting.heartbeat_ms)
+		heartbeat(agent, now_ms);
+}
+
+uint64_t reporting_deadline(const struct agent *agent)
+{
+	if (!agent->link_up)
+		return agent->reporting.heartbeat_ms;
+	if (!may_report(agent, agent_now(agent)))
+		return shell_min(agent->reporting.heartbeat_ms,
+				 agent->start_ms + SHELL_HELPER_WAIT_MS);
+	return shell_min(status_at(agent), agent->reporting.heartbeat_ms);
+}
+
+/* ---- the link ---- */
+
+void reporting_link_up(struct agent *agent)
+{
+	struct msg_subscribe subscribe = {.protocol_version = PROTOCOL_VERSION,
+					  .boot_epoch = agent->boot_epoch};
+
+	STR_CUT(subscribe.agent_version, COVEY_VERSION);
+	STR_CUT(subscribe.name, agent->name);
+	node_core_generation(agent->core, &subscribe.epoch, &subscribe.generation);
+	(void)!send(agent, MESSAGE_SUBSCRIBE, &subscribe);
+	agent->reporting.due = true;
+	agent->reporting.sends = 0;
+	agent->reporting.heartbeat_ms = agent_now(agent) + draw(agent, LIMIT_HEARTBEAT_MS);
+	agent->reporting.heard_ms = agent_now(agent);
+}
+
+void reporting_heard(struct agent *agent)
+{
+	agent->reporting.heard_ms = agent_now(agent);
+}
+
+void reporting_ack(struct agent *agent, const struct msg_ack *ack)
+{
+	struct reporting *reporting = &agent->reporting;
+
+	if (ack->boot_epoch == agent->boot_epoch && ack->sequence <= reporting->sequence &&
+	    ack->sequence > reporting->acked)
+		reporting->acked = ack->sequence;
+	if (ack->send_status)
+		reporting->due = true;
+}
+
+void reporting_logs(struct agent *agent, uint64_t id, const char *text, const char *error)
+{
+	struct msg_logs logs = {.id = id, .text = text ? mem_str(text) : NULL};
+
+	STR_CUT(logs.error, error);
+	(void)!send(agent, MESSAGE_LOGS, &logs);
+	free(logs.text);
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The insides of the shell (agent.c, perform.c, helping.c, fetching.c, reporting.c): one struct,
+ * and who does what. Not for others.
+ */
+#pragma once
+
+#include "agent/agent.h"
+#include "agent/core/fetch.h"
+#include "agent/core/node.h"
+
+enum {
+	SHELL_ROUNDS = 200,	    /* the fuse: more rounds of decisions for one event are a bug */
+	SHELL_PROBE_STARTING_MS = 250, /* between probes until the first answer */
+	SHELL_CONNECTIONS_MS = 1000,
+	SHELL_RETRY_MIN_MS = 1000,  /* STOP, LIST and the journal after a failure */
+	SHELL_RETRY_MAX_MS = 30000,
+	SHELL_SMOKE_MS = 10000,	    /* for each smoke test */
+	SHELL_STRAYS_MS = 60000,    /* slots that nobody knows are looked at again */
+	SHELL_HELPER_WAIT_MS = 15000, /* a helper that is away longer than this is reported around */
+};
+
+struct release_facts { /* of a manifest on disk, what the shell needs all the time */
+	struct digest digest;
+	struct deploy_health health;
+	enum health_kind kind;
+	char *http_path; /* may be NULL */
+	uint32_t port;	 /* clients' */
+	size_t smokes;
+};
+
+struct slot_work { /* what is under way for one slot; nothing of it survives a restart */
+	uint64_t request_id; /* START, STOP or UNPACK at the helper; 0: none */
+	enum helper_op op;
+	struct digest release; /* that it speaks of */
+	bool kill;
+	uint32_t stop_failures;
+	uint64_t stop_at_ms; /* not tried again before */
+	char address[64];    /* of what runs in it */
+	uint32_t probe_port;
+	uint64_t probe_id;   /* under way; 0: none */
+	uint64_t probe_at_ms; /* the next one */
+	uint64_t smoke_id;
+	struct digest probed; /* that probe and smoke test speak of */
+	uint64_t connections_id, connections_at_ms;
+};
+
+struct work { /* beside each deployment of the core */
+	char deployment[LIMIT_NAME + 1];
+	struct slot_work slots[COLOUR_COUNT];
+	uint64_t preflight_id, unpack_id;
+	struct digest preflight, unpack;
+	bool windows_told, download_open, switch_open;
+	struct window_spec windows_of; /* that they were told of */
+	uint64_t windows_at_ms;	       /* look again */
+	enum outcome_kind last_kind; /* newest outcome that is in the history */
+	uint64_t last_at_unix_ms;
+	struct digest last_release;
+};
+
+struct pending { /* a request to the helper that has no answer yet */
+	uint64_t id;
+	enum helper_op op;
+	char deployment[LIMIT_NAME + 1];
+	enum colour colour;
+	struct digest release;
+	bool then_start;  /* UNPACK for a slot that wants to start */
+	uint64_t logs_id; /* LOGS: of the coordinator's question */
+};
+
+struct traffic { /* the map, as it was last asked for */
+	uint64_t request_id;
+	struct helper_route routes[LIMIT_DEPLOYMENTS_PER_NODE];
+	size_t count;
+	bool repeat; /* ask again, whatever the core says: the helper was away */
+};
+
+struct fetch_job { /* one release on its way to the disk */
+	struct fetch_job *next;
+	struct digest release;
+	bool wanted;
+	struct fetch *batch; /* chunks or indices that are being asked for */
+	bool manifest;	     /* the manifest is what is missing */
+	bool sealing;
+	uint32_t failures;
+	uint64_t at_ms; /* the next step; UINT64_MAX: waits for an event */
+	struct stage_progress progress;
+	uint64_t told_ms, told_bytes;
+};
+
+struct reporting {
+	uint64_t sequence, acked;
+	struct digest told; /* of what the newest sequence says */
+	bool due;	    /* something is to be sent */
+	uint64_t sent_ms, resend_ms, progress_ms, heartbeat_ms;
+	uint64_t heard_ms; /* the coordinator said anything */
+	uint32_t sends; /* of the newest sequence without an answer */
+};
+
+struct agent {
+	const struct agent_world *world;
+	struct journal *journal;
+	struct node_core *core;
+	char name[LIMIT_NAME + 1];
+	uint64_t fetch_rate;
+	uint64_t boot_epoch;
+	bool rebooted;
+	struct inventory inventory;
+	char runtime[LIMIT_SHORT_TEXT + 1];
+
+	bool link_up, helper_up, started;
+	bool resumed;	 /* the helper's list was taken over */
+	uint64_t start_ms;
+	bool again;	 /* the core heard something: write down and decide again */
+	bool journal_broken; /* the last commit failed: everything is to be written again */
+	uint32_t journal_failures;
+	uint64_t journal_at_ms;
+
+	struct work *works[2 * LIMIT_DEPLOYMENTS_PER_NODE]; /* as the core: half are tombstones */
+	size_t works_count;
+	struct pending *pending;
+	size_t pending_count, pending_cap;
+	uint64_t last_id;
+	uint64_t list_at_ms; /* ask for the list (again); UINT64_MAX: no */
+	struct traffic traffic;
+	struct release_facts *facts;
+	size_t facts_count, facts_cap;
+	struct fetch_job *jobs;
+	double tokens; /* bytes that may be asked for now */
+	uint64_t tokens_ms;
+	struct digest kept; /* of the list of releases that were kept when we last pruned */
+	struct reporting reporting;
+	uint64_t armed_ms;
+};
+
+/* agent.c */
+uint64_t agent_now(const struct agent *agent);
+void shell_log(const struct agent *agent, enum log_level level, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+struct work *shell_work(struct agent *agent, const char *deployment); /* makes it; never NULL */
+/* Tells the core about one deployment; sets `again`. Fills in the clocks. */
+void shell_tell(struct agent *agent, const char *deployment, struct deploy_event event);
+void shell_tell_all(struct agent *agent, struct deploy_event event);
+/* Facts of a release that lies on disk, or NULL. */
+const struct release_facts *shell_facts(struct agent *agent, const struct digest *release);
+static inline uint64_t shell_min(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* perform.c: decides and performs for all deployments until `again` or done. */
+void perform_all(struct agent *agent);
+uint64_t perform_deadline(const struct agent *agent);
+/* A probe by EXEC or by the world ended. */
+void perform_probed(struct agent *agent, uint64_t id, bool ok, const char *text);
+
+/* helping.c: requests to the helper and what comes back. */
+/* 0: the request is under way, ret_id says as which. */
+int helping_send(struct agent *agent, struct helper_request *request, const struct pending *about,
+		 uint64_t *ret_id) COVEY_MUST_CHECK;
+void helping_up(struct agent *agent);
+void helping_down(struct agent *agent);
+void helping_reply(struct agent *agent, const struct helper_reply *reply);
+void helping_tick(struct agent *agent, uint64_t now_ms);
+bool helping_under_way(const struct agent *agent, uint64_t id);
+
+/* fetching.c: brings wanted releases to the disk. */
+void fetching_want(struct agent *agent, const struct digest *release);
+void fetching_begin(struct agent *agent); /* before the wishes are collected */
+void fetching_end(struct agent *agent);	  /* drops what nobody wished for */
+void fetching_step(struct agent *agent, uint64_t now_ms);
+void fetching_source(struct agent *agent, bool up);
+void fetching_object(struct agent *agent, const struct msg_object *object);
+uint64_t fetching_deadline(const struct agent *agent);
+void fetching_free(struct agent *agent);
+/* The disk rule: what the core keeps stays, the rest may go. */
+void fetching_prune(struct agent *agent, bool must);
+
+/* reporting.c: what the coordinator hears. */
+void reporting_link_up(struct agent *agent);
+void reporting_tick(struct agent *agent, uint64_t now_ms); /* heartbeats */
+void reporting_update(struct agent *agent, uint64_t now_ms); /* after every turn */
+void reporting_heard(struct agent *agent); /* any message came */
+void reporting_ack(struct agent *agent, const struct msg_ack *ack);
+void reporting_logs(struct agent *agent, uint64_t id, const char *text, const char *error);
+uint64_t reporting_deadline(const struct agent *agent);

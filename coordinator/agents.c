@@ -1,0 +1,584 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Nodes as the coordinator knows them, and what they say. A status is committed before it is
+ * acknowledged; one that says nothing new writes nothing. Leases live in memory and are written in
+ * batches: after a restart nobody counts as silent before one grace window is over, so what a crash
+ * loses of them is never missed.
+ */
+#include "coordinator/shell.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/selector.h"
+#include "base/str.h"
+#include "protocol/codec_tables.h"
+#include "protocol/digest.h"
+
+enum { SEEN_FLUSH_MS = 30000, SEEN_WRITE_AFTER_MS = 60000 };
+
+/* ---- the table ---- */
+
+static size_t position(const struct coordinator *c, const struct node_id *id)
+{
+	size_t low = 0, high = c->nodes_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (memcmp(c->nodes[middle]->record.id.bytes, id->bytes, NODE_ID_SIZE) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+struct shell_node *agents_find(const struct coordinator *c, const struct node_id *id)
+{
+	size_t at = position(c, id);
+
+	return at < c->nodes_count && node_id_equal(&c->nodes[at]->record.id, id) ? c->nodes[at]
+										  : NULL;
+}
+
+void agents_set_record(struct shell_node *node, const struct store_node *record)
+{
+	struct store_node copy = *record;
+
+	copy.labels = record->labels_count
+			      ? mem_copy(record->labels,
+					 record->labels_count * sizeof(*record->labels))
+			      : NULL;
+	copy.inventory.data = record->inventory.size ? mem_copy(record->inventory.data,
+								record->inventory.size)
+						     : NULL;
+	free(node->record.labels);
+	free(node->record.inventory.data);
+	node->record = copy;
+	codec_free(&codec_inventory, &node->inventory);
+	if (codec_decode(&codec_inventory, copy.inventory.data, copy.inventory.size,
+			 &node->inventory, NULL) < 0)
+		memset(&node->inventory, 0, sizeof(node->inventory));
+}
+
+struct shell_node *agents_insert(struct coordinator *c, const struct store_node *record)
+{
+	size_t at = position(c, &record->id);
+	struct shell_node *node = mem_alloc(sizeof(*node));
+
+	agents_set_record(node, record);
+	node->seen_ms = record->last_seen_ms;
+	node->seen_written_ms = record->last_seen_ms;
+	MEM_GROW(c->nodes, &c->nodes_cap, c->nodes_count);
+	memmove(&c->nodes[at + 1], &c->nodes[at], (c->nodes_count - at) * sizeof(*c->nodes));
+	c->nodes[at] = node;
+	c->nodes_count++;
+	return node;
+}
+
+static void node_free(struct shell_node *node)
+{
+	free(node->record.labels);
+	free(node->record.inventory.data);
+	codec_free(&codec_inventory, &node->inventory);
+	codec_free(&codec_node_status, &node->status);
+	codec_free(&codec_desired_state, &node->desired);
+	free(node);
+}
+
+void agents_remove(struct coordinator *c, const struct node_id *id)
+{
+	size_t at = position(c, id);
+
+	node_free(c->nodes[at]);
+	c->nodes_count--;
+	memmove(&c->nodes[at], &c->nodes[at + 1], (c->nodes_count - at) * sizeof(*c->nodes));
+}
+
+void agents_free_all(struct coordinator *c)
+{
+	for (size_t i = 0; i < c->nodes_count; i++)
+		node_free(c->nodes[i]);
+	free(c->nodes);
+}
+
+/* ---- loading ---- */
+
+static int load_node(void *arg, const struct store_node *record)
+{
+	agents_insert(arg, record);
+	return 0;
+}
+
+static int load_report(void *arg, const struct store_report *report)
+{
+	struct shell_node *node = agents_find(arg, &report->node);
+	int r;
+
+	if (!node)
+		return 0;
+	r = codec_decode(&codec_node_status, report->status.data, report->status.size,
+			 &node->status, NULL);
+	if (r < 0)
+		return -EUCLEAN;
+	node->has_status = true;
+	return 0;
+}
+
+static int load_desired(void *arg, const struct store_desired *desired)
+{
+	struct shell_node *node = agents_find(arg, &desired->node);
+
+	if (!node)
+		return 0;
+	node->desired.epoch = desired->epoch;
+	node->desired.generation = desired->generation;
+	node->desired_digest = desired->digest;
+	return 0;
+}
+
+int agents_load(struct coordinator *c, struct err *err)
+{
+	const struct store_ops *ops = c->store->ops;
+	int r = ops->node_each(c->store, load_node, c, err);
+
+	if (r == 0)
+		r = ops->report_each(c->store, load_report, c, err);
+	if (r == 0)
+		r = ops->desired_each(c->store, load_desired, c, err);
+	return r;
+}
+
+/* ---- questions ---- */
+
+bool agents_may_change(const struct shell_node *node)
+{
+	return !node->record.pending && !node->record.cordoned && !node->record.revoked;
+}
+
+const char *agents_state(const struct shell_node *node)
+{
+	if (node->record.revoked)
+		return "revoked";
+	if (node->record.pending)
+		return "pending";
+	if (node->record.cordoned)
+		return "cordoned";
+	return node->silent ? "unreachable" : "online";
+}
+
+const struct deployment_report *agents_report(const struct shell_node *node,
+					      const char *deployment)
+{
+	for (size_t i = 0; i < node->status.deployments_count; i++) {
+		if (str_equal(node->status.deployments[i].deployment, deployment))
+			return &node->status.deployments[i];
+	}
+	return NULL;
+}
+
+static bool is_current(const struct coordinator *c, const struct shell_node *node, uint64_t epoch,
+		       uint64_t generation)
+{
+	return !c->dirty && node->desired_made && epoch == node->desired.epoch &&
+	       generation >= node->desired.generation;
+}
+
+bool agents_is_current(const struct coordinator *c, const struct shell_node *node)
+{
+	return node->has_status &&
+	       is_current(c, node, node->known_epoch, node->known_generation);
+}
+
+bool agents_matches(const struct shell_node *node, const char *selector)
+{
+	struct selector_label labels[LIMIT_LABELS];
+	size_t count = node->record.labels_count;
+
+	for (size_t i = 0; i < count; i++)
+		labels[i] = (struct selector_label){node->record.labels[i].key,
+						    node->record.labels[i].value};
+	return selector_matches(selector, labels, count);
+}
+
+bool coordinator_admits_node(const struct coordinator *c, const struct node_id *id)
+{
+	const struct shell_node *node = agents_find(c, id);
+
+	return node && !node->record.revoked;
+}
+
+bool coordinator_node_of_key(const struct coordinator *c, const struct public_key *link_key,
+			     struct node_id *ret_node)
+{
+	for (size_t i = 0; i < c->nodes_count; i++) {
+		const struct store_node *record = &c->nodes[i]->record;
+
+		if (memcmp(record->link_key.bytes, link_key->bytes, KEY_SIZE) != 0)
+			continue;
+		*ret_node = record->id;
+		return !record->revoked;
+	}
+	return false;
+}
+
+/* ---- leases ---- */
+
+void agents_check_leases(struct coordinator *c, uint64_t now_ms)
+{
+	if (now_ms < c->lease_check_ms)
+		return;
+	c->lease_check_ms = UINT64_MAX;
+	for (size_t i = 0; i < c->nodes_count; i++) {
+		struct shell_node *node = c->nodes[i];
+		uint64_t at = fleet_silent_at(node->seen_ms, c->started_ms);
+
+		if (node->silent)
+			continue;
+		if (!fleet_silent(node->seen_ms, c->started_ms, now_ms)) {
+			if (at < c->lease_check_ms)
+				c->lease_check_ms = at;
+			continue;
+		}
+		node->silent = true;
+		c->fleet_changed = true;
+		if (!node->record.revoked)
+			events_add(c, "node unreachable", NULL, NULL, node->record.name,
+				   "nothing heard for %llu s",
+				   (unsigned long long)(now_ms - node->seen_ms) / 1000);
+	}
+}
+
+static void heard(struct coordinator *c, struct shell_node *node)
+{
+	node->seen_ms = shell_now(c);
+	if (c->lease_check_ms > fleet_silent_at(node->seen_ms, c->started_ms))
+		c->lease_check_ms = fleet_silent_at(node->seen_ms, c->started_ms);
+	if (!node->silent)
+		return;
+	node->silent = false;
+	c->fleet_changed = true;
+	events_add(c, "node online", NULL, NULL, node->record.name, "heard again");
+}
+
+static int write_seen(struct coordinator *c, bool all, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < c->nodes_count; i++) {
+		struct shell_node *node = c->nodes[i];
+
+		if (node->seen_ms > node->seen_written_ms + (all ? 0 : SEEN_WRITE_AFTER_MS))
+			r = c->store->ops->node_seen(c->store, &node->record.id, node->seen_ms,
+						     err);
+	}
+	return r;
+}
+
+void agents_flush_seen(struct coordinator *c, bool all)
+{
+	struct err err = {0};
+	int r;
+
+	if (!all && shell_now(c) < c->seen_flush_ms)
+		return;
+	c->seen_flush_ms = shell_now(c) + SEEN_FLUSH_MS;
+	r = shell_begin(c, &err);
+	if (r == 0)
+		r = shell_end(c, write_seen(c, all, &err), &err);
+	if (r < 0) {
+		shell_store_failed(c, r, &err);
+		return;
+	}
+	for (size_t i = 0; i < c->nodes_count; i++) {
+		struct shell_node *node = c->nodes[i];
+
+		if (node->seen_ms > node->seen_written_ms + (all ? 0 : SEEN_WRITE_AFTER_MS))
+			node->seen_written_ms = node->seen_ms;
+	}
+}
+
+/* ---- messages ---- */
+
+void agents_send(struct coordinator *c, const struct node_id *node, enum message_type type,
+		 const void *body)
+{
+	struct bytes data = {0};
+	struct err err = {0};
+	int r = message_encode(type, body, &data, &err);
+
+	if (r < 0)
+		log_error("message %s for a node: %s", message_name(type), err_text(&err, r));
+	else
+		c->world.send_to_agent(c->world.user, node, data.data, data.size);
+	free(data.data);
+}
+
+static void refuse(struct coordinator *c, const struct node_id *id, const char *text)
+{
+	struct msg_refused refused = {0};
+
+	STR_CUT(refused.text, text);
+	agents_send(c, id, MESSAGE_REFUSED, &refused);
+}
+
+/* The agent knows something newer than the coordinator: an old database was restored. From now on
+ * this node is told with a higher epoch, which beats every generation of the lost past. */
+static void check_future(struct coordinator *c, struct shell_node *node, uint64_t epoch,
+			 uint64_t generation)
+{
+	node->known_epoch = epoch;
+	node->known_generation = generation;
+	if (epoch < node->desired.epoch ||
+	    (epoch == node->desired.epoch && generation <= node->desired.generation))
+		return;
+	if (epoch >= UINT64_MAX / 2)
+		return; /* nonsense: it hurts nobody but the node that says so */
+	node->desired.epoch = epoch + 1;
+	node->desired_made = false;
+	memset(&node->desired_digest, 0, sizeof(node->desired_digest));
+	c->dirty = true;
+	events_add(c, "epoch", NULL, NULL, node->record.name,
+		   "the node knows a newer desired state than this database: was an old one "
+		   "restored? its epoch is now %llu", (unsigned long long)(epoch + 1));
+}
+
+static void on_subscribe(struct coordinator *c, struct shell_node *node,
+			 const struct msg_subscribe *subscribe)
+{
+	struct store_node record = node->record;
+	struct err err = {0};
+	int r;
+
+	if (subscribe->protocol_version < PROTOCOL_VERSION_OLDEST) {
+		refuse(c, &node->record.id,
+		       "this coordinator no longer speaks the agent's protocol: upgrade the agent");
+		return;
+	}
+	node->linked = true;
+	check_future(c, node, subscribe->epoch, subscribe->generation);
+	if (!str_equal(record.agent_version, subscribe->agent_version)) {
+		STR_CUT(record.agent_version, subscribe->agent_version);
+		record.last_seen_ms = node->seen_ms;
+		r = shell_begin(c, &err);
+		if (r == 0)
+			r = shell_end(c, c->store->ops->node_put(c->store, &record, &err), &err);
+		if (r < 0)
+			shell_store_failed(c, r, &err);
+		else
+			STR_CUT(node->record.agent_version, record.agent_version);
+	}
+	if (node->desired_made && !c->dirty)
+		desired_push(c, node);
+}
+
+/* What is known of the node answers its newest desired state now, without having changed: the
+ * machines are told again, and admit it only if that makes a difference. */
+static int became_current(struct coordinator *c, struct shell_node *node, struct err *err)
+{
+	struct shell_feed feeds[LIMIT_DEPLOYMENTS_PER_NODE];
+	size_t count;
+	int r = 0;
+
+	if (!agents_is_current(c, node))
+		return 0;
+	count = rollouts_of_status(c, node, &node->status, true, feeds, ARRAY_SIZE(feeds));
+	for (size_t i = 0; r >= 0 && i < count; i++)
+		r = rollouts_feed(c, feeds[i].rollout, &feeds[i].event, err);
+	return r < 0 ? r : 0;
+}
+
+static void acknowledge(struct coordinator *c, const struct shell_node *node, bool send_status)
+{
+	struct msg_ack ack = {.boot_epoch = node->status.boot_epoch,
+			      .sequence = node->status.sequence,
+			      .send_status = send_status};
+
+	agents_send(c, &node->record.id, MESSAGE_ACK, &ack);
+}
+
+static void on_heartbeat(struct coordinator *c, struct shell_node *node,
+			 const struct msg_heartbeat *beat)
+{
+	bool known = node->has_status && beat->boot_epoch == node->status.boot_epoch &&
+		     beat->sequence == node->status.sequence;
+	struct err err = {0};
+	int r;
+
+	check_future(c, node, beat->epoch, beat->generation);
+	if (known) {
+		r = became_current(c, node, &err);
+		if (r < 0)
+			shell_store_failed(c, r, &err);
+	}
+	acknowledge(c, node, !known);
+	if (node->desired_made && !c->dirty &&
+	    (beat->epoch != node->desired.epoch || beat->generation < node->desired.generation))
+		desired_push(c, node);
+}
+
+/* Older than what is known: a copy that was delayed. */
+static bool is_stale(const struct shell_node *node, const struct node_status *status)
+{
+	if (!node->has_status || status->boot_epoch > node->status.boot_epoch)
+		return false;
+	return status->boot_epoch < node->status.boot_epoch ||
+	       status->sequence < node->status.sequence;
+}
+
+static bool same_inventory(const struct inventory *a, const struct inventory *b)
+{
+	return codec_equal(&codec_inventory, a, b);
+}
+
+/* One transaction: the status, the node's inventory, the events that it makes. */
+static int store_status(struct coordinator *c, struct shell_node *node,
+			const struct node_status *status, const struct shell_feed *feeds,
+			size_t count, struct store_node *record, struct err *err)
+{
+	struct store_report report = {.node = node->record.id,
+				      .boot_epoch = status->boot_epoch,
+				      .sequence = status->sequence};
+	int r = codec_encode(&codec_node_status, status, LIMIT_AGENT_MESSAGE, &report.status, err);
+
+	if (r == 0)
+		r = c->store->ops->report_put(c->store, &report, err);
+	free(report.status.data);
+	if (r == 0 && record)
+		r = c->store->ops->node_put(c->store, record, err);
+	for (size_t i = 0; r == 0 && i < count; i++)
+		r = rollouts_journal(c, &feeds[i], err);
+	return r;
+}
+
+static void report_outcomes(struct coordinator *c, const struct shell_node *node,
+			    const struct node_status *status)
+{
+	static const char *const kinds[] = {"none", "completed", "rolled back", "aborted",
+					    "failed", "unreachable"};
+	char name[SHELL_TEXT_RELEASE];
+
+	for (size_t i = 0; i < status->deployments_count; i++) {
+		const struct deployment_report *now = &status->deployments[i];
+		const struct deployment_report *before = agents_report(node, now->deployment);
+
+		if (now->last.kind == OUTCOME_NONE ||
+		    (before && before->last.at_unix_ms == now->last.at_unix_ms &&
+		     before->last.kind == now->last.kind))
+			continue;
+		artifacts_name(c, &now->last.release, name);
+		events_add(c, "node outcome", now->deployment, &now->last.rollout,
+			   node->record.name, "%s: %s%s%s", name, kinds[now->last.kind],
+			   now->last.reason.text[0] ? ": " : "", now->last.reason.text);
+	}
+}
+
+static void take_status(struct coordinator *c, struct shell_node *node, struct node_status *status,
+			const struct store_node *record)
+{
+	report_outcomes(c, node, status);
+	if (record)
+		agents_set_record(node, record);
+	codec_free(&codec_node_status, &node->status);
+	node->status = *status;
+	node->has_status = true;
+	memset(status, 0, sizeof(*status));
+}
+
+static bool same_status(const struct shell_node *node, const struct node_status *status)
+{
+	return node->has_status && codec_equal(&codec_node_status, &node->status, status);
+}
+
+static void on_status(struct coordinator *c, struct shell_node *node, struct node_status *status)
+{
+	struct shell_feed feeds[LIMIT_DEPLOYMENTS_PER_NODE];
+	struct store_node record = node->record;
+	struct bytes inventory = {0};
+	bool changed = !same_inventory(&node->inventory, &status->inventory);
+	struct err err = {0};
+	size_t count;
+	int r = 0;
+
+	check_future(c, node, status->epoch, status->generation);
+	if (is_stale(node, status)) {
+		acknowledge(c, node, false);
+		return;
+	}
+	count = rollouts_of_status(c, node, status,
+				   is_current(c, node, status->epoch, status->generation), feeds,
+				   ARRAY_SIZE(feeds));
+	if (count == 0 && same_status(node, status)) {
+		acknowledge(c, node, false);
+		return;
+	}
+	if (changed) {
+		r = codec_encode(&codec_inventory, &status->inventory, LIMIT_AGENT_MESSAGE,
+				 &inventory, &err);
+		record.inventory = inventory;
+		record.last_seen_ms = node->seen_ms;
+	}
+	if (r == 0)
+		r = shell_begin(c, &err);
+	if (r == 0)
+		r = shell_end(c, store_status(c, node, status, feeds, count,
+					      changed ? &record : NULL, &err), &err);
+	if (r == 0) {
+		take_status(c, node, status, changed ? &record : NULL);
+		for (size_t i = 0; i < count; i++)
+			rollouts_apply(c, &feeds[i]);
+		acknowledge(c, node, false);
+	} else {
+		shell_store_failed(c, r, &err);
+	}
+	free(inventory.data);
+}
+
+void coordinator_on_agent(struct coordinator *c, const struct node_id *id, const void *data,
+			  size_t size)
+{
+	struct shell_node *node = agents_find(c, id);
+	struct message message;
+	struct err err = {0};
+	int r;
+
+	if (!node || node->record.revoked) {
+		refuse(c, id, node ? "this node was revoked by an administrator"
+				   : "this node is not known here: join it again");
+		return;
+	}
+	r = message_decode(data, size, CHANNEL_AGENTS, FROM_AGENT, &message, &err);
+	if (r < 0) {
+		if (r != -ENOTSUP)
+			log_warning("node %s: %s", node->record.name, err_text(&err, r));
+		return;
+	}
+	heard(c, node);
+	switch (message.type) {
+	case MESSAGE_SUBSCRIBE:
+		on_subscribe(c, node, message.body);
+		break;
+	case MESSAGE_HEARTBEAT:
+		on_heartbeat(c, node, message.body);
+		break;
+	case MESSAGE_STATUS:
+		on_status(c, node, message.body);
+		break;
+	case MESSAGE_LOGS:
+		control_logs(c, id, message.body);
+		break;
+	case MESSAGE_DESIRED:
+	case MESSAGE_ACK:
+	case MESSAGE_REFUSED:
+	case MESSAGE_LOGS_WANTED:
+	case MESSAGE_GET:
+	case MESSAGE_OBJECT:
+	case MESSAGE_ENROL:
+	case MESSAGE_ENROLLED:
+	case MESSAGE_CONTROL:
+	case MESSAGE_CONTROL_REPLY:
+		break; /* message_decode lets none of these through here */
+	}
+	message_free(&message);
+	shell_settle(c);
+}

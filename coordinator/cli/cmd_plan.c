@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `plan` asks what would change and shows it; `apply` does the same, asks the person, starts the
+ * rollout and follows it. Both read and check the file here first, and send it as the encoded
+ * struct: the coordinator never parses YAML.
+ */
+#include "coordinator/cli/cmd.h"
+#include "coordinator/cli/follow.h"
+#include "coordinator/cli/yml_files.h"
+#include "protocol/spec.h"
+
+#include <string.h>
+
+static int read_spec(struct cli *cli, struct bytes *ret_blob)
+{
+	struct deployment_spec spec = {0};
+	int r;
+
+	if (!cli->options.file)
+		return cli_fail(cli, EXIT_USAGE, "no file is given; write -f deployment.yaml");
+	r = deployment_file_read(cli->options.file, &spec, &cli->err);
+	if (r < 0)
+		return EXIT_USAGE;
+	r = codec_encode(&codec_deployment_spec, &spec, LIMIT_CONTROL_MESSAGE / 2, ret_blob,
+			 &cli->err);
+	deployment_spec_free(&spec);
+	return r < 0 ? EXIT_USAGE : EXIT_DONE;
+}
+
+static int ask_plan(struct cli *cli, struct client *client, const struct bytes *blob,
+		    json_t **ret_plan)
+{
+	AUTO_REPLY struct reply reply = {0};
+	int code = client_ask(cli, client, "plan",
+			      json_pack("{sb}", "allow_removal", cli->options.allow_removal), blob,
+			      &reply);
+
+	if (code == EXIT_DONE)
+		*ret_plan = json_incref(reply.body);
+	return code;
+}
+
+/* ---- for people ---- */
+
+enum { NAMES_SHOWN = 12 };
+
+static void add_names(struct str *s, const json_t *nodes)
+{
+	size_t count = json_array_size(nodes);
+
+	for (size_t i = 0; i < count && i < NAMES_SHOWN; i++) {
+		const json_t *node = json_array_get(nodes, i);
+		const char *name = json_is_string(node) ? json_string_value(node)
+							: output_text(node, "node");
+
+		str_add(s, i ? ", " : "");
+		output_safe(s, name, false);
+	}
+	if (count > NAMES_SHOWN)
+		str_addf(s, " and %zu more", count - NAMES_SHOWN);
+}
+
+static void print_stages(FILE *file, const json_t *stages)
+{
+	for (size_t i = 0; i < json_array_size(stages); i++) {
+		const json_t *stage = json_array_get(stages, i);
+		const json_t *nodes = output_member(stage, "nodes");
+		char bake[STR_DURATION_MAX];
+		AUTO_STR struct str line = {0};
+
+		str_format_duration(bake, (uint64_t)json_integer_value(
+						  output_member(stage, "bake_ms")));
+		str_addf(&line, "  stage %zu ", i + 1);
+		output_safe(&line, output_text(stage, "name"), false);
+		str_addf(&line, ": %zu node%s, bake %s: ", json_array_size(nodes),
+			 json_array_size(nodes) == 1 ? "" : "s", bake);
+		add_names(&line, nodes);
+		fprintf(file, "%s\n", str_get(&line));
+	}
+}
+
+static void print_excluded(FILE *file, const json_t *excluded)
+{
+	for (size_t i = 0; i < json_array_size(excluded); i++) {
+		const json_t *node = json_array_get(excluded, i);
+		AUTO_STR struct str line = {0};
+
+		str_add(&line, "  left out: ");
+		output_safe(&line, output_text(node, "node"), false);
+		str_add(&line, ": ");
+		output_safe(&line, output_text(node, "why"), false);
+		fprintf(file, "%s\n", str_get(&line));
+	}
+}
+
+static void print_bytes(FILE *file, const json_t *plan)
+{
+	const json_t *nodes = output_member(plan, "nodes");
+	uint64_t most = 0;
+	char total_text[STR_SIZE_MAX], most_text[STR_SIZE_MAX];
+
+	for (size_t i = 0; i < json_array_size(nodes); i++) {
+		uint64_t disk = (uint64_t)json_integer_value(
+			output_member(json_array_get(nodes, i), "disk_bytes"));
+
+		most = disk > most ? disk : most;
+	}
+	str_format_size(total_text, (uint64_t)json_integer_value(output_member(plan, "bytes_total")));
+	str_format_size(most_text, most);
+	fprintf(file, "  to move: %s; disk needed: at most %s a node\n", total_text, most_text);
+}
+
+static void print_plan(FILE *file, const json_t *plan)
+{
+	const json_t *removed = output_member(plan, "removed");
+	const char *from = output_text(plan, "from");
+	AUTO_STR struct str head = {0}, gone = {0};
+
+	output_safe(&head, output_text(plan, "deployment"), false);
+	str_add(&head, ": ");
+	output_safe(&head, *from ? from : "(nothing)", false);
+	str_add(&head, " -> ");
+	output_safe(&head, output_text(plan, "to"), false);
+	if (json_is_false(output_member(plan, "changed"))) {
+		fprintf(file, "%s: nothing changes\n", str_get(&head));
+		return;
+	}
+	fprintf(file, "%s\n", str_get(&head));
+	print_stages(file, output_member(plan, "stages"));
+	print_excluded(file, output_member(plan, "excluded"));
+	if (json_array_size(removed)) {
+		add_names(&gone, removed);
+		fprintf(file, "  removed from: %s\n", str_get(&gone));
+	}
+	print_bytes(file, plan);
+}
+
+/* ---- verbs ---- */
+
+int cmd_plan(struct cli *cli)
+{
+	COVEY_CLEANUP(client_free_p) struct client *client = NULL;
+	AUTO_JSON json_t *plan = NULL;
+	struct bytes blob = {0};
+	int code = read_spec(cli, &blob);
+	int r;
+
+	if (code != EXIT_DONE)
+		return code;
+	r = client_open(cli, &client, &cli->err);
+	code = r < 0 ? (int)client_exit_code(r) : ask_plan(cli, client, &blob, &plan);
+	free(blob.data);
+	if (code != EXIT_DONE)
+		return code;
+	if (cli->options.output == OUTPUT_JSON)
+		output_json(&cli->out, plan);
+	else
+		print_plan(cli->out.file, plan);
+	return EXIT_DONE;
+}
+
+/* From the plan to the started rollout; ret_answer stays NULL when the person said no. */
+static int start(struct cli *cli, const struct bytes *blob, json_t **ret_answer)
+{
+	COVEY_CLEANUP(client_free_p) struct client *client = NULL;
+	AUTO_JSON json_t *plan = NULL;
+	AUTO_REPLY struct reply reply = {0};
+	int r = client_open(cli, &client, &cli->err);
+	int code = r < 0 ? (int)client_exit_code(r) : ask_plan(cli, client, blob, &plan);
+
+	if (code != EXIT_DONE)
+		return code;
+	if (cli->options.output != OUTPUT_JSON)
+		print_plan(cli->out.narration, plan);
+	fflush(cli->out.narration);
+	if (json_is_true(output_member(plan, "changed")) && !cli_confirm(cli, "start this rollout?"))
+		return cli_fail(cli, EXIT_ERROR, "nothing was changed");
+	code = client_ask(cli, client, "apply",
+			  json_pack("{sbsb}", "supersede", cli->options.supersede, "allow_removal",
+				    cli->options.allow_removal),
+			  blob, &reply);
+	if (code == EXIT_DONE)
+		*ret_answer = json_incref(reply.body);
+	return code;
+}
+
+int cmd_apply(struct cli *cli)
+{
+	AUTO_JSON json_t *answer = NULL;
+	bool json = cli->options.output == OUTPUT_JSON;
+	struct bytes blob = {0};
+	char id[ROLLOUT_ID_TEXT_MAX];
+	int code = read_spec(cli, &blob);
+
+	if (code == EXIT_DONE)
+		code = start(cli, &blob, &answer);
+	free(blob.data);
+	if (code != EXIT_DONE)
+		return code;
+	STR_CUT(id, output_text(answer, "rollout"));
+	if (id[0] && !cli->options.detach)
+		return follow_rollout(cli, id, json ? FOLLOW_RESULT : FOLLOW_PEOPLE);
+	if (json)
+		output_json(&cli->out, answer);
+	else if (!id[0])
+		fprintf(cli->out.file, "nothing changes: this runs already\n");
+	else
+		fprintf(cli->out.file, "rollout %.12s has begun; `covey rollout watch %.12s` follows "
+			"it\n", id, id);
+	return EXIT_DONE;
+}

@@ -1,0 +1,585 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The rollouts' machines inside the shell. Each is its seed (what it was created from) and its
+ * journal; an event reaches a machine only through the journal. reconcile() compares what the
+ * machines believe about the fleet with what is so, and feeds the differences, in one transaction;
+ * nothing is done outside before that is committed, and if it cannot be committed the machines that
+ * were touched are read anew from the store.
+ */
+#include "coordinator/rollouts.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "coordinator/core/record.h"
+#include "protocol/codec_fields.h"
+#include "protocol/codec_tables.h"
+#include "protocol/digest.h"
+
+enum { ROUNDS_MAX = 4096, RECONCILE_AGAIN_MS = 10 };
+
+#define THIS struct rollout_seed
+static const struct codec_field rollout_seed_fields[] = {
+	F_U64(1, attempt),
+	F_U64(2, created_ms),
+	F_U32(3, spare),
+	F_STRUCT(4, plan, plan),
+};
+CODEC_STRUCT(rollout_seed);
+#undef THIS
+
+/* ---- questions ---- */
+
+bool rollouts_under_way(const struct shell_rollout *ro)
+{
+	return !rollout_state_is_final(ro->machine->state);
+}
+
+struct shell_rollout *rollouts_of(const struct coordinator *c, const char *deployment)
+{
+	for (size_t i = 0; i < c->rollouts_count; i++) {
+		if (str_equal(c->rollouts[i]->head.deployment, deployment))
+			return c->rollouts[i];
+	}
+	return NULL;
+}
+
+struct shell_rollout *rollouts_find(const struct coordinator *c, const struct rollout_id *id)
+{
+	for (size_t i = 0; i < c->rollouts_count; i++) {
+		if (rollout_id_equal(&c->rollouts[i]->head.id, id))
+			return c->rollouts[i];
+	}
+	return NULL;
+}
+
+const struct rollout **rollouts_machines(const struct coordinator *c, struct shell_rollout ***ret,
+					 size_t *ret_count)
+{
+	const struct rollout **machines = mem_array(c->rollouts_count + 1, sizeof(*machines));
+	size_t count = 0;
+
+	if (ret)
+		*ret = mem_array(c->rollouts_count + 1, sizeof(**ret));
+	for (size_t i = 0; i < c->rollouts_count; i++) {
+		if (!rollouts_under_way(c->rollouts[i]))
+			continue;
+		if (ret)
+			(*ret)[count] = c->rollouts[i];
+		machines[count++] = c->rollouts[i]->machine;
+	}
+	*ret_count = count;
+	return machines;
+}
+
+uint64_t rollouts_deadline(const struct coordinator *c)
+{
+	uint64_t at = UINT64_MAX;
+
+	for (size_t i = 0; i < c->rollouts_count; i++) {
+		const struct shell_rollout *ro = c->rollouts[i];
+		uint64_t window = windows_next_change(&ro->spec.windows, c->reconciled_ms);
+		uint64_t own;
+
+		if (!rollouts_under_way(ro))
+			continue;
+		own = rollout_deadline(ro->machine);
+		/* Never again at once: a machine that does not move must not spin the loop. */
+		if (own < c->reconciled_ms + RECONCILE_AGAIN_MS)
+			own = c->reconciled_ms + RECONCILE_AGAIN_MS;
+		at = own < at ? own : at;
+		at = window < at ? window : at;
+	}
+	return at;
+}
+
+/* ---- reading ---- */
+
+void rollouts_unload(struct shell_rollout *ro)
+{
+	deployment_spec_free(&ro->spec);
+	if (ro->machine)
+		rollout_free(ro->machine);
+	free(ro->effects.goals);
+	free(ro);
+}
+
+static int take_record(void *arg, const struct store_rollout *record)
+{
+	struct shell_rollout *ro = arg;
+	struct rollout_seed seed;
+	int r = codec_decode(&codec_deployment_spec, record->spec.data, record->spec.size,
+			     &ro->spec, NULL);
+
+	if (r < 0)
+		return -EUCLEAN;
+	r = codec_decode(&codec_rollout_seed, record->snapshot.data, record->snapshot.size, &seed,
+			 NULL);
+	if (r < 0)
+		return -EUCLEAN;
+	ro->head = *record;
+	ro->head.spec = ro->head.snapshot = (struct bytes){0};
+	ro->machine = rollout_new(&record->id, &ro->spec, &seed.plan, &record->from, seed.attempt,
+				  seed.created_ms, seed.spare);
+	ro->effects.goals = mem_array(ro->machine->nodes_capacity + 1, sizeof(*ro->effects.goals));
+	codec_free(&codec_rollout_seed, &seed);
+	return 0;
+}
+
+static int replay(void *arg, const struct store_journal *entry)
+{
+	struct shell_rollout *ro = arg;
+	struct rollout_event event;
+	int r = codec_decode(&codec_rollout_event, entry->event.data, entry->event.size, &event,
+			     NULL);
+
+	if (r < 0 || entry->sequence != ro->sequence + 1)
+		return -EUCLEAN;
+	rollout_apply(ro->machine, &event);
+	codec_free(&codec_rollout_event, &event);
+	ro->sequence = entry->sequence;
+	return 0;
+}
+
+int rollouts_read(struct coordinator *c, const struct rollout_id *id,
+		  struct shell_rollout **ret_rollout, struct err *err)
+{
+	COVEY_CLEANUP(rollouts_unload_p) struct shell_rollout *ro = mem_alloc(sizeof(*ro));
+	char text[ROLLOUT_ID_TEXT_MAX];
+	int r = c->store->ops->rollout_get(c->store, id, take_record, ro, err);
+
+	if (r == 0)
+		r = c->store->ops->journal_each(c->store, id, replay, ro, err);
+	rollout_id_text(text, id);
+	if (r == -EUCLEAN)
+		return err_set(err, r, "the journal of rollout %s is damaged", text);
+	if (r < 0)
+		return err_prefix(err, r, "rollout %s", text);
+	*ret_rollout = TAKE_PTR(ro);
+	return 0;
+}
+
+static int load_head(void *arg, const struct store_rollout *record)
+{
+	struct coordinator *c = arg;
+
+	MEM_GROW(c->history, &c->history_cap, c->history_count);
+	c->history[c->history_count] = *record;
+	c->history[c->history_count].spec = (struct bytes){0};
+	c->history[c->history_count++].snapshot = (struct bytes){0};
+	c->rollout_number = record->number;
+	return 0;
+}
+
+void rollouts_adopt(struct coordinator *c, struct shell_rollout *ro)
+{
+	for (size_t i = 0; i < c->rollouts_count; i++) {
+		if (str_equal(c->rollouts[i]->head.deployment, ro->head.deployment)) {
+			rollouts_unload(c->rollouts[i]);
+			c->rollouts[i] = ro;
+			return;
+		}
+	}
+	MEM_GROW(c->rollouts, &c->rollouts_cap, c->rollouts_count);
+	c->rollouts[c->rollouts_count++] = ro;
+}
+
+void rollouts_drop(struct coordinator *c, const char *deployment)
+{
+	for (size_t i = 0; i < c->rollouts_count; i++) {
+		if (!str_equal(c->rollouts[i]->head.deployment, deployment))
+			continue;
+		rollouts_unload(c->rollouts[i]);
+		c->rollouts[i] = c->rollouts[--c->rollouts_count];
+		return;
+	}
+}
+
+/* The newest rollout of every deployment that exists. */
+int rollouts_load(struct coordinator *c, struct err *err)
+{
+	int r = c->store->ops->rollout_each(c->store, NULL, load_head, c, err);
+
+	for (size_t i = c->history_count; r == 0 && i-- > 0;) {
+		const struct store_rollout *head = &c->history[i];
+		struct shell_rollout *ro;
+
+		if (!deployments_find(c, head->deployment) || rollouts_of(c, head->deployment))
+			continue;
+		r = rollouts_read(c, &head->id, &ro, err);
+		if (r < 0)
+			return r;
+		rollouts_adopt(c, ro);
+		if (ro->machine->now_ms > shell_now(c))
+			c->time_offset_ms += ro->machine->now_ms - shell_now(c);
+	}
+	return r;
+}
+
+void rollouts_free_all(struct coordinator *c)
+{
+	for (size_t i = 0; i < c->rollouts_count; i++)
+		rollouts_unload(c->rollouts[i]);
+	free(c->rollouts);
+	free(c->history);
+}
+
+/* ---- feeding ---- */
+
+int rollouts_journal(struct coordinator *c, const struct shell_feed *feed, struct err *err)
+{
+	struct store_journal entry = {.rollout = feed->rollout->head.id,
+				      .sequence = feed->rollout->sequence + 1,
+				      .at_ms = feed->event.at_ms};
+	int r = codec_encode(&codec_rollout_event, &feed->event, LIMIT_AGENT_MESSAGE, &entry.event,
+			     err);
+
+	if (r == 0)
+		r = c->store->ops->journal_append(c->store, &entry, err);
+	free(entry.event.data);
+	return r;
+}
+
+static void log_notes(struct coordinator *c, const struct shell_rollout *ro)
+{
+	const struct rollout *machine = ro->machine;
+
+	for (size_t i = 0; i < machine->notes_count; i++) {
+		const struct rollout_note *note = &machine->notes[i];
+		const struct shell_node *node = NULL;
+
+		if (note->node < machine->nodes_count)
+			node = agents_find(c, &machine->nodes[note->node].id);
+		events_add(c, rollout_note_name(note->kind), ro->head.deployment, &ro->head.id,
+			   node ? node->record.name : NULL, "%s", note->text);
+	}
+}
+
+void rollouts_apply(struct coordinator *c, const struct shell_feed *feed)
+{
+	rollout_apply(feed->rollout->machine, &feed->event);
+	feed->rollout->sequence++;
+	log_notes(c, feed->rollout);
+	c->dirty = true;
+	c->unsettled = true;
+	c->change++;
+}
+
+/* Inside a transaction that begins with the first event: see the top of this file. */
+struct batch {
+	struct coordinator *c;
+	struct err *err;
+	bool open;
+};
+
+static int batch_feed(struct batch *batch, struct shell_rollout *ro,
+		      const struct rollout_event *event)
+{
+	struct shell_feed feed = {.rollout = ro, .event = *event};
+	int r = 0;
+
+	if (!rollout_admits(ro->machine, event, NULL))
+		return 0;
+	if (!batch->open)
+		r = shell_begin(batch->c, batch->err);
+	if (r < 0)
+		return r;
+	batch->open = true;
+	r = rollouts_journal(batch->c, &feed, batch->err);
+	if (r < 0)
+		return r;
+	ro->touched = true;
+	rollouts_apply(batch->c, &feed);
+	return 1;
+}
+
+/* Reads what a failed transaction touched anew. Until that works the machine is stale and nothing
+ * is decided from it. */
+static int reread(struct coordinator *c, struct err *err)
+{
+	for (size_t i = 0; i < c->rollouts_count; i++) {
+		struct shell_rollout *ro = c->rollouts[i], *fresh;
+		int r;
+
+		if (!ro->stale)
+			continue;
+		r = rollouts_read(c, &ro->head.id, &fresh, err);
+		if (r < 0)
+			return r;
+		rollouts_unload(ro);
+		c->rollouts[i] = fresh;
+	}
+	return 0;
+}
+
+static int batch_end(struct batch *batch, int r)
+{
+	struct coordinator *c = batch->c;
+
+	if (batch->open)
+		r = shell_end(c, r < 0 ? r : 0, batch->err);
+	for (size_t i = 0; i < c->rollouts_count; i++) {
+		c->rollouts[i]->stale |= r < 0 && c->rollouts[i]->touched;
+		c->rollouts[i]->touched = false;
+	}
+	batch->open = false;
+	return r;
+}
+
+int rollouts_feed(struct coordinator *c, struct shell_rollout *ro,
+		  const struct rollout_event *event, struct err *err)
+{
+	struct batch batch = {.c = c, .err = err};
+	int fed = batch_feed(&batch, ro, event);
+	int r = batch_end(&batch, fed);
+
+	return r < 0 ? r : fed;
+}
+
+size_t rollouts_of_status(struct coordinator *c, const struct shell_node *node,
+			  const struct node_status *status, bool current, struct shell_feed *feeds,
+			  size_t max)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < status->deployments_count && count < max; i++) {
+		const struct deployment_report *report = &status->deployments[i];
+		struct shell_rollout *ro = rollouts_of(c, report->deployment);
+		uint32_t index;
+
+		if (!ro || ro->stale)
+			continue;
+		index = rollout_find(ro->machine, &node->record.id);
+		if (index == ROLLOUT_NO_NODE)
+			continue;
+		feeds[count].rollout = ro;
+		feeds[count].event = rollout_event_report(shell_now(c), index, report, current);
+		count += rollout_admits(ro->machine, &feeds[count].event, NULL);
+	}
+	return count;
+}
+
+/* ---- reconcile ---- */
+
+static void group_of(const struct shell_node *node, const char *key,
+		     char dst[LIMIT_LABEL_VALUE + 1])
+{
+	dst[0] = '\0';
+	for (size_t i = 0; *key && i < node->record.labels_count; i++) {
+		if (str_equal(node->record.labels[i].key, key))
+			str_cut(dst, LIMIT_LABEL_VALUE + 1, node->record.labels[i].value);
+	}
+}
+
+static bool belongs(const struct shell_rollout *ro, const struct shell_node *node)
+{
+	return agents_may_change(node) && agents_matches(node, ro->spec.selector);
+}
+
+/* Nodes of the machine that left, fell silent or came back. */
+static int feed_members(struct batch *batch, struct shell_rollout *ro)
+{
+	struct rollout *machine = ro->machine;
+	uint64_t now = shell_now(batch->c);
+	int fed = 0, r;
+
+	for (uint32_t i = 0; i < machine->nodes_count; i++) {
+		const struct shell_node *node = agents_find(batch->c, &machine->nodes[i].id);
+		bool gone = !node || !belongs(ro, node);
+		struct rollout_event event;
+
+		if (gone && !machine->nodes[i].gone)
+			event = rollout_event_make(EVENT_NODE_GONE, now, i);
+		else if (!gone && node->silent && machine->nodes[i].reachable)
+			event = rollout_event_make(EVENT_NODE_UNREACHABLE, now, i);
+		else if (!gone && !node->silent && !machine->nodes[i].reachable)
+			event = rollout_event_make(EVENT_NODE_REACHABLE, now, i);
+		else
+			continue;
+		r = batch_feed(batch, ro, &event);
+		if (r < 0)
+			return r;
+		fed += r;
+	}
+	return fed;
+}
+
+/* Nodes that match and are not in the machine: new, labelled, uncordoned. */
+static int feed_joined(struct batch *batch, struct shell_rollout *ro)
+{
+	struct coordinator *c = batch->c;
+	int fed = 0, r;
+
+	for (size_t i = 0; i < c->nodes_count; i++) {
+		const struct shell_node *node = c->nodes[i];
+		uint32_t index = rollout_find(ro->machine, &node->record.id);
+		struct rollout_event event;
+
+		if (!belongs(ro, node) ||
+		    (index != ROLLOUT_NO_NODE && !ro->machine->nodes[index].gone))
+			continue;
+		event = rollout_event_make(EVENT_NODE_JOINED, shell_now(c), index);
+		event.id = node->record.id;
+		event.reachable = !node->silent;
+		group_of(node, ro->spec.per_label, event.group);
+		r = batch_feed(batch, ro, &event);
+		if (r < 0)
+			return r;
+		fed += r;
+	}
+	return fed;
+}
+
+/* Time, windows and the freeze. */
+static int feed_time(struct batch *batch, struct shell_rollout *ro)
+{
+	uint64_t now = shell_now(batch->c);
+	bool closed = !windows_is_open(&ro->spec.windows, now);
+	enum rollout_event_kind kind = EVENT_COUNT;
+	struct rollout_event event;
+
+	if (closed != ro->machine->window_closed)
+		kind = closed ? EVENT_WINDOW_CLOSED : EVENT_WINDOW_OPEN;
+	else if (batch->c->frozen != ro->machine->frozen)
+		kind = batch->c->frozen ? EVENT_FREEZE : EVENT_UNFREEZE;
+	else if (rollout_deadline(ro->machine) <= now)
+		kind = EVENT_TICK;
+	if (kind == EVENT_COUNT)
+		return 0;
+	event = rollout_event_make(kind, now, ROLLOUT_NO_NODE);
+	return batch_feed(batch, ro, &event);
+}
+
+static int feed_busy(struct batch *batch)
+{
+	struct shell_rollout **live = NULL;
+	size_t count = 0;
+	AUTO_FREE const struct rollout **machines = rollouts_machines(batch->c, &live, &count);
+	struct fleet_busy busy;
+	int fed = 0, r = 0;
+
+	for (size_t round = 0; round < ROUNDS_MAX && fleet_next_busy(machines, count, &busy);
+	     round++) {
+		struct rollout_event event =
+			rollout_event_make(busy.busy ? EVENT_NODE_BUSY : EVENT_NODE_FREE,
+					   shell_now(batch->c), busy.node);
+
+		r = batch_feed(batch, live[busy.rollout], &event);
+		if (r <= 0)
+			break;
+		fed++;
+	}
+	free(live);
+	return r < 0 ? r : fed;
+}
+
+static int reconcile_round(struct batch *batch, bool fleet)
+{
+	struct coordinator *c = batch->c;
+	int fed = 0, r = 0;
+
+	for (size_t i = 0; r >= 0 && i < c->rollouts_count; i++) {
+		struct shell_rollout *ro = c->rollouts[i];
+
+		if (!rollouts_under_way(ro))
+			continue;
+		if (fleet && (r = feed_members(batch, ro)) >= 0) {
+			fed += r;
+			r = feed_joined(batch, ro);
+		}
+		if (r >= 0) {
+			fed += r;
+			r = feed_time(batch, ro);
+			fed += r > 0 ? r : 0;
+		}
+	}
+	if (r < 0)
+		return r;
+	r = feed_busy(batch);
+	return r < 0 ? r : fed + r;
+}
+
+/* ---- the end of a rollout ---- */
+
+static int store_end(struct coordinator *c, const struct shell_rollout *ro,
+		     struct shell_deployment *deployment, struct err *err)
+{
+	const struct rollout *machine = ro->machine;
+	struct store_deployment record;
+	int r = c->store->ops->rollout_end(c->store, &ro->head.id,
+					   rollout_state_name(machine->state), machine->ended_ms,
+					   err);
+
+	if (r < 0 || machine->state != ROLLOUT_COMPLETED || !deployment)
+		return r;
+	record = deployment->record;
+	record.base = machine->to;
+	record.changed_ms = machine->ended_ms;
+	r = codec_encode(&codec_deployment_spec, &ro->spec, LIMIT_MANIFEST, &record.spec, err);
+	if (r == 0)
+		r = c->store->ops->deployment_put(c->store, &record, err);
+	free(record.spec.data);
+	return r;
+}
+
+void rollouts_take_end(struct coordinator *c, struct shell_rollout *ro,
+		       struct shell_deployment *deployment)
+{
+	ro->head.ended = true;
+	ro->head.ended_ms = ro->machine->ended_ms;
+	STR_CUT(ro->head.state, rollout_state_name(ro->machine->state));
+	for (size_t i = 0; i < c->history_count; i++) {
+		if (rollout_id_equal(&c->history[i].id, &ro->head.id))
+			c->history[i] = ro->head;
+	}
+	c->dirty = true;
+	if (ro->machine->state != ROLLOUT_COMPLETED || !deployment)
+		return;
+	deployment->record.base = ro->machine->to;
+	deployment->record.changed_ms = ro->machine->ended_ms;
+	deployment_spec_free(&deployment->spec);
+	codec_copy(&codec_deployment_spec, &deployment->spec, &ro->spec);
+}
+
+static int finish_ended(struct coordinator *c, struct err *err)
+{
+	for (size_t i = 0; i < c->rollouts_count; i++) {
+		struct shell_rollout *ro = c->rollouts[i];
+		struct shell_deployment *deployment;
+		int r;
+
+		if (ro->head.ended || rollouts_under_way(ro))
+			continue;
+		deployment = deployments_find(c, ro->head.deployment);
+		r = shell_begin(c, err);
+		if (r == 0)
+			r = shell_end(c, store_end(c, ro, deployment, err), err);
+		if (r < 0)
+			return r;
+		rollouts_take_end(c, ro, deployment);
+	}
+	return 0;
+}
+
+int rollouts_reconcile(struct coordinator *c, struct err *err)
+{
+	struct batch batch = {.c = c, .err = err};
+	bool fleet = c->fleet_changed;
+	int r = reread(c, err);
+
+	if (r < 0)
+		return r;
+	for (size_t round = 0; round < ROUNDS_MAX; round++) {
+		r = reconcile_round(&batch, fleet);
+		fleet = false;
+		if (r <= 0)
+			break;
+	}
+	r = batch_end(&batch, r);
+	if (r < 0)
+		return r;
+	c->fleet_changed = false;
+	c->unsettled = false;
+	c->reconciled_ms = shell_now(c);
+	return finish_ended(c, err);
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the coordinator's shell share: the state that was loaded from the store, and
+ * the few calls between subjects. Private to this folder.
+ *
+ * Rule of order: a change is committed to the store first (shell_begin .. shell_end), then made in
+ * memory, then followed by shell_settle(), which finds out what must be true outside and does it.
+ */
+#pragma once
+
+#include "coordinator/coordinator.h"
+#include "coordinator/core/fleet.h"
+#include "protocol/enrol.h"
+#include "protocol/message.h"
+#include "protocol/spec.h"
+
+struct shell_node {
+	struct store_node record; /* labels owned; inventory bytes owned */
+	struct inventory inventory;
+	struct node_status status; /* last committed one; owned */
+	bool has_status;
+	uint64_t seen_ms;	  /* newest message; written to the store in batches */
+	uint64_t seen_written_ms; /* what the store has of it */
+	bool silent;		  /* as last decided by the leases */
+	bool linked;		  /* has subscribed since this start */
+	uint64_t known_epoch, known_generation; /* echoed by the agent */
+	struct desired_state desired; /* what it must do; body owned */
+	struct digest desired_digest; /* of the body, epoch and generation left out */
+	bool desired_made;	      /* false: only epoch, generation, digest are known */
+};
+
+struct shell_deployment {
+	struct store_deployment record; /* its spec bytes stay empty here */
+	struct deployment_spec spec;	/* as store_deployment.spec says */
+};
+
+struct shell_rollout { /* the newest rollout of each deployment, ended or not */
+	struct store_rollout head; /* without the bytes */
+	struct deployment_spec spec;
+	struct rollout *machine;
+	struct rollout_effects effects; /* goals: machine->nodes_capacity */
+	uint64_t sequence;		/* of the newest journal entry */
+	bool touched; /* fed in the transaction that is open */
+	bool stale;   /* that transaction failed: memory is ahead of the journal */
+};
+
+struct shell_feed { /* an event on its way into one machine */
+	struct shell_rollout *rollout;
+	struct rollout_event event;
+};
+
+struct control_call;
+
+struct coordinator {
+	struct coordinator_world world;
+	struct store *store;
+	struct bytes root_envelope;
+	struct root_document root;
+
+	struct shell_node **nodes; /* by id */
+	size_t nodes_count, nodes_cap;
+	struct shell_deployment **deployments; /* by name */
+	size_t deployments_count, deployments_cap;
+	struct shell_rollout **rollouts; /* live ones, one for each deployment at most */
+	size_t rollouts_count, rollouts_cap;
+	struct store_rollout *history; /* heads of all, oldest first; without the bytes */
+	size_t history_count, history_cap;
+	struct store_release *releases; /* by digest; without the manifest */
+	size_t releases_count, releases_cap;
+	struct store_token *tokens; /* owned bytes */
+	size_t tokens_count, tokens_cap;
+
+	bool frozen;
+	uint64_t time_offset_ms; /* fleet time = world time + this: never behind the journal */
+	uint64_t started_ms;
+	uint64_t rollout_number;
+
+	bool fleet_changed;	 /* machines may not know what the fleet is now */
+	bool unsettled;		 /* a machine was fed since they were last reconciled */
+	bool dirty;		 /* desired states may differ from what they should be */
+	uint64_t reconciled_ms;	 /* when machines were last compared with the fleet */
+	uint64_t settled_ms;	 /* when they were last made */
+	uint64_t lease_check_ms; /* when the next lease may run out */
+	uint64_t seen_flush_ms;	 /* when last_seen is next written */
+	uint64_t sweep_ms;	 /* when objects that nobody needs are next looked for */
+	uint64_t retry_ms;	 /* the store failed: try again then; 0: it did not */
+
+	struct store_event *pending_events;
+	size_t pending_events_count, pending_events_cap;
+	uint64_t events_sequence; /* newest that is in the store */
+	struct store_audit audit_head, audit_next;
+
+	uint64_t change, woken_change; /* counts what waiting requests may wait for */
+	struct control_call **waiting; /* long polls and log requests */
+	size_t waiting_count, waiting_cap;
+	uint64_t logs_id;
+	uint64_t enrol_minute;
+	uint32_t enrol_count;
+};
+
+enum { SHELL_TEXT_RELEASE = LIMIT_NAME + LIMIT_VERSION + 2 };
+
+/* ---- coordinator.c ---- */
+uint64_t shell_now(const struct coordinator *c); /* fleet time, unix ms */
+int shell_begin(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
+/* Commits when r is 0, else rolls back; 0, or the first error. */
+int shell_end(struct coordinator *c, int r, struct err *err) COVEY_MUST_CHECK;
+/* A change of the store failed outside of any request: log, try again in a second. */
+void shell_store_failed(struct coordinator *c, int r, const struct err *err);
+/* Makes true outside what the state says: machines fed until nothing moves, desired states pushed,
+ * waiting requests answered, the timer armed. The last call of every entry point. */
+void shell_settle(struct coordinator *c);
+
+/* ---- agents.c ---- */
+int agents_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
+struct shell_node *agents_find(const struct coordinator *c, const struct node_id *id);
+struct shell_node *agents_insert(struct coordinator *c, const struct store_node *record);
+void agents_remove(struct coordinator *c, const struct node_id *id);
+void agents_free_all(struct coordinator *c);
+/* Replaces a node's record after it was committed; deep copy. */
+void agents_set_record(struct shell_node *node, const struct store_node *record);
+bool agents_may_change(const struct shell_node *node); /* neither pending, cordoned nor revoked */
+const char *agents_state(const struct shell_node *node);
+const struct deployment_report *agents_report(const struct shell_node *node,
+					      const char *deployment);
+/* Does the known status answer the newest desired state? */
+bool agents_is_current(const struct coordinator *c, const struct shell_node *node);
+/* Looks at the leases when it is time; true when somebody fell silent. */
+void agents_check_leases(struct coordinator *c, uint64_t now_ms);
+void agents_flush_seen(struct coordinator *c, bool all);
+void agents_send(struct coordinator *c, const struct node_id *node, enum message_type type,
+		 const void *body);
+bool agents_matches(const struct shell_node *node, const char *selector);
+
+/* ---- desired.c ---- */
+void desired_update(struct coordinator *c);
+void desired_push(struct coordinator *c, struct shell_node *node);
+/* Is this release assigned to the node? */
+bool desired_has_release(const struct shell_node *node, const struct digest *release);
+
+/* ---- rollouts.c ---- */
+int rollouts_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
+void rollouts_free_all(struct coordinator *c);
+bool rollouts_under_way(const struct shell_rollout *ro);
+struct shell_rollout *rollouts_of(const struct coordinator *c, const char *deployment);
+struct shell_rollout *rollouts_find(const struct coordinator *c, const struct rollout_id *id);
+/* Loads any rollout from the store by replaying its journal; rollouts_unload() ends it. */
+int rollouts_read(struct coordinator *c, const struct rollout_id *id,
+		  struct shell_rollout **ret_rollout, struct err *err) COVEY_MUST_CHECK;
+void rollouts_unload(struct shell_rollout *ro);
+COVEY_DEFINE_CLEANUP(struct shell_rollout *, rollouts_unload)
+/* Those that are under way, for the core's functions; free() the list. */
+const struct rollout **rollouts_machines(const struct coordinator *c, struct shell_rollout ***ret,
+					 size_t *ret_count);
+/* Inside a transaction: writes the event. Afterwards rollouts_apply() must follow. */
+int rollouts_journal(struct coordinator *c, const struct shell_feed *feed,
+		     struct err *err) COVEY_MUST_CHECK;
+void rollouts_apply(struct coordinator *c, const struct shell_feed *feed);
+/* Journal and apply in a transaction of its own, if it is admitted. 1: applied; 0: not admitted. */
+int rollouts_feed(struct coordinator *c, struct shell_rollout *ro,
+		  const struct rollout_event *event, struct err *err) COVEY_MUST_CHECK;
+/* The events that a node's known status makes, at most one for each live rollout. */
+size_t rollouts_of_status(struct coordinator *c, const struct shell_node *node,
+			  const struct node_status *status, bool current, struct shell_feed *feeds,
+			  size_t max);
+/* Feeds every event that follows from the state of the fleet and the time, until none is left. */
+int rollouts_reconcile(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
+uint64_t rollouts_deadline(const struct coordinator *c);
+
+/* ---- plans.c: what apply, undo and retry start ---- */
+struct rollout_wish { /* borrowed */
+	const struct deployment_spec *spec; /* checked, release resolved */
+	bool supersede, allow_removal;
+	uint64_t attempt_at_least;
+};
+int plans_make(struct coordinator *c, const struct deployment_spec *spec, struct plan *ret_plan,
+	       struct err *err) COVEY_MUST_CHECK;
+/* Starts a rollout; *ret_id zero when nothing has to change. call: for the audit log. */
+int plans_apply(struct control_call *call, const struct rollout_wish *wish,
+		struct rollout_id *ret_id) COVEY_MUST_CHECK;
+
+/* ---- artifacts.c ---- */
+int artifacts_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
+void artifacts_free_all(struct coordinator *c);
+const struct store_release *artifacts_find(const struct coordinator *c,
+					   const struct digest *digest);
+const struct store_release *artifacts_named(const struct coordinator *c, const char *model,
+					    const char *version);
+/* "model@version", or the digest's text where the release is gone. */
+void artifacts_name(const struct coordinator *c, const struct digest *digest,
+		    char dst[SHELL_TEXT_RELEASE]);
+/* Why a release may not go: sets the sentence, -EBUSY; 0 when nothing refers to it. */
+int artifacts_in_use(const struct coordinator *c, const struct digest *digest,
+		     struct err *err) COVEY_MUST_CHECK;
+int artifacts_put(struct control_call *call, struct digest *ret_digest, bool *ret_created,
+		  struct err *err) COVEY_MUST_CHECK;
+int artifacts_remove(struct control_call *call, const struct digest *digest,
+		     struct err *err) COVEY_MUST_CHECK;
+int artifacts_manifest(struct coordinator *c, const struct digest *digest, struct bytes *ret_data,
+		       struct err *err) COVEY_MUST_CHECK;
+/* The decoded release and its envelope; free with release_free and codec_free. */
+int artifacts_open(struct coordinator *c, const struct digest *digest, struct release *ret_release,
+		   struct envelope *ret_envelope, struct err *err) COVEY_MUST_CHECK;
+/* The chunks of one blob; free with codec_free(&codec_chunk_index). */
+int artifacts_index(struct coordinator *c, const struct digest *digest,
+		    struct chunk_index *ret_index, struct err *err) COVEY_MUST_CHECK;
+/* Removes objects that no release refers to and that nobody brought in the last 24 h. */
+void artifacts_sweep(struct coordinator *c);
+
+/* ---- enrol.c ---- */
+int enrol_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
+void enrol_free_all(struct coordinator *c);
+
+/* ---- events.c ---- */
+void events_add(struct coordinator *c, const char *kind, const char *deployment,
+		const struct rollout_id *rollout, const char *node, const char *format, ...)
+	__attribute__((format(printf, 6, 7)));
+void events_flush(struct coordinator *c);
+int events_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
+
+/* ---- audit.c ---- */
+int audit_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK; /* checks the chain */
+/* Inside a transaction. After its commit audit_committed(), else the entry is forgotten. */
+int audit_append(struct coordinator *c, const char *who, const char *from, const char *verb,
+		 const char *what, const char *outcome, struct err *err) COVEY_MUST_CHECK;
+void audit_committed(struct coordinator *c);
+
+/* ---- control.c ---- */
+void control_wake(struct coordinator *c); /* asks every waiting request again */
+uint64_t control_deadline(const struct coordinator *c);
+void control_free_all(struct coordinator *c);
+void control_logs(struct coordinator *c, const struct node_id *node, const struct msg_logs *logs);

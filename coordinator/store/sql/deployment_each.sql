@@ -1,0 +1,1 @@
+SELECT name, spec, base, created_ms, changed_ms FROM deployments ORDER BY name

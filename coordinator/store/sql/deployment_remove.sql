@@ -1,0 +1,1 @@
+DELETE FROM deployments WHERE name = ?1

@@ -1,0 +1,1 @@
+SELECT node, epoch, generation, digest FROM desired ORDER BY node

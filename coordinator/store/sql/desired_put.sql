@@ -1,0 +1,3 @@
+INSERT INTO desired (node, epoch, generation, digest) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (node) DO UPDATE SET epoch = excluded.epoch, generation = excluded.generation,
+	digest = excluded.digest

@@ -1,0 +1,1 @@
+UPDATE nodes SET last_seen_ms = ?2 WHERE id = ?1

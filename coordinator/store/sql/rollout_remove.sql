@@ -1,0 +1,1 @@
+DELETE FROM rollouts WHERE id = ?1

@@ -1,0 +1,1 @@
+SELECT id, secret, uses_left, approval, created_ms, expires_ms, labels FROM tokens ORDER BY id

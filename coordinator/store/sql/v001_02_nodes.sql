@@ -1,0 +1,13 @@
+CREATE TABLE nodes (
+	id BLOB PRIMARY KEY,
+	name TEXT NOT NULL UNIQUE,
+	link_key BLOB NOT NULL UNIQUE,
+	sign_key BLOB NOT NULL,
+	pending INTEGER NOT NULL,
+	cordoned INTEGER NOT NULL,
+	revoked INTEGER NOT NULL,
+	joined_ms INTEGER NOT NULL,
+	last_seen_ms INTEGER NOT NULL,
+	agent_version TEXT NOT NULL,
+	inventory BLOB NOT NULL
+) STRICT

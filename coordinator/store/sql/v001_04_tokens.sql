@@ -1,0 +1,9 @@
+CREATE TABLE tokens (
+	id TEXT PRIMARY KEY,
+	secret BLOB NOT NULL,
+	uses_left INTEGER NOT NULL,
+	approval INTEGER NOT NULL,
+	created_ms INTEGER NOT NULL,
+	expires_ms INTEGER NOT NULL,
+	labels BLOB NOT NULL
+) STRICT, WITHOUT ROWID

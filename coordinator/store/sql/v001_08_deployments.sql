@@ -1,0 +1,7 @@
+CREATE TABLE deployments (
+	name TEXT PRIMARY KEY,
+	spec BLOB NOT NULL,
+	base BLOB NOT NULL,
+	created_ms INTEGER NOT NULL,
+	changed_ms INTEGER NOT NULL
+) STRICT

@@ -1,0 +1,6 @@
+CREATE TABLE node_reports (
+	node BLOB PRIMARY KEY REFERENCES nodes (id) ON DELETE CASCADE,
+	boot_epoch INTEGER NOT NULL,
+	sequence INTEGER NOT NULL,
+	status BLOB NOT NULL
+) STRICT

@@ -1,0 +1,10 @@
+CREATE TABLE audit (
+	sequence INTEGER PRIMARY KEY,
+	at_ms INTEGER NOT NULL,
+	who TEXT NOT NULL,
+	origin TEXT NOT NULL,
+	verb TEXT NOT NULL,
+	what TEXT NOT NULL,
+	outcome TEXT NOT NULL,
+	hash BLOB NOT NULL
+) STRICT

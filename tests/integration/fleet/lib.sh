@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+# Scenarios on a real fleet print TAP. A scenario sources this file, calls `scenario_fleet NODES`,
+# then checks; the fleet goes away however it ends.
+
+COVEY_SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)
+export COVEY_BUILD=${COVEY_BUILD:?the build folder}
+COVEY_FLEET=${COVEY_FLEET:-t$$}
+. "$COVEY_SOURCE/tools/common.sh"
+. "$COVEY_SOURCE/tools/fleet.sh"
+TAP=0
+TAP_FAILED=0
+WORK=$(mktemp -d)
+DIGITS=$COVEY_SOURCE/examples/digits
+
+scenario_fleet() { # nodes
+	trap scenario_end EXIT
+	fleet_up --nodes "$1" >"$WORK/up.log" 2>&1 || {
+		cat "$WORK/up.log"
+		echo "Bail out! the fleet does not come up"
+		exit 1
+	}
+}
+
+scenario_end() {
+	local code=$?
+	echo "1..$TAP"
+	if [ "$TAP_FAILED" -gt 0 ] || [ $code -ne 0 ]; then
+		for log in "$FLEET_STATE"/*/*.log; do
+			[ -s "$log" ] && { echo "# --- $log" && tail -n 25 "$log" | sed 's/^/# /'; }
+		done
+	fi
+	fleet_down
+	rm -rf "$WORK"
+	[ $code -ne 0 ] || [ "$TAP_FAILED" -eq 0 ] || exit 1
+}
+
+ok() { # description; checks the last command's result
+	local result=$?
+	TAP=$((TAP + 1))
+	if [ $result -eq 0 ]; then
+		echo "ok $TAP - $1"
+	else
+		echo "not ok $TAP - $1"
+		TAP_FAILED=$((TAP_FAILED + 1))
+	fi
+}
+
+expect() { # exit code, description, command ...
+	local want=$1 what=$2 code=0
+	shift 2
+	"$@" >"$WORK/out" 2>"$WORK/err" || code=$?
+	[ "$code" = "$want" ] || sed 's/^/# /' "$WORK/out" "$WORK/err"
+	[ "$code" = "$want" ]
+	ok "$what (exit code $want)"
+}
+
+said() { # pattern, description: what the last `expect` wrote to stderr
+	grep -qE -- "$1" "$WORK/err" || sed 's/^/# stderr: /' "$WORK/err"
+	grep -qE -- "$1" "$WORK/err"
+	ok "$2"
+}
+
+wait_for() { # seconds, command ...: until it succeeds
+	local end=$(($(date +%s) + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[ "$(date +%s)" -lt $end ] || return 1
+		sleep 0.1
+	done
+}
+
+# A release of the digits model, made from an example's with other lines on top.
+make_release() { # version, example version, sed script or ""
+	local folder=$WORK/$1
+	mkdir -p "$folder"
+	sed -e "s#^version: .*#version: $1#" -e "s#\.\./\.\./golden#$DIGITS/golden#" \
+		-e "s#^image: .*#image: $COVEY_BUILD/digits-image#" \
+		-e "s#^files: .*#files: $DIGITS/releases/$2/model#" -e "${3:-}" \
+		"$DIGITS/releases/$2/release.yaml" >"$folder/release.yaml"
+	echo "$folder/release.yaml"
+}
+
+# A deployment of it; further YAML lines come from standard input.
+make_deployment() { # version
+	local file=$WORK/deployment-$1.yaml
+	printf 'deployment: digits\nrelease: digits@%s\nnodes: all\n' "$1" >"$file"
+	cat >>"$file"
+	echo "$file"
+}
+
+label_at() { # node number: what a client outside is answered
+	nsenter "--net=/run/netns/$FLEET_NETNS-co" curl -s --max-time 2 \
+		"http://$(fleet_address "$1"):8080/classify" --data-binary "@$DIGITS/golden/seven.json"
+}
+
+serves() { # node number, version
+	label_at "$1" | grep -q "\"digits@$2\""
+}
+
+rollout_field() { # jq filter on the newest rollout
+	local id
+	id=$(fleet_covey rollout ls -o json | jq -r 'sort_by(.started_at) | .[-1].id')
+	fleet_covey rollout show "$id" -o json | jq -r "$1"
+}

@@ -1,0 +1,606 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Everything lies below /dev/shm/covey-ht-<tag> and in namespaces covey-ht-<tag>-*, so that
+ * fixture_down() finds all of it, also what an aborted run left behind: fixture_up() begins with it.
+ */
+#include "tests/integration/helper/fixture.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "protocol/digest.h"
+
+#include <assert.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+enum { ASK_MS = 60000 };
+
+static const char busybox[] = "/bin/busybox";
+
+bool fixture_usable(void)
+{
+	if (geteuid() == 0 && access(busybox, X_OK) == 0 && access("/usr/bin/conmon", X_OK) == 0)
+		return true;
+	printf("1..0 # SKIP needs root, busybox-static and conmon\n");
+	return false;
+}
+
+int fixture_shell(const char *netns, struct str *ret_output, const char *format, ...)
+{
+	AUTO_FREE char *command = NULL, *line = NULL;
+	char data[4096];
+	va_list args;
+	size_t got;
+	FILE *pipe;
+	int code;
+
+	va_start(args, format);
+	assert(vasprintf(&line, format, args) >= 0);
+	va_end(args);
+	command = netns[0] ? mem_format("exec nsenter --net=/run/netns/%s sh -c '%s' 2>&1", netns,
+					line)
+			   : mem_format("(%s) 2>&1", line);
+	pipe = popen(command, "r");
+	assert(pipe);
+	while ((got = fread(data, 1, sizeof(data), pipe)) > 0)
+		if (ret_output && ret_output->size < 65536)
+			str_add_bytes(ret_output, data, got);
+	code = pclose(pipe);
+	return WIFEXITED(code) ? WEXITSTATUS(code) : 128;
+}
+
+static void must(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static void must(const char *format, ...)
+{
+	AUTO_FREE char *line = NULL;
+	AUTO_STR struct str output = {0};
+	va_list args;
+
+	va_start(args, format);
+	assert(vasprintf(&line, format, args) >= 0);
+	va_end(args);
+	if (fixture_shell("", &output, "%s", line) != 0) {
+		fprintf(stderr, "%s: %s\n", line, str_get(&output));
+		abort();
+	}
+}
+
+static void write_file(const char *path, const void *data, size_t size, mode_t mode)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+
+	assert(fd >= 0 && write(fd, data, size) == (ssize_t)size);
+	close(fd);
+}
+
+/* ---- trust ---- */
+
+static void sign_to(const struct fixture *fixture, const struct sign_key *key,
+		    const struct bytes *payload, enum signed_purpose purpose, const char *path)
+{
+	struct envelope envelope = {.payload = {mem_copy(payload->data, payload->size),
+						payload->size}};
+	struct bytes data = {0};
+
+	(void)fixture;
+	envelope_sign(&envelope, purpose, key);
+	assert(codec_encode(&codec_envelope, &envelope, LIMIT_MANIFEST, &data, NULL) == 0);
+	write_file(path, data.data, data.size, 0644);
+	free(data.data);
+	codec_free(&codec_envelope, &envelope);
+}
+
+static void write_root(struct fixture *fixture)
+{
+	struct root_document root = {.version = 1,
+				     .release_threshold = 1,
+				     .release_keys = &fixture->key.public_key,
+				     .release_keys_count = 1,
+				     .root_threshold = 1,
+				     .root_keys = &fixture->key.public_key,
+				     .root_keys_count = 1,
+				     .server_key = fixture->key.public_key,
+				     .online_key = fixture->key.public_key};
+	AUTO_FREE char *path = mem_format("%s/trust/root.doc", fixture->dir);
+	struct bytes payload = {0};
+	struct err err = {0};
+
+	STR_CUT(root.endpoint, "tcp://127.0.0.1:7400");
+	if (codec_encode(&codec_root_document, &root, LIMIT_ROOT_DOCUMENT, &payload, &err) < 0)
+		fprintf(stderr, "%s\n", err.text);
+	sign_to(fixture, &fixture->key, &payload, SIGNED_ROOT, path);
+	free(payload.data);
+}
+
+/* ---- releases ---- */
+
+void fixture_tar(struct str *tar, const struct fixture_entry *entry)
+{
+	static const char zeros[512];
+	char block[512] = {0};
+	uint64_t size = entry->claimed_size ? entry->claimed_size : entry->size;
+	unsigned sum = 0;
+
+	assert(strlen(entry->name) < 100);
+	memcpy(block, entry->name, strlen(entry->name));
+	snprintf(block + 100, 8, "%07o", entry->mode);
+	snprintf(block + 108, 8, "%07o", entry->uid);
+	snprintf(block + 116, 8, "%07o", entry->uid);
+	snprintf(block + 124, 12, "%011llo", (unsigned long long)size);
+	snprintf(block + 136, 12, "%011o", 0);
+	memset(block + 148, ' ', 8);
+	block[156] = entry->type;
+	if (entry->link)
+		memcpy(block + 157, entry->link, strlen(entry->link));
+	memcpy(block + 257, "ustar\00000", 8);
+	if (entry->type == '3') {
+		snprintf(block + 329, 8, "%07o", 1);
+		snprintf(block + 337, 8, "%07o", 3);
+	}
+	for (size_t i = 0; i < sizeof(block); i++)
+		sum += (unsigned char)block[i];
+	snprintf(block + 148, 8, "%06o", sum);
+	str_add_bytes(tar, block, sizeof(block));
+	str_add_bytes(tar, entry->data, entry->size);
+	if (entry->size % 512)
+		str_add_bytes(tar, zeros, 512 - entry->size % 512);
+}
+
+void fixture_tar_end(struct str *tar)
+{
+	static const char zeros[1024];
+
+	str_add_bytes(tar, zeros, sizeof(zeros));
+}
+
+static char *read_busybox(size_t *ret_size)
+{
+	FILE *file = fopen(busybox, "re");
+	struct stat st;
+	char *data;
+
+	assert(file && fstat(fileno(file), &st) == 0);
+	data = mem_alloc((size_t)st.st_size);
+	assert(fread(data, 1, (size_t)st.st_size, file) == (size_t)st.st_size);
+	fclose(file);
+	*ret_size = (size_t)st.st_size;
+	return data;
+}
+
+static void base_layer(struct str *tar)
+{
+	static const char passwd[] = "root:x:0:0:root:/:/bin/sh\nmodel:x:1000:1000::/:/bin/sh\n";
+	size_t size;
+	AUTO_FREE char *program = read_busybox(&size);
+
+	fixture_tar(tar, &(struct fixture_entry){.name = "bin/", .type = '5', .mode = 0755});
+	fixture_tar(tar, &(struct fixture_entry){.name = "bin/busybox",
+						 .type = '0',
+						 .mode = 04755,
+						 .data = program,
+						 .size = size});
+	fixture_tar(tar, &(struct fixture_entry){
+				 .name = "bin/sh", .type = '1', .link = "bin/busybox"});
+	fixture_tar(tar, &(struct fixture_entry){.name = "etc/", .type = '5', .mode = 0755});
+	fixture_tar(tar, &(struct fixture_entry){.name = "etc/passwd",
+						 .type = '0',
+						 .mode = 0644,
+						 .data = passwd,
+						 .size = sizeof(passwd) - 1});
+	fixture_tar_end(tar);
+}
+
+static void text_layer(struct str *tar, const char *text)
+{
+	fixture_tar(tar, &(struct fixture_entry){.name = "www/", .type = '5', .mode = 0755});
+	fixture_tar(tar, &(struct fixture_entry){.name = "www/index.html",
+						 .type = '0',
+						 .mode = 0644,
+						 .uid = 1000,
+						 .data = text,
+						 .size = strlen(text)});
+	fixture_tar_end(tar);
+}
+
+char *fixture_blob(struct fixture *fixture, const void *data, size_t size)
+{
+	struct digest digest;
+	char hex[2 * DIGEST_SIZE + 1];
+
+	digest_of(&digest, data, size);
+	str_hex(hex, digest.bytes, DIGEST_SIZE);
+	return mem_format("%s/agent/blobs/%s", fixture->dir, hex);
+}
+
+static void add_blob(struct fixture *fixture, struct release *release, enum blob_kind kind,
+		     const void *data, size_t size)
+{
+	AUTO_FREE char *path = fixture_blob(fixture, data, size);
+	struct release_blob *blob;
+	unsigned length;
+
+	release->blobs =
+		mem_resize(release->blobs, release->blobs_count + 1, sizeof(*release->blobs));
+	blob = &release->blobs[release->blobs_count++];
+	*blob = (struct release_blob){.kind = kind, .size = size, .index_size = 1};
+	digest_of(&blob->content, data, size);
+	blob->index = blob->content;
+	if (kind == BLOB_LAYER)
+		EVP_Digest(data, size, blob->diff_id, &length, EVP_sha256(), NULL);
+	if (access(path, F_OK) < 0)
+		write_file(path, data, size, 0644);
+}
+
+static void set_texts(struct text_item **items, size_t *count, const char *const *texts)
+{
+	for (; texts && texts[*count]; ++*count) {
+		*items = mem_resize(*items, *count + 1, sizeof(**items));
+		(*items)[*count].text = mem_str(texts[*count]);
+	}
+}
+
+static void fill_release(struct release *release, const struct fixture_release *wanted)
+{
+	static const char *const server[] = {"/bin/busybox", "httpd", "-f", "-p", "8000",
+					     "-h", "/www", NULL};
+
+	STR_CUT(release->model, "web");
+	STR_CUT(release->version, "1");
+	STR_CUT(release->os, "linux");
+	STR_CUT(release->arch, "amd64");
+	set_texts(&release->argv, &release->argv_count,
+		  wanted->command ? wanted->command : server);
+	release->user = mem_str(wanted->user ? wanted->user : "1000");
+	release->serve = (struct release_serve){.port = wanted->port ? wanted->port : 8080,
+						.container_port = 8000,
+						.network = wanted->network,
+						.egress = !wanted->no_egress};
+	release->resources = (struct release_resources){.memory_bytes = wanted->memory_bytes,
+							.cpu_millis = wanted->cpu_millis,
+							.pids = wanted->pids};
+	set_texts(&release->resources.devices, &release->resources.devices_count,
+		  (const char *const[]){wanted->device, NULL});
+	release->health = (struct release_health){.kind = wanted->health ? HEALTH_COMMAND
+									 : HEALTH_HTTP,
+						  .interval_ms = 1000,
+						  .timeout_ms = 1000,
+						  .failures = 3};
+	if (wanted->health)
+		set_texts(&release->health.command, &release->health.command_count,
+			  wanted->health);
+	else
+		release->health.http_path = mem_str("/");
+}
+
+struct digest fixture_release(struct fixture *fixture, const struct fixture_release *wanted)
+{
+	AUTO_STR struct str base = {0}, text = {0};
+	struct release release = {0};
+	struct sign_key other;
+	struct bytes payload = {0};
+	struct digest digest;
+	struct err err = {0};
+	AUTO_FREE char *path = NULL;
+	char hex[2 * DIGEST_SIZE + 1];
+
+	fill_release(&release, wanted);
+	base_layer(&base);
+	add_blob(fixture, &release, BLOB_LAYER, base.data, base.size);
+	text_layer(&text, wanted->text ? wanted->text : "hello");
+	add_blob(fixture, &release, BLOB_LAYER, text.data, text.size);
+	if (wanted->extra_layer)
+		add_blob(fixture, &release, BLOB_LAYER, wanted->extra_layer->data,
+			 wanted->extra_layer->size);
+	if (wanted->model) {
+		add_blob(fixture, &release, BLOB_FILE, wanted->model, strlen(wanted->model));
+		release.blobs[release.blobs_count - 1].path = mem_str("sub/weights");
+		release.blobs[release.blobs_count - 1].mode = 0644;
+	}
+	if (release_encode(&release, &payload, &digest, &err) < 0) {
+		fprintf(stderr, "release: %s\n", err.text);
+		abort();
+	}
+	str_hex(hex, digest.bytes, DIGEST_SIZE);
+	path = mem_format("%s/agent/releases/%s.manifest", fixture->dir, hex);
+	sign_key_generate(&other);
+	sign_to(fixture, wanted->foreign_key ? &other : &fixture->key, &payload, SIGNED_RELEASE,
+		path);
+	free(payload.data);
+	release_free(&release);
+	return digest;
+}
+
+/* ---- the node ---- */
+
+static void write_config(struct fixture *fixture, const char *more)
+{
+	AUTO_FREE char *path = mem_format("%s/agent.conf", fixture->dir);
+	AUTO_FREE char *text = mem_format(
+		"[agent]\nname = ht\nstate_dir = %s/agent\nrun_dir = %s/run\ntrust_dir = %s/trust\n"
+		"user = root\n[helper]\nstate_dir = %s/helper\nsocket = %s/run/helper.sock\n"
+		"group = root\n%s\n",
+		fixture->dir, fixture->dir, fixture->dir, fixture->dir, fixture->dir,
+		more ? more : "");
+
+	write_file(path, text, strlen(text), 0644);
+}
+
+static void clear_namespaces(struct fixture *fixture)
+{
+	fixture_shell("", NULL, "ip netns del %s; ip netns del %s", fixture->node, fixture->client);
+}
+
+/* Containers of an earlier run that was aborted are found by the bundle's path. */
+static void kill_leftovers(struct fixture *fixture)
+{
+	fixture_shell("",
+		      NULL,
+		      "for p in $(grep -lsa -- %s/ /proc/[0-9]*/cmdline | cut -d/ -f3); do "
+		      "[ $p = %d ] || kill -9 $p; done; "
+		      "for s in %s/run/helper/runtime/*; do "
+		      "runc --root %s/run/helper/runtime delete --force ${s##*/}; done",
+		      fixture->dir, (int)getpid(), fixture->dir, fixture->dir);
+}
+
+static void name_all(struct fixture *fixture, const char *tag)
+{
+	*fixture = (struct fixture){.fd = -1};
+	STR_CUT(fixture->tag, tag);
+	snprintf(fixture->dir, sizeof(fixture->dir), "/dev/shm/covey-ht-%s", tag);
+	snprintf(fixture->node, sizeof(fixture->node), "covey-ht-%s-node", tag);
+	snprintf(fixture->client, sizeof(fixture->client), "covey-ht-%s-client", tag);
+}
+
+static void make_namespaces(struct fixture *fixture)
+{
+	const char *node = fixture->node, *client = fixture->client;
+
+	must("ip netns add %s && ip netns add %s", node, client);
+	must("ip -n %s link set lo up && ip -n %s link set lo up", node, client);
+	must("ip -n %s link add up0 type veth peer name up0 netns %s", node, client);
+	must("ip -n %s addr add 10.90.0.1/24 dev up0 && ip -n %s addr add fd90::1/64 dev up0 nodad",
+	     node, node);
+	must("ip -n %s addr add 10.90.0.2/24 dev up0 && ip -n %s addr add fd90::2/64 dev up0 nodad",
+	     client, client);
+	must("ip -n %s link set up0 up && ip -n %s link set up0 up", node, client);
+	/* the client's side must not answer for the slots: it has no route to them */
+}
+
+void fixture_up(struct fixture *fixture, const char *tag, const char *more_config)
+{
+	assert(sodium_init() >= 0);
+	signal(SIGPIPE, SIG_IGN);
+	name_all(fixture, tag);
+	kill_leftovers(fixture);
+	clear_namespaces(fixture);
+	must("rm -rf %s && mkdir -p %s/agent/blobs %s/agent/releases %s/trust", fixture->dir,
+	     fixture->dir, fixture->dir, fixture->dir);
+	make_namespaces(fixture);
+	sign_key_generate(&fixture->key);
+	write_root(fixture);
+	write_config(fixture, more_config);
+}
+
+void fixture_down(struct fixture *fixture)
+{
+	if (fixture->helper)
+		fixture_kill(fixture);
+	kill_leftovers(fixture);
+	clear_namespaces(fixture);
+	fixture_shell("", NULL, "rm -rf %s", fixture->dir);
+	for (size_t i = 0; i < fixture->events_count; i++)
+		codec_free(&codec_helper_reply, &fixture->events[i]);
+}
+
+/* ---- the helper ---- */
+
+static void enter(const char *netns)
+{
+	AUTO_FREE char *path = mem_format("/run/netns/%s", netns);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
+		_exit(126);
+	close(fd);
+}
+
+void fixture_start(struct fixture *fixture)
+{
+	AUTO_FREE char *config = mem_format("%s/agent.conf", fixture->dir);
+	const char *program = getenv("COVEY_HELPER");
+	pid_t pid;
+
+	assert(program);
+	pid = fork();
+	assert(pid >= 0);
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		enter(fixture->node);
+		execl(program, program, "--config", config, (char *)NULL);
+		_exit(127);
+	}
+	fixture->helper = pid;
+	fixture_connect(fixture);
+}
+
+void fixture_kill(struct fixture *fixture)
+{
+	kill(fixture->helper, SIGKILL);
+	waitpid(fixture->helper, NULL, 0);
+	fixture->helper = 0;
+	if (fixture->fd >= 0)
+		close(fixture->fd);
+	fixture->fd = -1;
+}
+
+void fixture_connect(struct fixture *fixture)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	const int size = 2 * LIMIT_HELPER_MESSAGE;
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/run/helper.sock", fixture->dir);
+	for (int i = 0; i < 500; i++) {
+		fixture->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+		setsockopt(fixture->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+		if (connect(fixture->fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
+			return;
+		close(fixture->fd);
+		usleep(10000);
+	}
+	fprintf(stderr, "the helper does not listen\n");
+	abort();
+}
+
+static bool receive(struct fixture *fixture, uint64_t until, struct helper_reply *ret_reply)
+{
+	static uint8_t packet[LIMIT_HELPER_MESSAGE];
+	struct pollfd wait = {fixture->fd, POLLIN, 0};
+	uint64_t now = clock_mono_ms();
+	ssize_t size;
+
+	if (now >= until || poll(&wait, 1, (int)(until - now)) <= 0)
+		return false;
+	size = recv(fixture->fd, packet, sizeof(packet), 0);
+	if (size <= 0)
+		return false;
+	assert(codec_decode(&codec_helper_reply, packet, (size_t)size, ret_reply, NULL) == 0);
+	return true;
+}
+
+static void keep_event(struct fixture *fixture, const struct helper_reply *reply)
+{
+	assert(fixture->events_count < FIXTURE_EVENTS);
+	fprintf(stderr, "# %s: %s\n", reply->text, reply->logs ? reply->logs : "");
+	fixture->events[fixture->events_count++] = *reply;
+}
+
+int fixture_ask(struct fixture *fixture, struct helper_request *request,
+		struct helper_reply *ret_reply)
+{
+	uint64_t until = clock_mono_ms() + ASK_MS;
+	struct bytes packet = {0};
+	struct helper_reply reply;
+
+	request->id = ++fixture->ids;
+	assert(codec_encode(&codec_helper_request, request, LIMIT_HELPER_MESSAGE, &packet, NULL) ==
+	       0);
+	assert(send(fixture->fd, packet.data, packet.size, 0) == (ssize_t)packet.size);
+	free(packet.data);
+	while (receive(fixture, until, &reply)) {
+		if (reply.event == HELPER_REPLY && reply.id == request->id) {
+			*ret_reply = reply;
+			return (int)reply.error;
+		}
+		if (reply.event == HELPER_EXITED)
+			keep_event(fixture, &reply);
+		else
+			codec_free(&codec_helper_reply, &reply);
+	}
+	fprintf(stderr, "no reply\n");
+	*ret_reply = (struct helper_reply){.error = ETIMEDOUT};
+	return ETIMEDOUT;
+}
+
+static int finish(struct fixture *fixture, struct helper_request *request)
+{
+	struct helper_reply reply;
+	int error = fixture_ask(fixture, request, &reply);
+
+	if (error)
+		fprintf(stderr, "operation %d: error %d, check `%s`: %s\n", (int)request->op, error,
+			reply.check, reply.text);
+	codec_free(&codec_helper_reply, &reply);
+	return error;
+}
+
+int fixture_do(struct fixture *fixture, enum helper_op op, const char *deployment,
+	       enum colour colour, const struct digest *release)
+{
+	struct helper_request request = {.op = op, .colour = colour};
+
+	STR_CUT(request.deployment, deployment);
+	if (release)
+		request.release = *release;
+	return finish(fixture, &request);
+}
+
+int fixture_stop(struct fixture *fixture, const char *deployment, enum colour colour, bool kill)
+{
+	struct helper_request request = {
+		.op = HELPER_STOP, .colour = colour, .kill = kill, .grace_ms = 500};
+
+	STR_CUT(request.deployment, deployment);
+	return finish(fixture, &request);
+}
+
+int fixture_traffic(struct fixture *fixture, const char *deployment, enum colour colour,
+		    const struct digest *release, uint32_t port)
+{
+	struct helper_route route = {.port = port, .colour = colour};
+	struct helper_request request = {.op = HELPER_TRAFFIC, .routes = &route};
+
+	if (release) {
+		STR_CUT(route.deployment, deployment);
+		route.release = *release;
+		request.routes_count = 1;
+	}
+	return finish(fixture, &request);
+}
+
+const struct helper_reply *fixture_exited(struct fixture *fixture, uint64_t ms)
+{
+	static struct helper_reply event;
+	uint64_t until = clock_mono_ms() + ms;
+	struct helper_reply reply;
+
+	while (!fixture->events_count && receive(fixture, until, &reply)) {
+		if (reply.event == HELPER_EXITED)
+			keep_event(fixture, &reply);
+		else
+			codec_free(&codec_helper_reply, &reply);
+	}
+	if (!fixture->events_count)
+		return NULL;
+	codec_free(&codec_helper_reply, &event);
+	event = fixture->events[0];
+	fixture->events_count--;
+	memmove(fixture->events, fixture->events + 1,
+		fixture->events_count * sizeof(fixture->events[0]));
+	return &event;
+}
+
+const char *fixture_get(const char *netns, const char *address, uint32_t port)
+{
+	static char text[4096];
+	AUTO_STR struct str output = {0};
+	bool v6 = strchr(address, ':') != NULL;
+	int code = fixture_shell(netns, &output, "curl -gsf -m 2 http://%s%s%s:%u/",
+				 v6 ? "[" : "", address, v6 ? "]" : "", port);
+
+	STR_CUT(text, code == 0 ? str_get(&output) : "");
+	return text;
+}
+
+bool fixture_answers(const char *netns, const char *address, uint32_t port, const char *text,
+		     uint64_t ms)
+{
+	uint64_t until = clock_mono_ms() + ms;
+
+	do {
+		if (str_equal(fixture_get(netns, address, port), text))
+			return true;
+		usleep(20000);
+	} while (clock_mono_ms() < until);
+	return false;
+}

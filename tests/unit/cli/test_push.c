@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `release push` and `release verify` as a whole: the real program against a coordinator's store. */
+#include "base/rng.h"
+#include "fake.h"
+#include "images.h"
+
+#include "protocol/codec_tables.h"
+#include "protocol/manifest.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+struct place {
+	char *folder, *home, *yaml;
+	struct fake *fake;
+	char *env;
+};
+
+static const struct tar_entry layer_one[] = {
+	{"etc", 'd', NULL}, {"etc/passwd", 'f', "root:x:0:0::/:/bin/false\n"},
+	{"server", 'f', "not really a program"}, {"etc/link", 's', "/etc/passwd"}, {0}};
+static const struct tar_entry layer_two[] = {{"app", 'f', "two"}, {0}};
+
+static int setup(void **state)
+{
+	struct place *p = mem_alloc(sizeof(*p));
+	struct image_plan plan = {.layers = {layer_one, layer_two}, .compression = 'g'};
+	AUTO_FREE char *image = NULL, *model = NULL, *weights = NULL, *nested = NULL;
+	AUTO_FREE uint8_t *data = mem_alloc(3 << 20);
+	struct rng rng = {7};
+	struct ran ran;
+
+	p->folder = temp_folder();
+	p->home = mem_format("%s/home", p->folder);
+	p->yaml = mem_format("%s/release.yaml", p->folder);
+	p->env = mem_format("COVEY_COORDINATOR=ipc://%s/socket", p->folder);
+	image = mem_format("%s/image", p->folder);
+	model = mem_format("%s/model", p->folder);
+	weights = mem_format("%s/model/weights.bin", p->folder);
+	nested = mem_format("%s/model/sub", p->folder);
+	make_oci_layout(image, &plan);
+	mkdir(model, 0755);
+	mkdir(nested, 0755);
+	for (size_t i = 0; i < 3 << 20; i++)
+		data[i] = (uint8_t)rng_next(&rng);
+	write_file(weights, data, 3 << 20);
+	free(nested);
+	nested = mem_format("%s/model/sub/empty", p->folder);
+	write_file(nested, "", 0);
+	write_textf(p->yaml, "model: m\nversion: v\nimage: image\nfiles: model\nserve: {port: 8080}\n"
+		    "env: {THREADS: \"2\", PATH: /usr/bin}\n");
+	ran = run_covey(p->home, NULL, "init --dir %s/state --endpoint tcp://127.0.0.1:7400", p->folder);
+	assert_ran(ran, 0, NULL);
+	ran_free(&ran);
+	p->fake = fake_start(&(struct fake_setup){.folder = p->folder});
+	*state = p;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct place *p = *state;
+
+	fake_stop(p->fake);
+	free(p->home);
+	free(p->yaml);
+	free(p->env);
+	remove_folder(p->folder);
+	free(p);
+	return 0;
+}
+
+static json_t *push_json(struct place *p)
+{
+	struct ran ran = run_covey(p->home, p->env, "release push -f %s --arch amd64 -o json", p->yaml);
+	json_t *json;
+
+	assert_ran(ran, 0, NULL);
+	json = json_loads(ran.out, 0, NULL);
+	assert_non_null(json);
+	ran_free(&ran);
+	return json;
+}
+
+static json_int_t number(const json_t *object, const char *key)
+{
+	return json_integer_value(json_object_get(object, key));
+}
+
+static void test_second_push_sends_nothing(void **state)
+{
+	struct place *p = *state;
+	json_t *first = push_json(p), *second;
+	unsigned puts = fake_count(p->fake, "object.put");
+
+	assert_true(json_is_true(json_object_get(first, "created")));
+	assert_int_equal(number(first, "new_objects"), number(first, "objects"));
+	assert_int_equal(number(first, "new_objects"), puts);
+	assert_int_equal(fake_objects(p->fake), puts);
+	assert_true(number(first, "new_bytes") > 3 << 20);
+	second = push_json(p);
+	assert_false(json_is_true(json_object_get(second, "created")));
+	assert_int_equal(number(second, "new_bytes"), 0);
+	assert_int_equal(fake_count(p->fake, "object.put"), puts);
+	json_decref(first);
+	json_decref(second);
+}
+
+/* One byte in the middle of 3 MiB: one chunk and one index are new. */
+static void test_small_change_sends_little(void **state)
+{
+	struct place *p = *state;
+	AUTO_FREE char *weights = mem_format("%s/model/weights.bin", p->folder);
+	FILE *file;
+	json_t *json = push_json(p);
+
+	json_decref(json);
+	file = fopen(weights, "r+");
+	fseek(file, 1500000, SEEK_SET);
+	fputc('!', file);
+	fclose(file);
+	json = push_json(p);
+	assert_int_equal(number(json, "new_objects"), 2);
+	assert_true(number(json, "new_bytes") < 300 * 1024);
+	json_decref(json);
+}
+
+static void test_interrupted_push_goes_on(void **state)
+{
+	struct place *p = *state;
+	struct ran ran;
+	size_t before;
+	json_t *json;
+
+	fake_mute_after_puts(p->fake, 5);
+	ran = run_covey(p->home, p->env, "release push -f %s --arch amd64 --timeout 1s", p->yaml);
+	assert_ran(ran, 7, "goes on where it stopped");
+	ran_free(&ran);
+	assert_int_equal(fake_count(p->fake, "release.put"), 0);
+	before = fake_objects(p->fake);
+	assert_int_equal(before, 5);
+	fake_mute_after_puts(p->fake, 0);
+	json = push_json(p);
+	assert_int_equal(number(json, "new_objects"), number(json, "objects") - (json_int_t)before);
+	json_decref(json);
+}
+
+static void test_refused_object_ends_it(void **state)
+{
+	struct place *p = *state;
+	struct ran ran;
+
+	fake_answer(p->fake, "object.put", 1, "the disk is full; free some space");
+	ran = run_covey(p->home, p->env, "release push -f %s --arch amd64", p->yaml);
+	assert_ran(ran, 1, "the disk is full");
+	ran_free(&ran);
+	assert_int_equal(fake_count(p->fake, "release.put"), 0);
+}
+
+static void test_manifest(void **state)
+{
+	struct place *p = *state;
+	struct ran ran;
+	json_t *json = push_json(p);
+
+	json_decref(json);
+	ran = run_covey(p->home, p->env, "release verify m@v -o json");
+	assert_ran(ran, 0, NULL);
+	json = json_loads(ran.out, 0, NULL);
+	assert_int_equal(number(json, "signatures"), 1);
+	assert_true(json_is_true(json_object_get(json, "verified")));
+	json_decref(json);
+	ran_free(&ran);
+	ran = run_covey(p->home, p->env, "release verify m@other");
+	assert_ran(ran, 1, "the coordinator sent m@v for m@other");
+	ran_free(&ran);
+	fake_damage(p->fake);
+	ran = run_covey(p->home, p->env, "release verify m@v");
+	assert_ran(ran, 1, "is damaged at the coordinator");
+	ran_free(&ran);
+}
+
+static void test_foreign_manifest_is_refused(void **state)
+{
+	struct place *p = *state;
+	AUTO_FREE char *other = mem_format("%s/other", p->folder);
+	struct ran ran;
+	json_t *json;
+
+	ran = run_covey(other, NULL, "init --dir %s/state2 --endpoint tcp://127.0.0.1:7400", p->folder);
+	assert_ran(ran, 0, NULL);
+	ran_free(&ran);
+	json = push_json(p);
+	json_decref(json);
+	ran = run_covey(other, p->env, "release verify m@v"); /* another fleet's root */
+	assert_ran(ran, 1, "not what this fleet's release keys signed");
+	ran_free(&ran);
+	fake_damage_manifest(p->fake);
+	ran = run_covey(p->home, p->env, "release verify m@v");
+	assert_ran(ran, 1, "not what this fleet's release keys signed");
+	ran_free(&ran);
+}
+
+static void test_mistakes(void **state)
+{
+	struct place *p = *state;
+	AUTO_FREE char *nobody = mem_format("%s/nobody", p->folder);
+	AUTO_FREE char *model = mem_format("%s/model/fifo", p->folder);
+	struct ran ran;
+
+	ran = run_covey(nobody, p->env, "release push -f %s", p->yaml);
+	assert_ran(ran, 1, "release.key is missing");
+	ran_free(&ran);
+	ran = run_covey(p->home, p->env, "release push -f %s --arch arm64", p->yaml);
+	assert_ran(ran, 2, "the image is for amd64, not for arm64; choose with --arch");
+	ran_free(&ran);
+	ran = run_covey(p->home, p->env, "release push");
+	assert_ran(ran, 2, "write -f release.yaml");
+	ran_free(&ran);
+	mkfifo(model, 0644);
+	ran = run_covey(p->home, p->env, "release push -f %s --arch amd64", p->yaml);
+	assert_ran(ran, 2, "fifo: a model folder has files and folders only");
+	ran_free(&ran);
+	unlink(model);
+	write_textf(p->yaml, "model: m\nversion: v\nimage: nowhere\nserve: {port: 8080}\n");
+	ran = run_covey(p->home, p->env, "release push -f %s --arch amd64", p->yaml);
+	assert_ran(ran, 2, "release.yaml:3: image: ");
+	ran_free(&ran);
+	assert_int_equal(fake_count(p->fake, "object.put") + fake_count(p->fake, "object.missing"), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_second_push_sends_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_small_change_sends_little, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_interrupted_push_goes_on, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_refused_object_ends_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_manifest, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_foreign_manifest_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_mistakes, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,631 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Changes that go wrong: who decides, how the node goes back, and what it remembers. */
+#include "traces.h"
+
+/* Installs r1, rolls r2 out and expects it to be rolled back for this reason. */
+static void expect_rolled_back(struct world *w, const char *phase, const char *check)
+{
+	struct deployment_report report;
+
+	trace_installed(w, 0, R1);
+	trace_rollout(w, 0, R1, R2, GOAL_SERVE);
+	world_run(w, 120000);
+	report = world_report(w, 0);
+	assert_int_equal(report.state, NODE_STATE_ROLLED_BACK);
+	assert_int_equal(report.last.kind, OUTCOME_ROLLED_BACK);
+	assert_int_equal(report.last.rollout.bytes[0], 2);
+	assert_true(digest_equal(&report.last.release, &R2));
+	assert_string_equal(report.last.reason.phase, phase);
+	assert_string_equal(report.last.reason.check, check);
+	assert_serves(w, 0, R1);
+	assert_true(report.healthy);
+	assert_true(deploy_vetoes(world_deploy(w, 0), &R2, 0));
+	world_log(w);
+	world_run(w, 3600000); /* and it stays so, although desired state still asks for r2 */
+	assert_log(w, "");
+}
+
+static void failures_before_the_switch_touch_nothing(void **state)
+{
+	static const struct {
+		struct behaviour behaviour;
+		const char *phase, *check;
+	} cases[] = {
+		{{.fetch_fails = true}, "fetch", "digest"},
+		{{.preflight_fails = true}, "preflight", "memory"},
+		{{.unpack_fails = true}, "unpack", "disk"},
+		{{.start_fails = true}, "start", "start"},
+		{{.ready_ms = WORLD_NEVER_READY}, "ready", "health"},
+		{{.silent = true}, "ready", "health"},
+		{{.ready_ms = 3000, .exit_ms = 1000}, "ready", "exited"},
+		{{.smoke_fails = true}, "smoke", "smoke:seven"},
+	};
+	struct world w;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		world_init(&w, 1);
+		w.behaviour[2] = cases[i].behaviour;
+		expect_rolled_back(&w, cases[i].phase, cases[i].check);
+		assert_int_equal(w.deployments[0].dark_ms, 0);
+		assert_int_equal(w.resets, 0);
+		world_free(&w);
+	}
+}
+
+static void never_ready_is_known_after_start_period_and_failures(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	w.behaviour[2].ready_ms = WORLD_NEVER_READY;
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 400 + 5000 + 1000); /* steps, start period, the first of three failures */
+	assert_phase(&w, 0, READYING);
+	world_run(&w, 3000);
+	assert_state(&w, 0, ROLLED_BACK);
+	world_free(&w);
+}
+
+static void failures_in_the_start_period_do_not_count(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	w.behaviour[2].ready_ms = 4900; /* four failed probes, then well */
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 10000);
+	assert_phase(&w, 0, BAKING);
+	world_free(&w);
+}
+
+static void exit_in_the_bake_is_a_verdict_at_once(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	w.behaviour[2].exit_ms = 30000;
+	expect_rolled_back(&w, "bake", "exited");
+	assert_int_equal(w.deployments[0].dark_ms, 100); /* one change of the map */
+	world_free(&w);
+}
+
+static void reason_carries_text_and_log(void **state)
+{
+	struct deployment_report report;
+	struct world w;
+
+	world_init(&w, 1);
+	w.behaviour[2].exit_ms = 30000;
+	expect_rolled_back(&w, "bake", "exited");
+	report = world_report(&w, 0);
+	assert_string_equal(report.last.reason.text, "exited with status 1");
+	assert_string_equal(report.last.reason.log, "out of luck\n");
+	world_free(&w);
+}
+
+static void sour_in_the_bake_after_failures_in_a_row(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	w.behaviour[2].sour_ms = 30000;
+	expect_rolled_back(&w, "bake", "health");
+	/* at most failures x (interval + timeout), and one change of the map */
+	assert_true(w.deployments[0].dark_ms <= 3 * 1500 + 100);
+	world_free(&w);
+}
+
+static void silence_of_the_probes_in_the_bake_is_a_failure(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 30000);
+	w.behaviour[2].silent = true;
+	world_run(&w, 30000);
+	assert_state(&w, 0, ROLLED_BACK);
+	world_free(&w);
+}
+
+static void a_jump_of_the_clock_is_one_failure_and_not_three(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 30000);
+	w.now += 20000; /* suspended */
+	world_run(&w, 60000);
+	assert_state(&w, 0, SERVING);
+	world_free(&w);
+}
+
+static void rollback_flips_the_map_before_it_kills(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	w.behaviour[2].sour_ms = 30000;
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 20000);
+	world_log(&w);
+	world_run(&w, 30000);
+	assert_log(&w, "route r1 blue\nkill r2 green\n");
+	assert_int_equal(w.resets, 3); /* a reset, not a hang */
+	world_free(&w);
+}
+
+static void cold_way_back_when_the_warm_slot_is_gone(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	w.behaviour[2].exit_ms = 30000;
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 29500);
+	world_exit(&w, 0, COLOUR_BLUE); /* the out-of-memory killer takes both */
+	world_log(&w);
+	world_run(&w, 10000);
+	assert_log(&w, "kill r1 blue\nclose\nstart r1 blue\nkill r2 green\nroute r1 blue\n");
+	assert_state(&w, 0, ROLLED_BACK);
+	assert_serves(&w, 0, R1);
+	world_free(&w);
+}
+
+static void stop_first_goes_back_by_a_cold_start(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	world_assignment(&w, 0)->swap = SWAP_STOP_FIRST;
+	w.behaviour[2].smoke_fails = true;
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 30000);
+	assert_log(&w, "fetch r2\npreflight r2\nunpack r2\nclose\nstop r1 blue\nstart r2 green\n"
+		       "smoke r2 green\nkill r2 green\nstart r1 blue\nroute r1 blue\n");
+	assert_state(&w, 0, ROLLED_BACK);
+	assert_serves(&w, 0, R1);
+	world_free(&w);
+}
+
+static void stop_first_in_the_bake_never_runs_two(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	world_assignment(&w, 0)->swap = SWAP_STOP_FIRST;
+	w.behaviour[2].sour_ms = 30000;
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 25000);
+	world_log(&w);
+	world_run(&w, 30000);
+	assert_log(&w, "close\nkill r2 green\nstart r1 blue\nroute r1 blue\n");
+	assert_state(&w, 0, ROLLED_BACK);
+	world_free(&w);
+}
+
+static void first_install_that_fails_leaves_nothing(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	w.behaviour[1].exit_ms = 10000;
+	trace_rollout(&w, 0, R0, R1, GOAL_SERVE);
+	world_run(&w, 8000);
+	world_log(&w);
+	world_run(&w, 3600000);
+	assert_log(&w, "close\nkill r1 blue\n");
+	assert_state(&w, 0, ROLLED_BACK);
+	assert_int_equal(world_report(&w, 0).slots[COLOUR_BLUE].state, SLOT_STATE_EMPTY);
+	world_free(&w);
+}
+
+static void node_deadline_goes_back_and_says_so(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	world_assignment(&w, 0)->node_deadline_ms = 4000;
+	w.behaviour[2].ready_ms = WORLD_NEVER_READY;
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 10000);
+	assert_state(&w, 0, ROLLED_BACK);
+	assert_string_equal(world_report(&w, 0).last.reason.phase, "deadline");
+	assert_string_equal(world_report(&w, 0).last.reason.check, "ready");
+	world_free(&w);
+}
+
+static void a_map_that_cannot_be_changed_fails_the_switch(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	w.route_fails = true;
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 10000);
+	assert_phase(&w, 0, REVERTING);
+	w.route_fails = false;
+	world_run(&w, 10000);
+	assert_state(&w, 0, ROLLED_BACK);
+	assert_string_equal(world_report(&w, 0).last.reason.phase, "switch");
+	assert_int_equal(w.deployments[0].dark_ms, 0);
+	world_free(&w);
+}
+
+static void only_a_higher_attempt_clears_the_veto(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	world_assignment(&w, 0)->attempt = 5;
+	w.behaviour[2].smoke_fails = true;
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 10000);
+	w.behaviour[2].smoke_fails = false;
+	world_log(&w);
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE); /* the same again, a new generation */
+	world_run(&w, 10000);
+	trace_complete(&w, 0, R2); /* the fleet has it; this node has vetoed it */
+	world_run(&w, 10000);
+	assert_log(&w, "");
+	assert_serves(&w, 0, R1);
+	world_assignment(&w, 0)->attempt = 6;
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 100000);
+	assert_serves(&w, 0, R2);
+	assert_state(&w, 0, SERVING);
+	assert_false(deploy_vetoes(world_deploy(&w, 0), &R2, 0));
+	world_free(&w);
+}
+
+static void another_rollout_of_a_vetoed_release_is_refused_and_says_so(void **state)
+{
+	struct deployment_report report;
+	struct world w;
+
+	world_init(&w, 1);
+	w.behaviour[2].smoke_fails = true;
+	expect_rolled_back(&w, "smoke", "smoke:seven");
+	trace_complete(&w, 0, R1);
+	assert_state(&w, 0, SERVING);
+	trace_rollout(&w, 0, R1, R2, GOAL_FETCH);
+	world_assignment(&w, 0)->rollout.bytes[0] = 77;
+	world_desire(&w);
+	report = world_report(&w, 0);
+	assert_int_equal(report.state, NODE_STATE_ROLLED_BACK);
+	assert_int_equal(report.rollout.bytes[0], 77);
+	assert_string_equal(report.last.reason.check, "veto");
+	assert_log(&w, "");
+	world_free(&w);
+}
+
+static void vetoes_outlive_removal(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	w.behaviour[2].smoke_fails = true;
+	expect_rolled_back(&w, "smoke", "smoke:seven");
+	world_assignment(&w, 0)->deployment[0] = 0;
+	world_desire(&w);
+	world_run(&w, 60000);
+	assert_phase(&w, 0, GONE);
+	world_restart(&w);
+	world_run(&w, 1000); /* makes sure that the port is closed */
+	STR_CUT(w.assignments[0].deployment, "ocr");
+	w.behaviour[2].smoke_fails = false;
+	world_log(&w);
+	trace_complete(&w, 0, R2);
+	world_run(&w, 60000);
+	assert_log(&w, "");
+	world_free(&w);
+}
+
+static void coordinator_veto_goes_back_at_once_and_drains(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	world_assignment(&w, 0)->hold_old = true;
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 100000);
+	assert_int_equal(world_report(&w, 0).last.kind, OUTCOME_COMPLETED);
+	world_log(&w);
+	world_assignment(&w, 0)->revert = true;
+	world_desire(&w);
+	assert_state(&w, 0, REVERTING);
+	world_run(&w, 150);
+	assert_serves(&w, 0, R1);
+	assert_state(&w, 0, ROLLED_BACK);
+	assert_int_equal(world_report(&w, 0).rollout.bytes[0], 2);
+	assert_string_equal(world_report(&w, 0).last.reason.phase, "coordinator");
+	world_run(&w, 20000);
+	assert_log(&w, "route r1 blue\nstop r2 green\n"); /* no bake, no smoke */
+	assert_int_equal(w.resets, 0);
+	assert_int_equal(w.deployments[0].dark_ms, 0);
+	assert_false(deploy_vetoes(world_deploy(&w, 0), &R2, 0)); /* it was not this node's verdict */
+	world_free(&w);
+}
+
+static void coordinator_veto_in_the_bake(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 30000);
+	world_log(&w);
+	world_assignment(&w, 0)->revert = true;
+	world_desire(&w);
+	world_run(&w, 20000);
+	assert_log(&w, "route r1 blue\nstop r2 green\n");
+	assert_int_equal(w.resets, 0);
+	world_free(&w);
+}
+
+static void coordinator_veto_starts_base_from_disk_when_it_is_not_warm(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 1000000); /* hold_old is false: r1 was stopped after keep_warm */
+	world_log(&w);
+	world_assignment(&w, 0)->revert = true;
+	world_desire(&w);
+	world_run(&w, 20000);
+	assert_log(&w, "start r1 blue\nroute r1 blue\nstop r2 green\n");
+	assert_int_equal(w.deployments[0].dark_ms, 0);
+	world_free(&w);
+}
+
+static void coordinator_veto_of_a_first_install_removes_it(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_rollout(&w, 0, R0, R1, GOAL_SERVE);
+	world_run(&w, 100000);
+	world_log(&w);
+	world_assignment(&w, 0)->revert = true;
+	world_desire(&w);
+	world_run(&w, 20000);
+	assert_log(&w, "close\nstop r1 blue\n");
+	assert_state(&w, 0, ROLLED_BACK);
+	assert_int_equal(w.resets, 0);
+	world_free(&w);
+}
+
+static void coordinator_veto_before_the_switch_drops_the_idle_slot(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	trace_rollout(&w, 0, R1, R2, GOAL_PREPARE);
+	world_run(&w, 10000);
+	world_log(&w);
+	world_assignment(&w, 0)->revert = true;
+	world_desire(&w);
+	world_run(&w, 20000);
+	assert_log(&w, "stop r2 green\n");
+	assert_state(&w, 0, ROLLED_BACK);
+	world_free(&w);
+}
+
+static void coordinator_veto_to_a_base_that_was_never_here_fetches_it(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE); /* a new node in the middle of a rollout */
+	world_run(&w, 100000);
+	world_log(&w);
+	world_assignment(&w, 0)->revert = true;
+	world_desire(&w);
+	world_run(&w, 100000);
+	assert_log(&w, "fetch r1\npreflight r1\nunpack r1\nstart r1 green\nsmoke r1 green\n"
+		       "route r1 green\n");
+	assert_serves(&w, 0, R1);
+	assert_int_equal(w.deployments[0].dark_ms, 0);
+	world_free(&w);
+}
+
+static void a_way_back_that_fails_keeps_what_answers_and_never_loops(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 1000000);
+	w.behaviour[1].start_fails = true; /* gone from disk */
+	world_log(&w);
+	world_assignment(&w, 0)->revert = true;
+	world_desire(&w);
+	world_run(&w, 3600000);
+	assert_log(&w, "start r1 blue\nkill r1 blue\n");
+	assert_state(&w, 0, FAILED);
+	assert_serves(&w, 0, R2);
+	assert_int_equal(w.deployments[0].dark_ms, 0);
+	world_restart(&w);
+	world_run(&w, 3600000);
+	assert_state(&w, 0, FAILED);
+	w.behaviour[1].start_fails = false;
+	world_assignment(&w, 0)->attempt = 1; /* retry */
+	world_desire(&w);
+	world_run(&w, 60000);
+	assert_serves(&w, 0, R1);
+	world_free(&w);
+}
+
+static void when_both_are_bad_the_bad_one_that_answers_stays(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	w.behaviour[1].start_fails = true;
+	w.behaviour[2].sour_ms = 30000;
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 20000);
+	world_exit(&w, 0, COLOUR_BLUE);
+	world_run(&w, 60000);
+	assert_state(&w, 0, FAILED);
+	assert_true(w.deployments[0].open);
+	assert_true(w.deployments[0].slots[COLOUR_GREEN].alive); /* r2: unhealthy, but there */
+	/* It exits: r2 may not be started again, r1 is tried with growing distance until it runs. */
+	world_exit(&w, 0, COLOUR_GREEN);
+	world_run(&w, 600000);
+	w.behaviour[1].start_fails = false;
+	world_run(&w, 120000);
+	assert_serves(&w, 0, R1);
+	world_free(&w);
+}
+
+static void a_committed_container_that_exits_is_started_again(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	world_exit(&w, 0, COLOUR_BLUE);
+	world_run(&w, 5000);
+	assert_log(&w, "close\nkill r1 blue\nstart r1 blue\nroute r1 blue\n");
+	assert_state(&w, 0, SERVING);
+	assert_true(w.deployments[0].dark_ms < 2000);
+	world_free(&w);
+}
+
+static void a_crash_loop_after_commit_goes_back_to_the_previous_release(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 70000);
+	trace_complete(&w, 0, R2);
+	world_run(&w, 1000000);
+	world_log(&w);
+	for (int i = 0; i < 3; i++) {
+		world_exit(&w, 0, COLOUR_GREEN);
+		world_run(&w, 20000);
+	}
+	assert_log(&w, "close\nkill r2 green\nstart r2 green\nroute r2 green\n"
+		       "close\nkill r2 green\nstart r2 green\nroute r2 green\n"
+		       "close\nstart r1 blue\nkill r2 green\nroute r1 blue\n");
+	assert_serves(&w, 0, R1);
+	assert_string_equal(world_report(&w, 0).last.reason.check, "crash_loop");
+	assert_true(deploy_vetoes(world_deploy(&w, 0), &R2, 0));
+	world_run(&w, 1000000); /* base is r2, vetoed here */
+	assert_serves(&w, 0, R1);
+	world_free(&w);
+}
+
+static void a_crash_loop_with_nothing_to_go_back_to_keeps_trying(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	w.behaviour[1].exit_ms = 2000;
+	world_exit(&w, 0, COLOUR_BLUE);
+	world_run(&w, 600000);
+	assert_state(&w, 0, FAILED);
+	w.behaviour[1].exit_ms = 0;
+	world_run(&w, 120000);
+	assert_serves(&w, 0, R1);
+	assert_state(&w, 0, SERVING);
+	world_free(&w);
+}
+
+static void a_committed_container_that_hangs_is_started_again(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	w.behaviour[1].sour_ms = w.now - w.deployments[0].slots[COLOUR_BLUE].started_ms + 5000;
+	world_run(&w, 20000);
+	assert_log(&w, "close\nkill r1 blue\nstart r1 blue\nroute r1 blue\n");
+	assert_serves(&w, 0, R1);
+	world_free(&w);
+}
+
+static void the_oldest_veto_goes_first(void **state)
+{
+	struct deploy d;
+
+	deploy_init(&d, "ocr");
+	for (int i = 0; i <= LIMIT_VETOES; i++) {
+		struct assignment a = {.deployment = "ocr", .goal = GOAL_SERVE};
+
+		a.next.bytes[0] = (uint8_t)(i + 1);
+		deploy_apply(&d, (&(struct deploy_event){.kind = DEPLOY_EVENT_DESIRED,
+							 .now_ms = 1,
+							 .assignment = &a}));
+		deploy_apply(&d, (&(struct deploy_event){.kind = DEPLOY_EVENT_FETCH_FAILED,
+							 .now_ms = 1,
+							 .permanent = true,
+							 .check = "digest",
+							 .release = a.next}));
+	}
+	assert_int_equal(d.record.vetoes_count, LIMIT_VETOES);
+	assert_false(deploy_vetoes(&d, &R1, 0));
+	assert_true(deploy_vetoes(&d, &R2, 0));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(failures_before_the_switch_touch_nothing),
+		cmocka_unit_test(never_ready_is_known_after_start_period_and_failures),
+		cmocka_unit_test(failures_in_the_start_period_do_not_count),
+		cmocka_unit_test(exit_in_the_bake_is_a_verdict_at_once),
+		cmocka_unit_test(reason_carries_text_and_log),
+		cmocka_unit_test(sour_in_the_bake_after_failures_in_a_row),
+		cmocka_unit_test(silence_of_the_probes_in_the_bake_is_a_failure),
+		cmocka_unit_test(a_jump_of_the_clock_is_one_failure_and_not_three),
+		cmocka_unit_test(rollback_flips_the_map_before_it_kills),
+		cmocka_unit_test(cold_way_back_when_the_warm_slot_is_gone),
+		cmocka_unit_test(stop_first_goes_back_by_a_cold_start),
+		cmocka_unit_test(stop_first_in_the_bake_never_runs_two),
+		cmocka_unit_test(first_install_that_fails_leaves_nothing),
+		cmocka_unit_test(node_deadline_goes_back_and_says_so),
+		cmocka_unit_test(a_map_that_cannot_be_changed_fails_the_switch),
+		cmocka_unit_test(only_a_higher_attempt_clears_the_veto),
+		cmocka_unit_test(another_rollout_of_a_vetoed_release_is_refused_and_says_so),
+		cmocka_unit_test(vetoes_outlive_removal),
+		cmocka_unit_test(coordinator_veto_goes_back_at_once_and_drains),
+		cmocka_unit_test(coordinator_veto_in_the_bake),
+		cmocka_unit_test(coordinator_veto_starts_base_from_disk_when_it_is_not_warm),
+		cmocka_unit_test(coordinator_veto_of_a_first_install_removes_it),
+		cmocka_unit_test(coordinator_veto_before_the_switch_drops_the_idle_slot),
+		cmocka_unit_test(coordinator_veto_to_a_base_that_was_never_here_fetches_it),
+		cmocka_unit_test(a_way_back_that_fails_keeps_what_answers_and_never_loops),
+		cmocka_unit_test(when_both_are_bad_the_bad_one_that_answers_stays),
+		cmocka_unit_test(a_committed_container_that_exits_is_started_again),
+		cmocka_unit_test(a_crash_loop_after_commit_goes_back_to_the_previous_release),
+		cmocka_unit_test(a_crash_loop_with_nothing_to_go_back_to_keeps_trying),
+		cmocka_unit_test(a_committed_container_that_hangs_is_started_again),
+		cmocka_unit_test(the_oldest_veto_goes_first),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
