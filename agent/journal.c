@@ -75,6 +75,8 @@ struct journal {
 	sqlite3_stmt *statements[STATEMENT_COUNT];
 	bool open_transaction;
 	uint64_t commits;
+	journal_fault_fn *fault;
+	void *fault_arg;
 };
 
 static int fail(struct journal *j, struct err *err, const char *what)
@@ -263,8 +265,11 @@ static int statement(struct journal *j, enum statement which, sqlite3_stmt **ret
 /* Runs a statement that returns no rows, and makes it ready for the next time. */
 static int run(struct journal *j, sqlite3_stmt *stmt, struct err *err)
 {
-	int rc = sqlite3_step(stmt), r = 0;
+	int r = j->fault && stmt != j->statements[STATEMENT_ROLLBACK] ? j->fault(j->fault_arg) : 0;
+	int rc = r < 0 ? SQLITE_DONE : sqlite3_step(stmt);
 
+	if (r < 0)
+		err_set(err, r, "journal: write: injected fault");
 	if (rc != SQLITE_DONE && rc != SQLITE_ROW)
 		r = fail(j, err, "write");
 	sqlite3_reset(stmt);
@@ -321,6 +326,12 @@ void journal_abandon(struct journal *j)
 	if (j->open_transaction && !sqlite3_get_autocommit(j->db))
 		(void)!run_plain(j, STATEMENT_ROLLBACK, NULL);
 	j->open_transaction = false;
+}
+
+void journal_on_write(struct journal *j, journal_fault_fn *fn, void *arg)
+{
+	j->fault = fn;
+	j->fault_arg = arg;
 }
 
 uint64_t journal_commits(const struct journal *j)

@@ -32,6 +32,11 @@ int journal_open_readonly(const char *path, struct journal **ret_journal,
 void journal_close(struct journal *journal);
 COVEY_DEFINE_CLEANUP(struct journal *, journal_close)
 
+/* Called before each write; a negative answer makes the write fail with it. For tests of disks that
+ * are full. */
+typedef int journal_fault_fn(void *arg);
+void journal_on_write(struct journal *journal, journal_fault_fn *fn, void *arg);
+
 /* All or nothing. A failed commit has rolled back; begin does not nest. */
 int journal_begin(struct journal *journal, struct err *err) COVEY_MUST_CHECK;
 int journal_commit(struct journal *journal, struct err *err) COVEY_MUST_CHECK;

@@ -66,7 +66,6 @@ static void call_free(struct control_call *call)
 	free(call->logs_text);
 	free(call);
 }
-COVEY_DEFINE_CLEANUP(struct control_call *, call_free)
 
 static uint32_t exit_code_of(const struct control_call *call, int r)
 {
@@ -310,6 +309,8 @@ void coordinator_on_control(struct coordinator *c, uint64_t client, enum operato
 	message->blob = (struct bytes){0};
 	r = admit(call, message);
 	message_free(&decoded);
+	if (r == 0 && call->verb->audited)
+		r = shell_catch_up(c, &call->err);
 	if (r == 0)
 		r = call->verb->run(call);
 	if (r == CONTROL_WAIT)

@@ -276,9 +276,9 @@ int verb_plan(struct control_call *call)
 
 	if (r < 0)
 		return r;
-	if (c->dirty)
-		desired_update(c);
-	r = windows_check(&spec.windows, &call->err);
+	r = shell_catch_up(c, &call->err); /* membership is read from desired states */
+	if (r == 0)
+		r = windows_check(&spec.windows, &call->err);
 	if (r == 0)
 		r = plans_make(c, &spec, &plan, &call->err);
 	if (r == 0) {

@@ -32,14 +32,23 @@ static int check_labels(struct control_call *call, const json_t *labels)
 	return 0;
 }
 
-/* Dead tokens go when a new one is made. */
+/* Dead tokens go when a new one is made; they stay a while, for answers that say what happened to
+ * them. Used ones make room when there are many. */
+static bool is_dead(const struct coordinator *c, const struct store_token *token, bool many)
+{
+	if (token->uses_left == 0 && many)
+		return true;
+	return token->expires_ms + TTL_DEFAULT_MS < shell_now(c);
+}
+
 static int drop_dead(struct control_call *call)
 {
 	struct coordinator *c = call->c;
+	bool many = c->tokens_count >= LIMIT_TOKENS / 2;
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < c->tokens_count; i++) {
-		if (c->tokens[i].expires_ms + TTL_DEFAULT_MS < shell_now(c))
+		if (is_dead(c, &c->tokens[i], many))
 			r = c->store->ops->token_remove(c->store, c->tokens[i].id, &call->err);
 	}
 	return r;
@@ -54,8 +63,10 @@ static void forget_token(struct coordinator *c, size_t at)
 
 static void forget_dead(struct coordinator *c)
 {
+	bool many = c->tokens_count >= LIMIT_TOKENS / 2;
+
 	for (size_t i = c->tokens_count; i-- > 0;) {
-		if (c->tokens[i].expires_ms + TTL_DEFAULT_MS < shell_now(c))
+		if (is_dead(c, &c->tokens[i], many))
 			forget_token(c, i);
 	}
 }

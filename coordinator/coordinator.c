@@ -161,6 +161,20 @@ static bool settle_machines(struct coordinator *c, uint64_t now)
 	return moved;
 }
 
+int shell_catch_up(struct coordinator *c, struct err *err)
+{
+	for (size_t round = 0; round < SETTLE_ROUNDS && (c->fleet_changed || c->unsettled);
+	     round++) {
+		int r = rollouts_reconcile(c, err);
+
+		if (r < 0)
+			return err_prefix(err, r, "the coordinator is behind its database");
+	}
+	if (c->dirty)
+		desired_update(c);
+	return 0;
+}
+
 void shell_settle(struct coordinator *c)
 {
 	uint64_t now = shell_now(c);

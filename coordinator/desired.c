@@ -142,6 +142,10 @@ void desired_update(struct coordinator *c)
 	size_t count = 0;
 	int r = 0;
 
+	/* A machine may have ended whose end is not in the store yet: what it leaves behind, the new
+	 * base, is not known before, and nodes must not be told that there is none. */
+	if (c->unsettled || c->fleet_changed)
+		return;
 	for (size_t i = 0; r >= 0 && i < c->nodes_count; i++) {
 		if (c->nodes[i]->record.revoked)
 			continue;

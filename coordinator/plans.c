@@ -13,6 +13,8 @@
 #include "protocol/codec_tables.h"
 #include "protocol/digest.h"
 
+#include <assert.h>
+
 enum { SNAPSHOT_MAX = 64 << 20, SPARE_MIN = 64 };
 
 static bool is_member(const struct shell_node *node, const char *deployment)
@@ -83,6 +85,7 @@ struct start {
 	struct store_rollout record;	     /* spec and snapshot owned */
 	struct store_deployment new_deployment;
 	struct rollout_event first;
+	struct shell_rollout *machine;
 };
 
 static int encode_start(struct start *start, struct plan *plan, uint64_t attempt)
@@ -170,27 +173,22 @@ static void take_old(struct start *start)
 	rollouts_take_end(start->call->c, start->old, NULL);
 }
 
-/* In memory, after the commit: by the same way as after a restart, from the store. */
-static int take_start(struct start *start)
+/* In memory, after the commit. Nothing here can fail. */
+static void take_start(struct start *start)
 {
 	struct coordinator *c = start->call->c;
-	struct shell_rollout *ro;
-	int r;
+	const struct shell_feed first = {start->machine, start->first};
 
 	if (start->old)
 		take_old(start);
 	if (!start->deployment)
 		deployments_insert(c, &start->new_deployment, start->wish->spec);
 	MEM_GROW(c->history, &c->history_cap, c->history_count);
-	c->history[c->history_count] = start->record;
-	c->history[c->history_count].spec = (struct bytes){0};
-	c->history[c->history_count++].snapshot = (struct bytes){0};
+	c->history[c->history_count++] = start->machine->head;
 	c->rollout_number = start->record.number;
-	c->fleet_changed = c->dirty = c->unsettled = true;
-	r = rollouts_read(c, &start->record.id, &ro, &start->call->err);
-	if (r == 0)
-		rollouts_adopt(c, ro);
-	return r;
+	c->fleet_changed = true;
+	rollouts_adopt(c, start->machine);
+	rollouts_apply(c, &first);
 }
 
 static int start_rollout(struct start *start, struct plan *plan)
@@ -205,12 +203,16 @@ static int start_rollout(struct start *start, struct plan *plan)
 	if (r == 0)
 		r = encode_start(start, plan, attempt);
 	if (r == 0)
+		start->machine = rollouts_create(&start->record);
+	assert(r < 0 || start->machine); /* it was encoded a moment ago */
+	if (r == 0)
 		r = shell_begin(c, &start->call->err);
 	if (r == 0)
 		r = control_end(start->call, store_start(start));
-	if (r == 0)
-		r = take_start(start);
+	if (r < 0 && start->machine)
+		rollouts_unload(start->machine);
 	if (r == 0) {
+		take_start(start);
 		artifacts_name(c, &start->record.from, from);
 		artifacts_name(c, &start->record.to, to);
 		events_add(c, "rollout", start->record.deployment, &start->record.id, NULL,
@@ -291,8 +293,6 @@ int plans_apply(struct control_call *call, const struct rollout_wish *wish,
 	int r;
 
 	*ret_id = (struct rollout_id){0};
-	if (call->c->dirty)
-		desired_update(call->c); /* membership is read from it */
 	r = check_running(call, wish);
 	if (r == 0)
 		r = windows_check(&wish->spec->windows, &call->err);

@@ -126,6 +126,13 @@ static int take_record(void *arg, const struct store_rollout *record)
 	return 0;
 }
 
+struct shell_rollout *rollouts_create(const struct store_rollout *record)
+{
+	COVEY_CLEANUP(rollouts_unload_p) struct shell_rollout *ro = mem_alloc(sizeof(*ro));
+
+	return take_record(ro, record) == 0 ? TAKE_PTR(ro) : NULL;
+}
+
 static int replay(void *arg, const struct store_journal *entry)
 {
 	struct shell_rollout *ro = arg;
@@ -578,8 +585,9 @@ int rollouts_reconcile(struct coordinator *c, struct err *err)
 	r = batch_end(&batch, r);
 	if (r < 0)
 		return r;
-	c->fleet_changed = false;
-	c->unsettled = false;
 	c->reconciled_ms = shell_now(c);
-	return finish_ended(c, err);
+	r = finish_ended(c, err);
+	if (r == 0)
+		c->fleet_changed = c->unsettled = false;
+	return r;
 }

@@ -107,6 +107,9 @@ int shell_begin(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
 int shell_end(struct coordinator *c, int r, struct err *err) COVEY_MUST_CHECK;
 /* A change of the store failed outside of any request: log, try again in a second. */
 void shell_store_failed(struct coordinator *c, int r, const struct err *err);
+/* What an operator asks is judged by the present: everything that happened before has had its
+ * consequences, or the request is refused. */
+int shell_catch_up(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
 /* Makes true outside what the state says: machines fed until nothing moves, desired states pushed,
  * waiting requests answered, the timer armed. The last call of every entry point. */
 void shell_settle(struct coordinator *c);

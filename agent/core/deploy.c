@@ -93,14 +93,13 @@ static bool admits(const struct deploy *d, const struct deploy_event *e)
 	case DEPLOY_EVENT_PROBE_OK:
 	case DEPLOY_EVENT_PROBE_FAILED:
 		return of_slot(d, e) && fact == DEPLOY_SLOT_RUNNING;
-	case DEPLOY_EVENT_ROUTED:
-		return !e->open || of_slot(d, e);
 	case DEPLOY_EVENT_ADOPT:
 		return d->resuming && !digest_is_zero(&e->release);
 	case DEPLOY_EVENT_RESUMED:
 		return d->resuming;
 	case DEPLOY_EVENT_WINDOWS:
 	case DEPLOY_EVENT_SLOT_STOPPED:
+	case DEPLOY_EVENT_ROUTED:
 	case DEPLOY_EVENT_ROUTE_FAILED:
 	case DEPLOY_EVENT_CONNECTIONS:
 	case DEPLOY_EVENT_MEMORY_PRESSURE:

@@ -205,9 +205,12 @@ static void note_smoke_failed(struct deploy *d, const struct deploy_event *e)
 	deploy_verdict(d, e, check, e->text, e->log);
 }
 
+/* An answer that comes late tells of a map that is not meant any more: told once more, it is. */
 static void note_routed(struct deploy *d, const struct deploy_event *e)
 {
 	d->route = e->open ? DEPLOY_ROUTE_OPEN : DEPLOY_ROUTE_CLOSED;
+	if (e->open && !holds(d, e))
+		d->route = DEPLOY_ROUTE_UNKNOWN;
 	d->route_colour = e->colour;
 	d->route_failures = 0;
 	d->route_at_ms = 0;

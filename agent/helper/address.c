@@ -220,9 +220,9 @@ static int check_routes(const struct agent_config *config, const char *prefix, s
 	unsigned to, mask;
 
 	while (file && fgets(line, sizeof(line), file)) {
-		/* "*" is our own unreachable route for the whole subnet */
+		/* lo: our own route for the whole subnet */
 		if (sscanf(line, "%31s %x %*x %*x %*d %*d %*d %x", interface, &to, &mask) != 3 ||
-		    str_starts(interface, prefix) || str_equal(interface, "*"))
+		    str_starts(interface, prefix) || str_equal(interface, "lo"))
 			continue;
 		if (overlaps(config, ntohl(to), ntohl(mask)))
 			return refuse(config, "route", ntohl(to), ntohl(mask), interface, err);

@@ -256,7 +256,7 @@ static void on_ended(void *context, struct watch_ended *ended)
 	struct helper_reply reply = {
 		.event = HELPER_EXITED, .slots = &slot, .slots_count = 1, .logs = ended->logs};
 
-	if (jobs_is_stopping(helper->jobs, ended->record->deployment, ended->record->colour))
+	if (jobs_is_changing(helper->jobs, ended->record->deployment, ended->record->colour))
 		return;
 	record_describe(&helper->config, ended->record, &slot);
 	slot.state = HELPER_SLOT_EXITED;

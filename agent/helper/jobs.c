@@ -28,6 +28,7 @@ struct job {
 	pid_t pid;
 	int fd;
 	uint64_t deadline_ms;
+	bool over;	       /* its end is being reported */
 	const char *cancelled; /* why it was killed, or NULL */
 };
 
@@ -114,52 +115,58 @@ static _Noreturn void become_worker(char *const *argv, int fd)
 	_exit(127);
 }
 
-static int spawn_worker(struct jobs *jobs, struct job *job)
+/* The request waits in the socket before the worker runs. */
+static int send_request(const struct job *job, int fd, struct err *err)
 {
-	AUTO_FREE char *program = mem_format("%s/covey-worker-%s", jobs->options.folder,
-					     works[job->request.op].worker);
-	uint64_t limit = limit_of(&job->request);
-	char deadline[24];
-	char *argv[] = {program, (char *)jobs->options.config, deadline, (char *)job->mode, NULL};
 	const int size = 2 * LIMIT_HELPER_MESSAGE;
-	int ends[2];
-
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
-		return -errno;
-	setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	snprintf(deadline, sizeof(deadline), "%" PRIu64, limit);
-	job->pid = fork();
-	if (job->pid == 0)
-		become_worker(argv, ends[1]);
-	close(ends[1]);
-	if (job->pid < 0) {
-		close(ends[0]);
-		job->pid = 0;
-		return -EAGAIN;
-	}
-	setpgid(job->pid, job->pid); /* whoever comes first */
-	job->fd = ends[0];
-	job->deadline_ms = clock_mono_ms() + limit + EXTRA_MS;
-	return 0;
-}
-
-static int send_request(struct job *job, struct err *err)
-{
 	struct bytes packet = {0};
 	int r = codec_encode(&codec_helper_request, &job->request, LIMIT_HELPER_MESSAGE, &packet,
 			     err);
 
-	if (r == 0 && send(job->fd, packet.data, packet.size, MSG_NOSIGNAL) < 0)
-		r = err_errno(err, -errno, "cannot reach the worker");
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
+	if (r == 0 && send(fd, packet.data, packet.size, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		r = err_errno(err, -errno, "cannot hand the request on");
 	free(packet.data);
 	return r;
+}
+
+static int spawn_worker(struct jobs *jobs, struct job *job, struct err *err)
+{
+	AUTO_FREE char *program = mem_format("%s/covey-worker-%s", jobs->options.folder,
+					     works[job->request.op].worker);
+	uint64_t limit = limit_of(&job->request);
+	AUTO_CLOSE int ours = -1, theirs = -1;
+	const int size = 2 * LIMIT_HELPER_MESSAGE;
+	char deadline[24];
+	char *argv[] = {program, (char *)jobs->options.config, deadline, (char *)job->mode, NULL};
+	int ends[2], r;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return err_errno(err, -errno, "no socket for a worker");
+	ours = ends[0];
+	theirs = ends[1];
+	setsockopt(theirs, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
+	r = send_request(job, ours, err);
+	if (r < 0)
+		return r;
+	snprintf(deadline, sizeof(deadline), "%" PRIu64, limit);
+	job->pid = fork();
+	if (job->pid == 0)
+		become_worker(argv, theirs);
+	if (job->pid < 0) {
+		job->pid = 0;
+		return err_errno(err, -errno, "no process for a worker");
+	}
+	setpgid(job->pid, job->pid); /* whoever comes first */
+	job->fd = TAKE_FD(ours);
+	job->deadline_ms = clock_mono_ms() + limit + EXTRA_MS;
+	return 0;
 }
 
 static void report(struct jobs *jobs, size_t place, const void *packet, size_t size, int error,
 		   const char *text)
 {
-	const struct job *job = &jobs->items[place];
+	struct job *job = &jobs->items[place];
 	const struct jobs_done done = {.request = &job->request,
 				       .client = job->client,
 				       .packet = packet,
@@ -167,6 +174,7 @@ static void report(struct jobs *jobs, size_t place, const void *packet, size_t s
 				       .error = (uint32_t)error,
 				       .text = text};
 
+	job->over = true;
 	jobs->options.done(jobs->options.context, &done);
 }
 
@@ -177,17 +185,10 @@ static void run_next(struct jobs *jobs)
 	while (queue_next(&jobs->queue, jobs->rules, &place)) {
 		struct job *job = &jobs->items[place];
 		struct err err = {0};
-		int r = spawn_worker(jobs, job);
+		int r = spawn_worker(jobs, job, &err);
 
 		if (r == 0)
-			r = send_request(job, &err);
-		if (r == 0)
 			continue;
-		if (job->pid) { /* the reaper ends it */
-			job->cancelled = "the worker could not be given its request";
-			kill(-job->pid, SIGKILL);
-			continue;
-		}
 		report(jobs, place, NULL, 0, -r, err_text(&err, r));
 		forget(jobs, place);
 	}
@@ -263,10 +264,11 @@ static void finish(struct jobs *jobs, size_t place, int status)
 	struct helper_reply reply = {0};
 	char text[96];
 
-	if (size > 0 &&
-	    codec_decode(&codec_helper_reply, jobs->packet, (size_t)size, &reply, NULL) == 0) {
+	if (size <= 0 ||
+	    codec_decode(&codec_helper_reply, jobs->packet, (size_t)size, &reply, NULL) < 0)
+		size = 0;
+	if (size > 0 && reply.id == job->request.id) {
 		report(jobs, place, jobs->packet, (size_t)size, (int)reply.error, reply.text);
-		codec_free(&codec_helper_reply, &reply);
 	} else if (job->cancelled) {
 		report(jobs, place, NULL, 0, ECANCELED, job->cancelled);
 	} else if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGALRM)) {
@@ -277,6 +279,7 @@ static void finish(struct jobs *jobs, size_t place, int status)
 			 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 		report(jobs, place, NULL, 0, EIO, text);
 	}
+	codec_free(&codec_helper_reply, &reply);
 	forget(jobs, place);
 }
 
@@ -315,12 +318,14 @@ uint64_t jobs_deadline(const struct jobs *jobs)
 	return next;
 }
 
-bool jobs_is_stopping(const struct jobs *jobs, const char *deployment, enum colour colour)
+bool jobs_is_changing(const struct jobs *jobs, const char *deployment, enum colour colour)
 {
 	for (size_t i = 0; i < QUEUE_MAX; i++) {
-		const struct helper_request *request = &jobs->items[i].request;
+		const struct job *job = &jobs->items[i];
+		const struct helper_request *request = &job->request;
 
-		if (jobs->queue.items[i].state != QUEUE_FREE && request->op == HELPER_STOP &&
+		if (jobs->queue.items[i].state != QUEUE_FREE && !job->over &&
+		    (request->op == HELPER_STOP || request->op == HELPER_START) &&
 		    request->colour == colour && str_equal(request->deployment, deployment))
 			return true;
 	}

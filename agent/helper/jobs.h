@@ -39,7 +39,8 @@ void jobs_free(struct jobs *jobs);
 int jobs_add(struct jobs *jobs, struct helper_request *request, const char *mode, uint64_t client,
 	     struct err *err) COVEY_MUST_CHECK;
 void jobs_set_rules(struct jobs *jobs, bool rules); /* the firewall's rules stand: START may run */
-bool jobs_is_stopping(const struct jobs *jobs, const char *deployment, enum colour colour);
+/* Is a START or STOP of this slot waiting or under way? Then its container's end is no news. */
+bool jobs_is_changing(const struct jobs *jobs, const char *deployment, enum colour colour);
 bool jobs_has_traffic(const struct jobs *jobs);
 
 /* Call on SIGCHLD, and when jobs_deadline() (UINT64_MAX: none) is over. */

@@ -70,6 +70,7 @@ static void on_message(struct loop_source *source)
 int rules_open(struct rules *rules, struct loop *loop, const char *table, const char *worker,
 	       void (*changed)(void *context), void *context, struct err *err)
 {
+	const struct sockaddr_nl ours = {.nl_family = AF_NETLINK};
 	const int group = NFNLGRP_NFTABLES;
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_NETFILTER), r;
 
@@ -78,7 +79,9 @@ int rules_open(struct rules *rules, struct loop *loop, const char *table, const 
 	str_cut(rules->worker, sizeof(rules->worker), worker);
 	if (fd < 0)
 		return err_errno(err, -errno, "no netlink socket");
-	if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0) {
+	/* Bound: the kernel takes a socket without an address for the sender and tells it nothing. */
+	if (bind(fd, (const struct sockaddr *)&ours, sizeof(ours)) < 0 ||
+	    setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0) {
 		r = -errno;
 		close(fd);
 		return err_errno(err, r, "the kernel does not tell changes of nftables");

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Interfaces are made by `ip -batch` (iproute2 is on every Debian host): one process for each half.
- * The route "unreachable <subnet>" has the worst metric: it only shows when a slot's own route is
- * gone, and then a client of a dead slot gets an error at once and not the node's default route.
+ * The route of the whole subnet to lo has the worst metric: it only shows when a slot's own route is
+ * gone, and then the firewall resets clients at once, where the node's default route would swallow
+ * them. (An "unreachable" route does not do: the kernel drops what is translated to it in silence.)
  */
 #include "agent/helper/slotnet.h"
 
@@ -34,10 +35,9 @@ void slotnet_node_batch(const struct slotnet *net, pid_t container, struct str *
 	if (net->ipv6)
 		str_addf(ret_text, "addr add %s/64 dev %s nodad\n", net->address.node6, name);
 	str_addf(ret_text, "link set %s up\n", name);
-	str_addf(ret_text, "route replace unreachable %s metric 4278198272\n", net->subnet4);
+	str_addf(ret_text, "route replace %s dev lo metric 4278198272\n", net->subnet4);
 	if (net->ipv6)
-		str_addf(ret_text, "route replace unreachable %s metric 4278198272\n",
-			 net->subnet6);
+		str_addf(ret_text, "route replace %s dev lo metric 4278198272\n", net->subnet6);
 }
 
 void slotnet_slot_batch(const struct slotnet *net, struct str *ret_text)

@@ -106,9 +106,9 @@ int worker_main(int argc, char **argv, const struct worker_op *ops, size_t ops_c
 	worker.mode = argc > 3 ? argv[3] : "";
 	worker.end_ms = clock_mono_ms() + deadline;
 	alarm((unsigned)(deadline / 1000) + 1);
-	r = config_load(argv[1], &worker.config, &err);
+	r = read_request(&worker, &err); /* first: the reply carries its id */
 	if (r == 0)
-		r = read_request(&worker, &err);
+		r = config_load(argv[1], &worker.config, &err);
 	if (r == 0)
 		r = run(&worker, ops, ops_count, &err);
 	worker.reply.id = worker.request.id;

@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -179,7 +180,7 @@ static void finish(struct run *run, bool ok, const char *test, const char *text)
 	smoke->done(smoke->context, id, ok, test, text);
 }
 
-static int on_child(sd_event_source *source, const siginfo_t *info, void *userdata)
+static int on_child(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct run *run = userdata;
 	AUTO_FREE char *line = mem_alloc(LINE_MAX_BYTES);
@@ -187,7 +188,8 @@ static int on_child(sd_event_source *source, const siginfo_t *info, void *userda
 	ssize_t size;
 	bool ok = false;
 
-	run->pid = 0; /* reaped */
+	waitpid(run->pid, NULL, 0);
+	run->pid = 0;
 	size = read(run->output, line, LINE_MAX_BYTES - 1);
 	line[size > 0 ? size : 0] = '\0';
 	if (run->late)
@@ -261,8 +263,8 @@ static int begin(struct run *run, const struct agent_smoke *wanted)
 	run->pidfd = (int)syscall(SYS_pidfd_open, run->pid, 0);
 	if (run->pidfd < 0)
 		return -errno;
-	r = sd_event_add_child_pidfd(run->smoke->event, &run->child, run->pidfd, WEXITED, on_child,
-				     run);
+	/* A pidfd is readable when its process has ended: no signal has to be blocked for that. */
+	r = sd_event_add_io(run->smoke->event, &run->child, run->pidfd, EPOLLIN, on_child, run);
 	return r < 0 ? r : 0;
 }
 

@@ -88,7 +88,7 @@ static int make_pack(struct cli *cli, const struct sign_key *key, struct image *
 	if (r == 0)
 		return EXIT_DONE;
 	err_prefix(&cli->err, r, "%s", cli->options.file);
-	return EXIT_USAGE;
+	return r == -ENOSPC || r == -EIO ? EXIT_ERROR : EXIT_USAGE; /* this machine, or the input */
 }
 
 static void print_pushed(struct cli *cli, const struct pack *pack, struct push_result *result)

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+enum { EVENTS_RETRIES = 60, EVENTS_RETRY_MS = 1000 };
+
 static const struct column event_columns[] = {
 	{"AT", "at", COLUMN_TEXT, false},
 	{"KIND", "kind", COLUMN_TEXT, false},
@@ -63,35 +65,56 @@ static void print_event(struct cli *cli, const json_t *event)
 	fflush(cli->out.file);
 }
 
-static int follow_events(struct cli *cli, json_t *first)
+static json_int_t print_events(struct cli *cli, const json_t *events, json_int_t since)
+{
+	for (size_t i = 0; i < json_array_size(events); i++) {
+		print_event(cli, json_array_get(events, i));
+		since = json_integer_value(output_member(json_array_get(events, i), "seq"));
+	}
+	return since;
+}
+
+/* The next events; with *client NULL it connects first. */
+static int poll_events(struct cli *cli, struct client **client, json_int_t since,
+		       struct reply *ret_reply)
+{
+	int r = *client ? 0 : client_open(cli, client, &cli->err);
+
+	if (r < 0)
+		return r;
+	return client_call(*client, "events",
+			   json_pack("{sIsI}", "since", since, "wait_ms",
+				     (json_int_t)LIMIT_POLL_WAIT_MS),
+			   NULL, 0, LIMIT_POLL_WAIT_MS, ret_reply, &cli->err);
+}
+
+/* Until the coordinator is away for a minute: a restart of it is not the end of a log. */
+static int follow_events(struct cli *cli, const json_t *first)
 {
 	COVEY_CLEANUP(client_free_p) struct client *client = NULL;
-	AUTO_JSON json_t *events = first;
-	json_int_t since = 0;
-	int r = client_open(cli, &client, &cli->err);
+	json_int_t since = print_events(cli, first, 0);
+	unsigned failures = 0;
+	int r;
 
-	while (r == 0) {
-		struct reply reply = {0};
+	while (failures < EVENTS_RETRIES) {
+		AUTO_REPLY struct reply reply = {0};
 
-		for (size_t i = 0; i < json_array_size(events); i++) {
-			print_event(cli, json_array_get(events, i));
-			since = json_integer_value(
-				output_member(json_array_get(events, i), "seq"));
+		r = poll_events(cli, &client, since, &reply);
+		if (r == 0 && reply.exit_code != EXIT_DONE)
+			return cli_fail(cli, (enum exit_code)reply.exit_code, "%s", reply.error);
+		if (r < 0 && client_exit_code(r) != EXIT_UNREACHABLE)
+			return (int)client_exit_code(r);
+		if (r == 0) {
+			since = print_events(cli, reply.body, since);
+			failures = 0;
+			continue;
 		}
-		r = client_call(client, "events",
-				json_pack("{sIsI}", "since", since, "wait_ms",
-					  (json_int_t)LIMIT_POLL_WAIT_MS),
-				NULL, 0, LIMIT_POLL_WAIT_MS, &reply, &cli->err);
-		if (r == 0 && reply.exit_code != EXIT_DONE) {
-			r = cli_fail(cli, (enum exit_code)reply.exit_code, "%s", reply.error);
-			reply_free(&reply);
-			return r;
-		}
-		json_decref(events);
-		events = json_incref(reply.body);
-		reply_free(&reply);
+		client_free(client);
+		client = NULL;
+		failures++;
+		usleep(EVENTS_RETRY_MS * 1000);
 	}
-	return (int)client_exit_code(r);
+	return EXIT_UNREACHABLE;
 }
 
 int cmd_events(struct cli *cli)
@@ -103,7 +126,7 @@ int cmd_events(struct cli *cli)
 	if (code != EXIT_DONE)
 		return code;
 	if (cli->options.follow)
-		return follow_events(cli, json_incref(events));
+		return follow_events(cli, events);
 	if (cli->options.output == OUTPUT_JSON)
 		output_json(&cli->out, events);
 	else

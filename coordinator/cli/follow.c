@@ -145,6 +145,7 @@ static int lost(struct follow *f, int r)
 
 	client_free(f->client);
 	f->client = NULL;
+	f->change = -1; /* whoever answers next is asked for the whole */
 	if (client_exit_code(r) != EXIT_UNREACHABLE || r == -EKEYREJECTED || r == -EPROTO ||
 	    (!f->last && !f->give_up_ms))
 		return (int)client_exit_code(r);

@@ -232,7 +232,7 @@ static int run_skopeo(char *const *argv, struct err *err)
 static int copy_from_registry(const char *url, const char *arch, const char *path, struct err *err)
 {
 	AUTO_FREE char *from = mem_str(url), *to = mem_format("oci-archive:%s:image", path);
-	AUTO_FREE char *name = mem_format("%.*s", (int)strcspn(arch, "/"), arch);
+	AUTO_FREE char *name = mem_str(arch);
 	AUTO_FREE char *variant = mem_str(strchr(arch, '/') ? strchr(arch, '/') + 1 : "");
 	char program[] = "skopeo", os[] = "--override-os", linux_os[] = "linux";
 	char arch_option[] = "--override-arch", variant_option[] = "--override-variant";
@@ -241,6 +241,7 @@ static int copy_from_registry(const char *url, const char *arch, const char *pat
 			quiet, from, to, NULL};
 	char *without[] = {program, os, linux_os, arch_option, name, copy, quiet, from, to, NULL};
 
+	name[strcspn(name, "/")] = 0;
 	return run_skopeo(*variant ? with : without, err);
 }
 

@@ -79,6 +79,9 @@ static int folder_member(struct image_source *source, const char *name, int *ret
 		}
 		name += size + 1;
 	}
+	if (errno == ELOOP)
+		return err_set(err, -EINVAL, "%s: a part of it is a symbolic link, which nobody vouches "
+			       "for; copy the image with `cp -rL`", source->name);
 	return err_errno(err, -errno, "%s: %s", source->name, name);
 }
 
@@ -95,10 +98,10 @@ static int copy_member(struct archive *archive, struct image_source *source, int
 
 	if (r < 0)
 		return r;
-	errno = 0;
 	if (archive_read_data_into_fd(archive, fd) != ARCHIVE_OK)
-		return err_set(err, -EINVAL, "%s: the archive is damaged or the disk is full: %s",
-			       source->name, archive_error_string(archive));
+		return err_set(err, archive_errno(archive) == ENOSPC ? -ENOSPC : -EINVAL,
+			       "%s: a part cannot be copied to a temporary file: %s", source->name,
+			       archive_error_string(archive));
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }

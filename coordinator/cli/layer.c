@@ -16,6 +16,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <jansson.h>
+#include <limits.h>
 #include <openssl/evp.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -132,7 +133,8 @@ int layer_inflate(int *fd, struct err *err)
 /* ---- the entries of a layer ---- */
 
 struct check {
-	json_t *links; /* clean names of symbolic links that are there: a set */
+	json_t *names; /* clean name -> true: a symbolic link, false: a file; folders are not in it */
+	uint64_t left; /* bytes that entries may still claim */
 	struct err *err;
 };
 
@@ -141,7 +143,7 @@ static int refuse(struct check *c, const char *name, const char *why)
 	return err_set(c->err, -EINVAL, "its entry `%.200s` %s", name, why);
 }
 
-/* "./a//b/" -> "a/b". -EINVAL when it is absolute or has "..". */
+/* "./a//b/" -> "a/b". -EINVAL when it is absolute or has "..", or a part is too long. */
 static int clean(const char *name, struct str *ret_clean)
 {
 	if (name[0] == '/')
@@ -149,7 +151,7 @@ static int clean(const char *name, struct str *ret_clean)
 	while (*name) {
 		size_t size = strcspn(name, "/");
 
-		if (size == 2 && name[0] == '.' && name[1] == '.')
+		if ((size == 2 && name[0] == '.' && name[1] == '.') || size > NAME_MAX)
 			return -EINVAL;
 		if (size && !(size == 1 && name[0] == '.')) {
 			if (ret_clean->size)
@@ -168,7 +170,7 @@ static bool passes_link(const struct check *c, const char *path)
 	for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
 		memcpy(part, path, (size_t)(slash - path));
 		part[slash - path] = 0;
-		if (json_object_get(c->links, part))
+		if (json_is_true(json_object_get(c->names, part)))
 			return true;
 	}
 	return false;
@@ -197,13 +199,16 @@ static bool climbs_out(const char *path, const char *target)
 	return false;
 }
 
-static int check_hard_link(struct check *c, const char *name, const char *target)
+static int check_hard_link(struct check *c, const char *name, const char *path, const char *target)
 {
 	AUTO_STR struct str clean_target = {0};
 
-	if (clean(target, &clean_target) < 0 || !clean_target.size ||
-	    clean_target.size > LIMIT_PATH || passes_link(c, str_get(&clean_target)))
+	if (clean(target, &clean_target) < 0 || clean_target.size > LIMIT_PATH ||
+	    passes_link(c, str_get(&clean_target)))
 		return refuse(c, name, "is a hard link to something outside the image's root");
+	if (!json_is_false(json_object_get(c->names, str_get(&clean_target))))
+		return refuse(c, name, "is a hard link to what is no file of its layer");
+	json_object_set_new(c->names, path, json_false());
 	return 0;
 }
 
@@ -223,21 +228,27 @@ static int check_type(struct check *c, struct archive_entry *entry, const char *
 		      const char *path)
 {
 	const char *link = archive_entry_symlink(entry);
+	uint64_t size = archive_entry_size(entry) > 0 ? (uint64_t)archive_entry_size(entry) : 0;
 
 	if (archive_entry_hardlink(entry))
-		return check_hard_link(c, name, archive_entry_hardlink(entry));
+		return check_hard_link(c, name, path, archive_entry_hardlink(entry));
 	switch (archive_entry_filetype(entry)) {
 	case AE_IFREG:
-	case AE_IFDIR:
+		if (size > c->left)
+			return refuse(c, name, "claims more content than the archive has");
+		c->left -= size;
+		json_object_set_new(c->names, path, json_false());
 		return 0;
 	case AE_IFLNK:
 		if (!link || climbs_out(path, link))
 			return refuse(c, name, "is a symbolic link that leaves the image's root");
-		json_object_set_new(c->links, path, json_true());
+		json_object_set_new(c->names, path, json_true());
 		return 0;
-	default:
-		return refuse(c, name, "is a device, a pipe or a socket; an image for Covey has files, "
-			      "folders and links");
+	case AE_IFCHR:
+	case AE_IFBLK:
+		return refuse(c, name, "is a device; `resources: {devices: [...]}` asks for devices");
+	default: /* folders; pipes and sockets, which a node leaves out */
+		return 0;
 	}
 }
 
@@ -256,8 +267,7 @@ static int check_entry(struct check *c, struct archive_entry *entry)
 		return refuse(c, name, "lies behind a symbolic link of the same layer");
 	if (is_bad_whiteout(str_get(&path)))
 		return refuse(c, name, "is a whiteout without a name");
-	if (json_object_get(c->links, str_get(&path)))
-		json_object_del(c->links, str_get(&path)); /* the later entry takes its place */
+	json_object_del(c->names, str_get(&path)); /* a later entry takes its place */
 	if (!path.size && archive_entry_filetype(entry) != AE_IFDIR)
 		return refuse(c, name, "takes the place of the root folder");
 	return check_type(c, entry, name, str_get(&path));
@@ -284,7 +294,7 @@ static int check_entries(struct archive *archive, struct check *c)
 int layer_check(int fd, struct err *err)
 {
 	COVEY_CLEANUP(archive_close) struct archive *archive = archive_read_new();
-	struct check c = {.links = json_object(), .err = err};
+	struct check c = {.names = json_object(), .err = err};
 	struct stat st;
 	int r;
 
@@ -292,12 +302,14 @@ int layer_check(int fd, struct err *err)
 		abort();
 	archive_read_support_format_tar(archive);
 	archive_read_support_format_empty(archive);
-	if (lseek(fd, 0, SEEK_SET) < 0 || fstat(fd, &st) < 0)
+	if (lseek(fd, 0, SEEK_SET) < 0 || fstat(fd, &st) < 0) {
 		r = err_errno(err, -errno, "cannot be read");
-	else if (archive_read_open_fd(archive, fd, BUFFER_SIZE) != ARCHIVE_OK)
+	} else if (archive_read_open_fd(archive, fd, BUFFER_SIZE) != ARCHIVE_OK) {
 		r = archive_fail(archive, "it is not a tar archive", err);
-	else
+	} else {
+		c.left = (uint64_t)st.st_size;
 		r = check_entries(archive, &c);
-	json_decref(c.links);
+	}
+	json_decref(c.names);
 	return r;
 }

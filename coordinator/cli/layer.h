@@ -11,8 +11,8 @@ int layer_sha256(int fd, uint8_t ret_sha256[DIGEST_SIZE], uint64_t *ret_size,
 /* gzip or zstd (by its first bytes): replaces *fd by an uncompressed temporary file. Else nothing. */
 int layer_inflate(int *fd, struct err *err) COVEY_MUST_CHECK;
 /*
- * Reads the tar's headers: whole, and no entry with an absolute name or .., through a symbolic link,
- * to a hard link's or relative symbolic link's target outside, no device. The sentence names the
- * entry. -EINVAL.
+ * Reads the tar's headers: whole, and no entry with an absolute name or .., behind a symbolic link,
+ * no hard link to what is no file of this layer, no relative symbolic link that leaves the root, no
+ * device, no more content than the tar has bytes. The sentence names the entry. -EINVAL.
  */
 int layer_check(int fd, struct err *err) COVEY_MUST_CHECK;

@@ -332,6 +332,7 @@ void output_table(struct output *out, const struct column *columns, const json_t
 	scols_table_set_stream(table, out->file);
 	scols_table_enable_colors(table, out->color);
 	scols_table_enable_nowrap(table, 1);
+	scols_table_enable_noencoding(table, 1); /* output_safe() has done it already */
 	for (const struct column *c = columns; c->title; c++)
 		if (!c->wide || out->format == OUTPUT_WIDE)
 			scols_table_new_column(table, c->title, 0, SCOLS_FL_NOEXTREMES);

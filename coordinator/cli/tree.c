@@ -255,17 +255,40 @@ static void draw_head(struct drawing *d)
 		 output_text(d->rollout, "state"), str_get(&rest));
 }
 
+/* What goes on, in the coordinator's words, unless the reason has said it. */
+static void add_summary(struct str *s, const json_t *rollout)
+{
+	const char *text = output_text(rollout, "text"), *evidence = output_text(rollout, "evidence");
+
+	if (*text && !str_equal(text, output_text(rollout, "reason.text")))
+		str_addf(s, "%s%s%s", text, *evidence ? "; evidence: " : "", evidence);
+}
+
+static void draw_summary(struct drawing *d)
+{
+	AUTO_STR struct str words = {0}, safe = {0};
+
+	add_summary(&words, d->rollout);
+	if (!words.size || d->width < 4)
+		return;
+	output_safe(&safe, str_get(&words), false);
+	str_add(d->text, "  ");
+	add_cut(d->text, str_get(&safe), d->width - 2);
+	str_add(d->text, "\n");
+}
+
 void tree_draw(struct tree *tree, const json_t *rollout, uint64_t now_ms, size_t width,
 	       size_t rows, struct str *text)
 {
 	const json_t *stages = output_member(rollout, "stages");
 	size_t nodes = json_array_size(output_member(rollout, "nodes"));
-	size_t fixed = 2 + json_array_size(stages);
+	size_t fixed = 3 + json_array_size(stages);
 	struct drawing d = {tree, rollout, now_ms, width, rows > fixed ? rows - fixed : 0, text};
 	bool all_fit = nodes + json_array_size(output_member(rollout, "gates")) <= d.rows;
 
 	draw_head(&d);
-	for (size_t i = 0; i < json_array_size(stages) && i + 2 < rows; i++)
+	draw_summary(&d);
+	for (size_t i = 0; i < json_array_size(stages) && i + 3 < rows; i++)
 		draw_stage(&d, json_array_get(stages, i), (json_int_t)i, all_fit);
 	draw_gates(&d);
 }
@@ -292,6 +315,8 @@ static void add_change(struct str *text, const char *what, const char *name, con
 	AUTO_STR struct str line = {0}, reason = {0};
 
 	add_reason(&reason, object);
+	if (!reason.size && str_equal(output_text(object, "state"), "completed"))
+		add_summary(&reason, object);
 	str_addf(&line, "%s %s: %s%s%s", what, name, output_text(object, "state"),
 		 reason.size ? ": " : "", str_get(&reason));
 	output_safe(text, str_get(&line), false);

@@ -204,6 +204,9 @@ typedef int store_fault_fn(void *arg, const char *statement);
 int store_sqlite_open(const char *path, struct store **ret_store,
 		      struct err *err) COVEY_MUST_CHECK;
 void store_sqlite_on_statement(struct store *store, store_fault_fn *fn, void *arg);
+/* Makes `to` an exact copy of `from`, as a backup is, and as one is restored; what `to` held is
+ * gone. No coordinator may use `to` meanwhile. */
+int store_sqlite_copy(struct store *from, struct store *to, struct err *err) COVEY_MUST_CHECK;
 
 static inline void store_close(struct store *store)
 {

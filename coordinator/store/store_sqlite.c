@@ -375,3 +375,14 @@ void store_sqlite_on_statement(struct store *store, store_fault_fn *fn, void *ar
 	self(store)->fault = fn;
 	self(store)->fault_arg = arg;
 }
+
+int store_sqlite_copy(struct store *from, struct store *to, struct err *err)
+{
+	sqlite3 *db = self(to)->db;
+	sqlite3_backup *backup = sqlite3_backup_init(db, "main", self(from)->db, "main");
+	int code = backup ? sqlite3_backup_step(backup, -1) : SQLITE_ERROR;
+
+	if (sqlite3_backup_finish(backup) != SQLITE_OK || code != SQLITE_DONE)
+		return db_error(db, "backup", err);
+	return 0;
+}

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One attempt is one socket: it connects once and is closed for good when that fails or breaks, and
- * a timer decides when the next one is made. The socket's monitor says how far the attempt came; the
- * same timer ends an attempt that comes to nothing. libzmq would try again by itself, but without a
- * cap on its haste (its jitter is on the base only), without telling a refusal from an absence, and
- * with old messages in its queue.
+ * a timer decides when the next one is made. The socket's monitor says how far the attempt came,
+ * and the same timer ends an attempt that comes to nothing. libzmq would try again by itself, but
+ * without a cap on its haste (its jitter is on the base only), without telling a refusal from an
+ * absence, and with old messages in its queue.
  */
 #include "protocol/transport/link.h"
 

@@ -30,7 +30,7 @@ struct server_config {
 /* message->user_id: with CURVE the sender's link key in hex; with ipc "". */
 typedef zhub_receive_fn server_receive_fn;
 
-/* tcp without key, domain or size is refused (-EINVAL): an open server cannot be made by mistake. */
+/* tcp without key or domain is refused (-EINVAL): no open server can be made by mistake. */
 int server_new(struct zhub *hub, const struct server_config *config, server_receive_fn *receive,
 	       void *ctx, struct server **ret_server, struct err *err) COVEY_MUST_CHECK;
 /* Closes, and removes the ipc file. NULL is fine. */

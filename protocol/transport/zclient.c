@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The client's socket and its monitor are polled together, so that a connection that breaks while an
- * answer is awaited ends the wait at once and with its cause. What arrived before the break is still
- * handed out first.
+ * The client's socket and its monitor are polled together, so that a connection that breaks while
+ * an answer is awaited ends the wait at once and with its cause. What arrived before the break is
+ * still handed out first.
  */
 #include "protocol/transport/zclient.h"
 
@@ -32,7 +32,7 @@ static uint64_t deadline_after(uint64_t timeout_ms)
 	return timeout_ms < UINT64_MAX - now ? now + timeout_ms : UINT64_MAX;
 }
 
-/* Waits for the monitor, and for `events` of the socket. 0, -ETIMEDOUT without a sentence, -EINTR */
+/* Waits for the monitor, and for `events` of the socket. 0, -ETIMEDOUT, -EINTR: no sentence yet. */
 static int wait_for(struct zclient *client, short events, uint64_t deadline_ms)
 {
 	zmq_pollitem_t items[] = {{client->socket.monitor, 0, ZMQ_POLLIN, 0},

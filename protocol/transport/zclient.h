@@ -20,8 +20,8 @@ struct zclient_config { /* everything is copied */
 /*
  * Connects and waits until both sides have proved their keys. Every failure comes with a sentence:
  * -ECONNREFUSED (nobody there), -EACCES (ipc socket not for us), -ETIMEDOUT, -EKEYREJECTED (the
- * server does not know our key), -EPROTO (it did not prove the server key), -EBUSY (no room). zmq_context: of
- * zcontext_new(), borrowed; NULL makes one for this client alone.
+ * server does not know our key), -EPROTO (it did not prove the server key), -EBUSY (no
+ * room). zmq_context: of zcontext_new(), borrowed; NULL makes one for this client alone.
  */
 int zclient_new(void *zmq_context, const struct zclient_config *config, uint64_t timeout_ms,
 		struct zclient **ret_client, struct err *err) COVEY_MUST_CHECK;
@@ -34,6 +34,6 @@ int zclient_send(struct zclient *client, const void *data, size_t size, uint64_t
 /* The next message; ret_data is owned by the caller (free data). */
 int zclient_receive(struct zclient *client, uint64_t timeout_ms, struct bytes *ret_data,
 		    struct err *err) COVEY_MUST_CHECK;
-/* Send, then receive. After -ETIMEDOUT the late answer may still come: compare ids, or start anew. */
+/* Send, then receive. After -ETIMEDOUT a late answer may still come: compare ids, or start anew. */
 int zclient_request(struct zclient *client, const void *data, size_t size, uint64_t timeout_ms,
 		    struct bytes *ret_data, struct err *err) COVEY_MUST_CHECK;

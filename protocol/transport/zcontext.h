@@ -8,7 +8,7 @@
 #include "base/err.h"
 
 struct zcontext_config {
-	int io_threads;	 /* 0: 1, which is what an agent and a command line need; coordinator: 2-4 */
+	int io_threads;	 /* 0: 1, as an agent and a command line need; coordinator: 2-4 */
 	int max_sockets; /* 0: 64; sockets of this process, not connections */
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A multipart message arrives whole or not at all, so once its first part is there the others can be
- * read without waiting. Parts beyond the bound are still read, or they would pass for the beginning
- * of the next message.
+ * A multipart message arrives whole or not at all, so once its first part is there the others can
+ * be read without waiting. Parts beyond the bound are still read, or they would pass for the
+ * beginning of the next message.
  */
 #include "protocol/transport/zframes.h"
 

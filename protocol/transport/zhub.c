@@ -194,7 +194,8 @@ int zhub_new(sd_event *event, void *zmq_context, struct zhub **ret_hub)
 	hub->zmq_context = zmq_context;
 	r = sd_event_add_defer(event, &hub->serve, serve, hub);
 	if (r >= 0)
-		r = sd_event_source_set_priority(hub->serve, SD_EVENT_PRIORITY_NORMAL + ZHUB_PRIORITY);
+		r = sd_event_source_set_priority(hub->serve,
+						 SD_EVENT_PRIORITY_NORMAL + ZHUB_PRIORITY);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(hub->serve, SD_EVENT_OFF);
 	if (r < 0) {
@@ -259,7 +260,12 @@ int zhub_add(struct zhub *hub, void *zmq_socket, zhub_receive_fn *receive, void 
 	struct zhub_socket *socket = mem_alloc(sizeof(*socket));
 
 	*socket = (struct zhub_socket){
-		.hub = hub, .zmq = zmq_socket, .receive = receive, .read = read_message, .ctx = ctx};
+		.hub = hub,
+		.zmq = zmq_socket,
+		.receive = receive,
+		.read = read_message,
+		.ctx = ctx,
+	};
 	return add(hub, socket, ret_socket);
 }
 

@@ -3,7 +3,8 @@
  * ZeroMQ sockets inside sd-event. ZMQ_FD is edge-triggered and any call on a socket may consume its
  * edge, so readiness is read again before every sleep (a prepare callback), and one shared source
  * serves the ready sockets in turn, in bounded batches, at a lower priority than timers. Everything
- * runs in the thread of the loop. What the loop must never delay has a priority < ZHUB_PRIORITY
+ * runs in the thread of the loop. Each turn asks each socket: a hub is for tens of sockets (a server
+ * with 10,000 connections is one). What the loop must never delay has a priority < ZHUB_PRIORITY
  * (sd-event's default 0 has).
  */
 #pragma once
@@ -23,7 +24,7 @@ enum {
 };
 
 struct zmessage { /* borrowed, valid during the callback */
-	const void *routing; /* ROUTER: of the connection, to answer; else NULL. Never an identity */
+	const void *routing; /* ROUTER: the connection, to answer; else NULL. Never an identity */
 	size_t routing_size; /* <= ZHUB_ROUTING_MAX */
 	const char *user_id; /* what ZAP vouched for: public key in hex; "" if none */
 	const char *peer_address; /* IP without port; ":uid:gid:pid" over ipc; "" if not known */

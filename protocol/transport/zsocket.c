@@ -10,9 +10,9 @@
  *   messages; without it such a client is ignored. Covey's own clients claim none.
  * - The handshake timer of a client stays off: when it fires, the monitor cannot tell it from a
  *   server that failed. link and zclient keep time themselves.
- * - MAXMSGSIZE and RCVHWM count parts of one message and whole messages; a message of endlessly many
- *   parts is kept in memory until its last one. Nothing in libzmq stops that: a service's memory
- *   limit has to, and doors for strangers are best open only while somebody is expected.
+ * - MAXMSGSIZE bounds one part and RCVHWM counts whole messages; a message of endlessly many parts
+ *   is kept in memory until its last one. Nothing in libzmq stops that: a service's memory limit
+ *   has to, and doors for strangers are best open only while somebody is expected.
  * - A client that fails to resolve a name reports nothing at all. A name is tried with its first
  *   address only, so whoever connects to a name tries IPv6 and IPv4 in turn.
  */
@@ -171,7 +171,8 @@ static int check_server(const struct server_config *config, struct err *err)
 		return explain_size(config->endpoint, err);
 	if (ipc ? config->key != NULL : !config->key || !config->zap_domain || !*config->zap_domain)
 		return err_set(err, -EINVAL, "%s needs %s", config->endpoint,
-			       ipc ? "no key" : "a key and a ZAP domain: it would let strangers in");
+			       ipc ? "no key"
+				   : "a key and a ZAP domain: it would let strangers in");
 	return 0;
 }
 
@@ -442,7 +443,8 @@ static int explain_unreachable(const char *endpoint, char ret_text[ZSOCKET_TEXT_
 	if (path)
 		snprintf(ret_text, ZSOCKET_TEXT_MAX, "no coordinator serves %s", path);
 	else
-		snprintf(ret_text, ZSOCKET_TEXT_MAX, "cannot reach the coordinator at %s", endpoint);
+		snprintf(ret_text, ZSOCKET_TEXT_MAX, "cannot reach the coordinator at %s",
+			 endpoint);
 	return -ECONNREFUSED;
 }
 

@@ -64,7 +64,7 @@ void zsocket_stop_monitor(void *zmq_socket);
 /* One event, without waiting: 0, -EAGAIN, -EBADMSG. */
 int zsocket_read_monitor(void *monitor, enum zsocket_event *ret_event) COVEY_MUST_CHECK;
 
-/* The failure as one sentence, and as an errno for those who return one. was_up: of DISCONNECTED. */
+/* The failure as one sentence, and as an errno for those who return one. */
 int zsocket_explain(enum zsocket_event event, bool was_up,
 		    const struct zsocket_client_config *config, char ret_text[ZSOCKET_TEXT_MAX]);
 

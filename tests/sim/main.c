@@ -1,129 +1,164 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * covey-sim [--seed N] [--count N] [--nodes N] [--twice] [--trace]: runs seeds N, N+1, ... Each run:
- * a fleet is installed, then changed to another version under faults, then left in peace. A seed
- * that fails is printed with the command that replays it.
+ * covey-sim [--seed N] [--count N] [--nodes N] [--twice] [--trace] [--planted]: runs seeds N, N+1,
+ * ... In each a fleet is installed, changed under faults, then left in peace until all has ended.
+ * A seed that fails is printed with the command that replays it. --planted runs the bugs of
+ * planted.c instead, each of which must be found.
  */
 #include "sim.h"
 
+#include "base/log.h"
 #include "base/str.h"
 
 #include <getopt.h>
 
-enum { INSTALL_MS = 900000, FAULTS_MS = 600000, QUIET_MS = 4 * 3600000, SETTLE_MS = 400000 };
-
-struct totals {
-	unsigned ends[SIM_END_COUNT];
-	uint64_t events;
+enum {
+	START_MS = 10000,
+	INSTALL_MS = 900000,
+	PEACE_MS = 6 * 3600000, /* within it every rollout must end ... */
+	SETTLE_MS = 900000,	/* ... and within this every node be as it says */
+	LOOK_MS = 10000,
 };
-
-static void mend(struct sim *sim)
-{
-	sim->quiet = true;
-	sim->statement_left = 0;
-	sim_coordinator_start(sim);
-	for (uint32_t i = 0; i < sim->nodes_count; i++) {
-		sim->nodes[i].cut_to = sim->nodes[i].cut_from = false;
-		sim_node_start(&sim->nodes[i]);
-	}
-}
 
 static void trouble(struct sim *sim)
 {
-	struct sim_event fault = {.kind = SIM_FAULT}, operator= {.kind = SIM_OPERATOR};
+	struct sim_event fault = {.kind = SIM_FAULT}, operator= {.kind = SIM_OPERATOR},
+			 join = {.kind = SIM_JOIN};
 
+	sim_trace(sim, "---- trouble ----");
 	sim->quiet = false;
 	sim_push(sim, rng_below(&sim->rng, 10000), &fault);
-	if (rng_below(&sim->rng, 2))
-		sim_push(sim, 30000 + rng_below(&sim->rng, 120000), &operator);
+	sim_push(sim, rng_below(&sim->rng, 60000), &join);
+	if (sim->weather.operator_acts)
+		sim_push(sim, sim_between(sim, 5000, 120000), &operator);
 }
 
-static int end_of(const char *state)
+static void install(struct sim *sim, uint32_t version)
+{
+	uint32_t d = sim->versions[version].deployment;
+	uint64_t until = sim->now_ms + INSTALL_MS;
+
+	if (sim->broken[0])
+		return;
+	if (sim_apply(sim, version, false, true))
+		sim_break(sim, "the first apply: %s", sim->reply.error);
+	while (!sim->broken[0] && sim->now_ms < until && !watch_ended(sim))
+		sim_run(sim, sim->now_ms + 2000, false);
+	if (!sim->broken[0] && !str_equal(watch_state(sim, d), "completed"))
+		sim_break(sim, "the first install ended %s", watch_state(sim, d));
+}
+
+/* Everything must end, and every node be as the end says; then still be a while later. */
+static void come_to_rest(struct sim *sim)
+{
+	char text[512];
+	uint64_t until;
+
+	sim_run(sim, sim->now_ms + PEACE_MS, true);
+	if (!sim->broken[0] && !watch_ended(sim))
+		sim_break(sim, "the rollouts did not end in %d h of peace: m is %s, k is %s",
+			  PEACE_MS / 3600000, watch_state(sim, 0), watch_state(sim, 1));
+	for (int again = 0; again < 2; again++) {
+		until = sim->now_ms + SETTLE_MS;
+		while (!sim->broken[0] && !watch_end(sim, text) && sim->now_ms < until)
+			sim_run(sim, sim->now_ms + LOOK_MS, false);
+		if (!sim->broken[0] && text[0])
+			sim_break(sim, "%s", text);
+		sim_run(sim, sim->now_ms + 3 * LOOK_MS, false);
+	}
+}
+
+static void run_phases(struct sim *sim)
+{
+	sim_run(sim, sim->now_ms + START_MS, false);
+	install(sim, 0);
+	if (rng_below(&sim->rng, 2))
+		install(sim, 8);
+	sim_apply(sim, sim_draw_version(sim, 0), false, false);
+	if (rng_below(&sim->rng, 2))
+		sim_apply(sim, sim_draw_version(sim, 1), false, false);
+	trouble(sim);
+	sim_run(sim, sim->now_ms + sim_between(sim, 60000, 400000), false);
+	if (sim->broken[0])
+		return;
+	sim_mend(sim);
+	come_to_rest(sim);
+}
+
+static enum sim_end end_of(struct sim *sim)
 {
 	static const char *const names[SIM_END_COUNT] = {"completed", "rolled_back", "aborted",
-							 "stuck", "paused"};
+							 "stuck"};
 
 	for (int i = 0; i < SIM_END_COUNT; i++)
-		if (str_equal(names[i], state))
-			return i;
-	return -1;
+		if (str_equal(names[i], watch_state(sim, 0)))
+			return (enum sim_end)i;
+	sim_break(sim, "the rollout ended %s", watch_state(sim, 0));
+	return SIM_STUCK;
 }
 
-/* The release that was completed last: what an end other than completed leaves behind. */
-static uint32_t base_version(struct sim *sim)
-{
-	uint32_t version = 0;
-	const char *at;
-
-	if (sim_control(sim, "deployment.show", "{\"deployment\":\"m\"}", NULL) ||
-	    !(at = strstr(sim->reply.body, "\"base\"")))
-		return version;
-	for (uint32_t v = 0; v < SIM_VERSIONS; v++)
-		if (strncmp(strstr(at, "m@"), sim->versions[v].name,
-			    strlen(sim->versions[v].name)) == 0)
-			version = v;
-	return version;
-}
-
-static void run_phases(struct sim *sim, char ret_state[32])
-{
-	sim_run(sim, sim->now_ms + 10000, false);
-	if (sim_apply(sim, 0, false))
-		sim_break(sim, "the first apply: %s", sim->reply.error);
-	sim_run(sim, sim->now_ms + INSTALL_MS, true);
-	sim_rollout(sim, ret_state, NULL);
-	if (!sim->broken[0] && !str_equal(ret_state, "completed"))
-		sim_break(sim, "the first install ended %s", ret_state);
-	if (sim->broken[0] || !sim->options.faults)
-		return;
-	sim_apply(sim, 1 + (uint32_t)rng_below(&sim->rng, SIM_VERSIONS - 1), false);
-	trouble(sim);
-	sim_run(sim, sim->now_ms + FAULTS_MS, false);
-	mend(sim);
-	sim_run(sim, sim->now_ms + QUIET_MS, true);
-	sim_rollout(sim, ret_state, NULL);
-	if (!sim->broken[0] && end_of(ret_state) < 0)
-		sim_break(sim, "the rollout did not end in %d h of peace: it is %s",
-			  QUIET_MS / 3600000, ret_state);
-	sim_run(sim, sim->now_ms + SETTLE_MS, false);
-	sim_rollout(sim, ret_state, NULL);
-	if (!sim->broken[0])
-		sim_check_end(sim, ret_state, base_version(sim));
-}
-
-static bool run_seed(const struct sim_options *options, struct totals *totals, uint64_t *ret_hash)
+bool sim_seed(const struct sim_options *options, char ret_broken[512], uint64_t *ret_hash,
+	      enum sim_end *ret_end, uint64_t *ret_events)
 {
 	struct sim *sim;
-	char state[32] = "";
-	bool good;
 	int r = sim_create(options, &sim);
 
 	if (r < 0)
 		sim_break(sim, "the fleet cannot be set up: %s", strerror(-r));
 	else
-		run_phases(sim, state);
-	good = !sim->broken[0];
-	if (!good)
-		printf("# seed %llu, %u nodes: %s\n#   covey-sim --seed %llu --nodes %u --trace\n",
-		       (unsigned long long)options->seed, sim->nodes_count, sim->broken,
-		       (unsigned long long)options->seed, options->nodes);
-	else
-		totals->ends[end_of(state)]++;
-	totals->events += sim->events;
+		run_phases(sim);
+	*ret_end = sim->broken[0] ? SIM_STUCK : end_of(sim);
+	str_cut(ret_broken, 512, sim->broken);
 	*ret_hash = sim->hash;
+	*ret_events += sim->events;
 	sim_free(sim);
-	return good;
+	return !ret_broken[0];
+}
+
+static bool run_one(const struct sim_options *options, bool twice, unsigned *ends, uint64_t *events)
+{
+	char broken[512];
+	uint64_t hash, again;
+	enum sim_end end;
+
+	if (!sim_seed(options, broken, &hash, &end, events)) {
+		printf("# seed %llu: %s\n#   covey-sim --seed %llu --nodes %u --trace\n",
+		       (unsigned long long)options->seed, broken,
+		       (unsigned long long)options->seed, options->nodes);
+		fflush(stdout);
+		return false;
+	}
+	ends[end]++;
+	if (!twice || (sim_seed(options, broken, &again, &end, events) && again == hash))
+		return true;
+	printf("# seed %llu: two runs differ\n", (unsigned long long)options->seed);
+	return false;
+}
+
+static int run_all(struct sim_options *options, unsigned long count, bool twice)
+{
+	unsigned ends[SIM_END_COUNT] = {0};
+	unsigned long failed = 0;
+	uint64_t events = 0;
+
+	for (unsigned long i = 0; i < count; i++, options->seed++)
+		failed += !run_one(options, twice, ends, &events);
+	printf("# %lu seeds: %u completed, %u rolled back, %u aborted, %u stuck; %llu events\n",
+	       count, ends[SIM_COMPLETED], ends[SIM_ROLLED_BACK], ends[SIM_ABORTED],
+	       ends[SIM_STUCK], (unsigned long long)events);
+	printf("1..1\n%s 1 - %lu seeds, %lu failed\n", failed ? "not ok" : "ok", count, failed);
+	return failed ? 1 : 0;
 }
 
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = {
 		{"seed", 1, NULL, 's'},	 {"count", 1, NULL, 'c'}, {"nodes", 1, NULL, 'n'},
-		{"twice", 0, NULL, '2'}, {"trace", 0, NULL, 't'}, {NULL, 0, NULL, 0}};
-	struct sim_options options = {.seed = 1, .faults = true};
-	struct totals totals = {0};
-	unsigned long count = 1, failed = 0;
-	bool twice = false;
+		{"twice", 0, NULL, '2'}, {"trace", 0, NULL, 't'}, {"planted", 0, NULL, 'p'},
+		{NULL, 0, NULL, 0}};
+	struct sim_options options = {.seed = 1};
+	unsigned long count = 1;
+	bool twice = false, planted_bugs = false;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -137,25 +172,11 @@ int main(int argc, char **argv)
 			twice = true;
 		else if (option == 't')
 			options.trace = true;
+		else if (option == 'p')
+			planted_bugs = true;
 		else
 			return 2;
 	}
-	for (unsigned long i = 0; i < count; i++, options.seed++) {
-		uint64_t hash, again;
-
-		if (!run_seed(&options, &totals, &hash)) {
-			failed++;
-			continue;
-		}
-		if (twice && run_seed(&options, &totals, &again) && again != hash) {
-			printf("# seed %llu: two runs differ\n", (unsigned long long)options.seed);
-			failed++;
-		}
-	}
-	printf("# %lu seeds: %u completed, %u rolled back, %u aborted, %u stuck, %u paused; "
-	       "%llu events\n", count, totals.ends[SIM_COMPLETED], totals.ends[SIM_ROLLED_BACK],
-	       totals.ends[SIM_ABORTED], totals.ends[SIM_STUCK], totals.ends[SIM_PAUSED],
-	       (unsigned long long)totals.events);
-	printf("1..1\n%s 1 - %lu seeds, %lu failed\n", failed ? "not ok" : "ok", count, failed);
-	return failed ? 1 : 0;
+	log_open("covey-sim", options.trace ? LOG_LEVEL_DEBUG : (enum log_level)0); /* faults make errors: no news */
+	return planted_bugs ? planted_run() : run_all(&options, count, twice);
 }

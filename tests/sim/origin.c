@@ -11,9 +11,14 @@
 
 #include <assert.h>
 
+uint64_t sim_coordinator_now(const struct sim *sim)
+{
+	return (uint64_t)((int64_t)sim->now_ms + sim->coordinator_skew_ms);
+}
+
 static uint64_t world_now(void *user)
 {
-	return ((struct sim *)user)->now_ms;
+	return sim_coordinator_now(user);
 }
 
 static void world_random(void *user, void *data, size_t size)
@@ -25,31 +30,51 @@ static void world_random(void *user, void *data, size_t size)
 		bytes[i] = (uint8_t)rng_next(&sim->rng);
 }
 
-static struct sim_node *node_of(struct sim *sim, const struct node_id *id)
+/* ---- links ---- */
+
+/* What the watch sees is what the coordinator says, before anything is lost on the way. */
+static void show_desired(struct sim *sim, struct sim_node *node, struct bytes *data)
 {
-	for (uint32_t i = 0; i < sim->nodes_count; i++)
-		if (node_id_equal(&sim->nodes[i].id, id))
-			return &sim->nodes[i];
-	return NULL;
+	struct message message;
+
+	if (data->size < 2 || data->data[1] != MESSAGE_DESIRED)
+		return;
+	if (message_decode(data->data, data->size, CHANNEL_AGENTS, FROM_COORDINATOR, &message,
+			   NULL) < 0) {
+		sim_break(sim, "a desired state does not decode");
+		return;
+	}
+	planted_early(sim, node, message.body);
+	watch_desired(sim, node, message.body);
+	if (planted_late(sim, node, message.body)) {
+		free(data->data);
+		(void)!message_encode(MESSAGE_DESIRED, message.body, data, NULL);
+	}
+	message_free(&message);
 }
 
 static void world_send(void *user, const struct node_id *id, const void *data, size_t size)
 {
 	struct sim *sim = user;
-	struct sim_node *node = node_of(sim, id);
-	unsigned copies = sim_chance(sim, 0.02) ? 2 : 1;
+	struct sim_node *node = sim_node_of(sim, id);
+	struct sim_event event = {.kind = SIM_TO_NODE, .data = {mem_copy(data, size), size}};
+	bool doubled = sim_chance(sim, sim->weather.doubled);
 
-	if (!node || !node->link_up || node->cut_to || sim_chance(sim, 0.03))
+	if (node)
+		show_desired(sim, node, &event.data);
+	if (!node || !node->link_up || sim->now_ms < node->cut_to_ms ||
+	    sim_chance(sim, sim->weather.lost)) {
+		free(event.data.data);
 		return;
-	for (unsigned i = 0; i < copies; i++) {
-		struct sim_event event = {.kind = SIM_TO_NODE,
-					  .node = node->index,
-					  .life = node->life,
-					  .data = {mem_copy(data, size), size}};
-		sim_push(sim, sim_delay(sim), &event);
 	}
+	event.node = node->index;
+	event.life = node->life;
+	sim_push(sim, sim_delay(sim), &event);
+	if (!doubled)
+		return;
+	event.data.data = mem_copy(event.data.data, event.data.size);
+	sim_push(sim, sim_delay(sim), &event);
 }
-
 static void world_reply(void *user, uint64_t client, const void *data, size_t size)
 {
 	struct sim *sim = user;
@@ -70,13 +95,15 @@ static void world_reply(void *user, uint64_t client, const void *data, size_t si
 static void world_arm(void *user, uint64_t at_ms)
 {
 	struct sim *sim = user;
-	struct sim_event event = {.kind = SIM_COORDINATOR_TICK, .life = sim->coordinator_life};
+	struct sim_event event = {.kind = SIM_COORDINATOR_TICK, .life = sim->coordinator_life,
+				  .id = at_ms};
+	uint64_t now = sim_coordinator_now(sim);
 
 	if (at_ms == sim->coordinator_armed_ms)
 		return;
 	sim->coordinator_armed_ms = at_ms;
 	if (at_ms != UINT64_MAX)
-		sim_push(sim, at_ms > sim->now_ms ? at_ms - sim->now_ms : 0, &event);
+		sim_push(sim, at_ms > now ? at_ms - now : 0, &event);
 }
 
 static int world_sign(void *user, struct envelope *envelope, struct err *err)
@@ -148,12 +175,16 @@ static int world_each(void *user, world_object_fn *fn, void *arg, struct err *er
 	return 0;
 }
 
+/* ---- life ---- */
+
 static int on_statement(void *arg, const char *statement)
 {
 	struct sim *sim = arg;
 
 	if (sim->crash_wanted)
 		return -EIO;
+	if (sim->now_ms < sim->store_full_ms)
+		return -ENOSPC;
 	if (sim->statement_left == 0 || --sim->statement_left > 0)
 		return 0;
 	sim_trace(sim, "coordinator crashes before statement %s", statement);
@@ -185,14 +216,14 @@ void sim_coordinator_start(struct sim *sim)
 		return;
 	sim->coordinator_life++;
 	sim->coordinator_armed_ms = UINT64_MAX;
-	sim->statement_left = 0;
-	sim->crash_wanted = false;
 	store_sqlite_on_statement(sim->store, on_statement, sim);
 	r = coordinator_new(&config, &world, sim->store, &sim->coordinator, &err);
 	if (r < 0) {
 		sim_break(sim, "the coordinator does not start: %s", err_text(&err, r));
 		return;
 	}
+	sim_trace(sim, "coordinator starts");
+	watch_coordinator(sim);
 	world_arm(sim, coordinator_deadline(sim->coordinator));
 }
 
@@ -205,21 +236,17 @@ void sim_coordinator_crash(struct sim *sim)
 	sim_trace(sim, "coordinator is gone");
 	coordinator_free(sim->coordinator);
 	sim->coordinator = NULL;
-	sim->store->ops->rollback(sim->store);
-	for (uint32_t i = 0; i < sim->nodes_count; i++) {
-		struct sim_node *node = &sim->nodes[i];
-
-		if (!node->link_up)
-			continue;
-		node->link_up = false;
-		if (node->agent)
-			agent_on_link_down(node->agent);
-	}
-	sim_push(sim, 500 + rng_below(&sim->rng, 20000), &event);
+	sim->crash_wanted = false;
+	sim->statement_left = 0;
+	for (uint32_t i = 0; i < sim->nodes_count; i++)
+		sim_node_link_down(&sim->nodes[i]);
+	sim_push(sim, sim_between(sim, 500, 20000), &event);
 }
 
 void sim_coordinator_settle(struct sim *sim)
 {
 	if (sim->crash_wanted)
 		sim_coordinator_crash(sim);
+	else if (sim->coordinator)
+		watch_coordinator(sim);
 }

@@ -9,54 +9,53 @@ static bool before(const struct sim_event *a, const struct sim_event *b)
 	return a->at_ms != b->at_ms ? a->at_ms < b->at_ms : a->sequence < b->sequence;
 }
 
-static void swap(struct sim *sim, size_t i, size_t j)
-{
-	struct sim_event event = sim->queue[i];
-
-	sim->queue[i] = sim->queue[j];
-	sim->queue[j] = event;
-}
-
 void sim_push(struct sim *sim, uint64_t delay_ms, const struct sim_event *event)
 {
 	size_t i = sim->queue_count;
+	struct sim_event new = *event;
 
+	new.at_ms = sim->now_ms + delay_ms;
+	new.sequence = ++sim->sequence;
 	MEM_GROW(sim->queue, &sim->queue_cap, sim->queue_count);
-	sim->queue[i] = *event;
-	sim->queue[i].at_ms = sim->now_ms + delay_ms;
-	sim->queue[i].sequence = ++sim->sequence;
 	sim->queue_count++;
-	for (; i > 0 && before(&sim->queue[i], &sim->queue[(i - 1) / 2]); i = (i - 1) / 2)
-		swap(sim, i, (i - 1) / 2);
+	for (; i > 0 && before(&new, &sim->queue[(i - 1) / 2]); i = (i - 1) / 2)
+		sim->queue[i] = sim->queue[(i - 1) / 2];
+	sim->queue[i] = new;
 }
 
 bool sim_pop(struct sim *sim, struct sim_event *ret_event)
 {
+	struct sim_event last;
 	size_t i = 0, child;
 
 	if (sim->queue_count == 0)
 		return false;
 	*ret_event = sim->queue[0];
-	sim->queue[0] = sim->queue[--sim->queue_count];
+	last = sim->queue[--sim->queue_count];
 	while ((child = 2 * i + 1) < sim->queue_count) {
 		if (child + 1 < sim->queue_count &&
 		    before(&sim->queue[child + 1], &sim->queue[child]))
 			child++;
-		if (!before(&sim->queue[child], &sim->queue[i]))
+		if (!before(&sim->queue[child], &last))
 			break;
-		swap(sim, i, child);
+		sim->queue[i] = sim->queue[child];
 		i = child;
 	}
+	sim->queue[i] = last;
 	return true;
+}
+
+void sim_event_free(struct sim_event *event)
+{
+	free(event->data.data);
+	if (event->reply)
+		codec_free(&codec_helper_reply, event->reply);
+	free(event->reply);
 }
 
 void sim_queue_free(struct sim *sim)
 {
-	for (size_t i = 0; i < sim->queue_count; i++) {
-		free(sim->queue[i].data.data);
-		if (sim->queue[i].reply)
-			codec_free(&codec_helper_reply, sim->queue[i].reply);
-		free(sim->queue[i].reply);
-	}
+	for (size_t i = 0; i < sim->queue_count; i++)
+		sim_event_free(&sim->queue[i]);
 	free(sim->queue);
 }

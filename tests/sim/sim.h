@@ -3,6 +3,8 @@
  * A fleet in one process, one thread, from one seed: the real coordinator's shell with SQLite in
  * memory, real agents with their journals, the real codec; only what lies outside of the two
  * world.h tables is made up here: link, data channel, helper, model servers, disk, clock.
+ *
+ * watch_*.c look at everything from outside and say what must never be (README.md lists it).
  */
 #pragma once
 
@@ -11,11 +13,20 @@
 #include "coordinator/coordinator.h"
 #include "protocol/manifest.h"
 
-enum { SIM_VERSIONS = 7, SIM_NODES_MAX = 1000 };
+enum {
+	SIM_DEPLOYMENTS = 2,
+	SIM_VERSIONS = 12,
+	SIM_CHUNKS = 2,	    /* of a version: one that its model's versions share, one of its own */
+	SIM_NODES_MAX = 1100,
+	SIM_SENT = 8,	    /* desired states that are remembered for each node */
+	SIM_CHECK_EVERY = 64, /* events of each node between two comparisons with the store */
+};
+#define SIM_EPOCH_MS UINT64_C(1800000000000) /* 2027-01-15 08:00 UTC: when each run begins */
 
 /* How a version behaves wherever it runs. */
 enum sim_behaviour {
 	SIM_GOOD,
+	SIM_PARTLY,	  /* answers wrongly on some nodes */
 	SIM_SMOKE_FAILS,  /* answers wrongly */
 	SIM_NEVER_READY,
 	SIM_CRASHES,	  /* some seconds after its start */
@@ -24,26 +35,52 @@ enum sim_behaviour {
 };
 
 struct sim_version {
+	uint32_t deployment;
 	enum sim_behaviour behaviour;
 	uint64_t after_ms; /* CRASHES, SOURS */
 	struct release release;
 	struct digest digest;	/* of the release */
 	struct bytes envelope;	/* signed */
-	struct bytes index, chunk; /* the objects of its one layer */
-	struct digest index_digest, chunk_digest;
+	struct bytes index, chunks[SIM_CHUNKS]; /* the objects of its one layer */
+	struct digest index_digest, chunk_digests[SIM_CHUNKS];
 	char name[32];		/* "m@1.0.0" */
 };
 
 struct sim_held { /* what a node's disk holds of a version */
-	bool manifest, index, chunk, sealed;
+	bool manifest, index, chunks[SIM_CHUNKS], sealed, unpacked;
+	bool wrong; /* bytes were kept that are not what their digest says */
 };
 
 struct sim_slot {
 	bool exists, running;
 	uint32_t version;
-	uint64_t started_ms;
+	uint64_t started_ms, ready_after_ms;
 	uint64_t life; /* counts starts: an exit belongs to one life */
+	uint64_t busy_until_ms; /* the helper answers a slot's requests in order */
 	uint32_t exit_code;
+};
+
+/* Why clients cannot reach a deployment on a node. */
+enum sim_out {
+	SIM_SERVES,
+	SIM_NEVER_SERVED,
+	SIM_OUT_BY_CHANGE,  /* Covey changes it: counts against max_unavailable */
+	SIM_OUT_ON_WAY_BACK,
+	SIM_OUT_REMOVED,    /* the deployment is not for this node any more */
+	SIM_OUT_BY_RELEASE, /* it exited */
+	SIM_OUT_BY_FAULT,   /* something that was injected */
+};
+
+struct sim_place { /* one deployment on one node, as its clients and its helper see it */
+	struct sim_slot slots[COLOUR_COUNT];
+	bool route_open;
+	enum colour route;
+	enum sim_out out;
+	unsigned phase; /* as last traced */
+};
+
+struct sim_sent { /* a desired state that the coordinator sent */
+	uint64_t epoch, generation, hash;
 };
 
 struct sim_node {
@@ -51,26 +88,41 @@ struct sim_node {
 	uint32_t index;
 	struct node_id id;
 	char name[LIMIT_NAME + 1];
+	struct sign_key sign_key;
+	struct public_key link_key;
 	struct journal *journal;
 	struct agent_world world;
 	struct agent *agent; /* NULL while the process is dead */
+	bool joined;
+	bool restored;	     /* the coordinator was, since it last told this node anything */
+	bool retired;	     /* revoked or removed: its machine is gone */
 	uint64_t life;	     /* counts the agent's starts; what was meant for an older one is lost */
 	uint64_t boots;
 	uint64_t armed_ms;
-	bool link_up, relink;
-	bool cut_to, cut_from; /* partition: messages to, from the coordinator are lost */
+	int64_t skew_ms;     /* of its unix clock */
+	bool link_up;
+	uint64_t link_life;
+	bool helper_up;
+	uint64_t helper_life;
+	/* faults, until these times */
+	uint64_t cut_to_ms, cut_from_ms; /* messages to, from the coordinator are lost */
+	uint64_t disk_full_ms, slow_ms;
 	struct sim_held held[SIM_VERSIONS];
-	struct sim_slot slots[COLOUR_COUNT];
-	bool route_open;
-	enum colour route;
-	bool smoked[SIM_VERSIONS]; /* passed its smoke tests here, once */
-	uint64_t vetoed[SIM_VERSIONS]; /* attempt + 1 at which the node rolled it back; 0: never */
+	struct sim_place places[SIM_DEPLOYMENTS];
+	bool smoked[SIM_VERSIONS];     /* passed its smoke tests here, once */
+	uint64_t vetoed[SIM_VERSIONS]; /* attempt + 1 at which the node rolled it back; 0: no */
+	/* what it was told */
+	struct sim_sent sent[SIM_SENT];
+	unsigned sent_count;
+	struct rollout_id told[SIM_DEPLOYMENTS]; /* newest rollout that it was told to serve ... */
+	uint64_t told_attempt[SIM_DEPLOYMENTS];	 /* ... in this attempt */
 };
 
 enum sim_event_kind {
-	SIM_TO_COORDINATOR, SIM_TO_NODE, SIM_DATA_GET, SIM_OBJECT, SIM_HELPER, SIM_PROBE,
-	SIM_SMOKE, SIM_SOURCE, SIM_AGENT_TICK, SIM_AGENT_START, SIM_COORDINATOR_TICK,
-	SIM_COORDINATOR_START, SIM_LINK_UP, SIM_EXIT, SIM_FAULT, SIM_OPERATOR,
+	SIM_TO_COORDINATOR, SIM_TO_NODE, SIM_DATA_GET, SIM_OBJECT, SIM_HELPER, SIM_HELPER_UP,
+	SIM_PROBE, SIM_SMOKE, SIM_SOURCE, SIM_AGENT_TICK, SIM_AGENT_START, SIM_COORDINATOR_TICK,
+	SIM_COORDINATOR_START, SIM_LINK_UP, SIM_RELINK, SIM_EXIT, SIM_FAULT, SIM_OPERATOR,
+	SIM_JOIN, SIM_PERSON,
 };
 
 struct sim_event {
@@ -78,24 +130,43 @@ struct sim_event {
 	enum sim_event_kind kind;
 	uint32_t node;
 	uint64_t life; /* of the node or of the coordinator that it is meant for */
-	uint64_t id;   /* probe, smoke; slot and life for EXIT */
+	uint64_t id;   /* probe, smoke; place, slot and life for EXIT; the helper's life */
 	bool ok;
 	struct bytes data; /* owned */
 	struct helper_reply *reply; /* owned */
 };
 
+enum sim_fault {
+	FAULT_AGENT_CRASH, FAULT_REBOOT, FAULT_COORDINATOR_CRASH, FAULT_STATEMENT_CRASH,
+	FAULT_STORE_FULL, FAULT_CUT, FAULT_HELPER_RESTART, FAULT_DISK_FULL, FAULT_SLOW,
+	FAULT_CLOCK, FAULT_RESTORE, FAULT_COUNT
+};
+
+struct sim_weather { /* what a seed has of what can go wrong: drawn once */
+	unsigned faults[FAULT_COUNT]; /* weights */
+	uint64_t gap_ms;	      /* mean time between two faults */
+	double lost, doubled, late, stale; /* shares of messages */
+	double helper_fails, put_fails, corrupt;
+	bool operator_acts;
+	uint64_t operator_gap_ms;
+	bool clock_of_coordinator;
+};
+
 struct sim_options {
 	uint64_t seed;
 	uint32_t nodes; /* 0: drawn, 3..100 */
+	const char *planted; /* a bug of planted.c, or NULL */
 	bool trace;
-	bool faults;
 };
 
-enum sim_end { SIM_COMPLETED, SIM_ROLLED_BACK, SIM_ABORTED, SIM_STUCK, SIM_PAUSED, SIM_END_COUNT };
+enum sim_end { SIM_COMPLETED, SIM_ROLLED_BACK, SIM_ABORTED, SIM_STUCK, SIM_END_COUNT };
+
+struct sim_watch; /* watch_fleet.c */
 
 struct sim {
 	struct sim_options options;
 	struct rng rng;	      /* faults, delays, the operator */
+	struct sim_weather weather;
 	uint64_t now_ms;
 	struct sim_event *queue; /* heap by (at, sequence) */
 	size_t queue_count, queue_cap;
@@ -104,22 +175,28 @@ struct sim {
 	uint64_t hash;	      /* over all that happened: two runs of a seed agree */
 	bool quiet;	      /* no more faults */
 	struct sim_node *nodes;
-	uint32_t nodes_count;
+	struct sim_node **by_id; /* sorted */
+	uint32_t nodes_count, joined_count;
 	struct sim_version versions[SIM_VERSIONS];
+	const char *selectors[SIM_DEPLOYMENTS];
 	struct sign_key release_key, online_key;
 	struct bytes root;    /* signed */
 	struct root_document root_document;
-	struct store *store;
+	struct store *store, *backup;
+	bool has_backup;
 	struct coordinator *coordinator;
 	uint64_t coordinator_life;
 	uint64_t coordinator_armed_ms;
+	int64_t coordinator_skew_ms;
 	uint64_t statement_left; /* crash at this statement of the store; 0: no */
 	bool crash_wanted;
+	uint64_t store_full_ms; /* until then */
 	struct sim_object *objects; /* of the coordinator's disk */
 	size_t objects_count, objects_cap;
 	struct msg_control_reply reply; /* the last */
+	unsigned persons[SIM_DEPLOYMENTS]; /* how often a person had to help in peace */
+	struct sim_watch *watch;
 	char broken[512];     /* the first invariant that broke; "" : none */
-	uint32_t to;	      /* version that the last apply wanted */
 };
 
 struct sim_object {
@@ -127,43 +204,106 @@ struct sim_object {
 	struct bytes data;
 };
 
+extern const char *const sim_deployments[SIM_DEPLOYMENTS]; /* names; the models are called alike */
+
 /* queue.c */
 void sim_push(struct sim *sim, uint64_t delay_ms, const struct sim_event *event);
 bool sim_pop(struct sim *sim, struct sim_event *ret_event);
+void sim_event_free(struct sim_event *event);
 void sim_queue_free(struct sim *sim);
 
 /* fleet.c: setting up and taking down */
 int sim_create(const struct sim_options *options, struct sim **ret_sim) COVEY_MUST_CHECK;
 void sim_free(struct sim *sim);
-int sim_version_of(const struct sim *sim, const struct digest *release);
-/* A request of the operator, answered at once: its exit code; the answer is in sim->reply. */
+int sim_version_of(const struct sim *sim, const struct digest *release); /* or -1 */
+struct sim_node *sim_node_of(const struct sim *sim, const struct node_id *id);
+/* Enrols the next machine that has not joined, and starts its agent; false: it did not work now. */
+bool sim_join(struct sim *sim);
+
+/* operator.c: what people do. */
+/* A request, answered at once: its exit code; the answer is in sim->reply. */
 uint32_t sim_control(struct sim *sim, const char *verb, const char *body, const struct bytes *blob);
-/* Applies a version with a policy drawn from the seed; the exit code. */
-uint32_t sim_apply(struct sim *sim, uint32_t version, bool supersede);
-/* State of the newest rollout, "" when there is none; its id in ret_id (may be NULL). */
-void sim_rollout(struct sim *sim, char ret_state[32], char ret_id[ROLLOUT_ID_TEXT_MAX]);
+/* Applies a version with a policy drawn from the seed; the exit code. gentle: short bakes. */
+uint32_t sim_apply(struct sim *sim, uint32_t version, bool supersede, bool gentle);
+uint32_t sim_draw_version(struct sim *sim, uint32_t deployment);
+void sim_operator_acts(struct sim *sim); /* anything, at any time */
+void sim_person_helps(struct sim *sim);	 /* in peace: ends what waits for a person */
 
 /* origin.c: the coordinator and its world */
 void sim_coordinator_start(struct sim *sim);
 void sim_coordinator_crash(struct sim *sim);
 /* After each call into the coordinator: a crash between two statements takes effect. */
 void sim_coordinator_settle(struct sim *sim);
+uint64_t sim_coordinator_now(const struct sim *sim); /* unix ms of its clock */
 
-/* node.c: a node's agent and its world */
+/* node.c: a node's agent, its links and its clocks */
 void sim_node_start(struct sim_node *node);
 void sim_node_crash(struct sim_node *node);  /* the agent alone; containers go on */
 void sim_node_reboot(struct sim_node *node); /* all of it */
+void sim_node_link_down(struct sim_node *node);
 void sim_node_event(struct sim_node *node, struct sim_event *event);
+void sim_node_retire(struct sim_node *node); /* the machine is switched off for good */
+
+/* disk.c: the chunk store of a node */
+struct chunk_store_ops sim_disk(struct sim_node *node);
+
+/* helper.c: containers, traffic and model servers of a node */
+int sim_helper(void *context, const struct helper_request *request);
+void sim_probe(void *context, const struct agent_probe *probe);
+void sim_smoke(void *context, const struct agent_smoke *smoke);
+void sim_helper_down(struct sim_node *node); /* comes up again by itself */
+void sim_slot_exit(struct sim_node *node, uint64_t id);
+
+/* fault.c */
+void sim_weather_draw(struct sim *sim);
+void sim_fault(struct sim *sim);
+void sim_mend(struct sim *sim); /* everything, and nothing new breaks */
 
 /* run.c */
 void sim_step(struct sim *sim, struct sim_event *event);
-/* Until nothing is left before `until_ms`, or a rollout has ended where asked, or an invariant broke. */
+/* Until `until_ms`, or every rollout has ended where asked, or an invariant broke. */
 void sim_run(struct sim *sim, uint64_t until_ms, bool until_ended);
-bool sim_rollout_ended(struct sim *sim);
 void sim_break(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void sim_hash(struct sim *sim, const void *data, size_t size);
-/* After the end: does the fleet serve what the rollout's end says? */
-void sim_check_end(struct sim *sim, const char *state, uint32_t from);
 uint64_t sim_delay(struct sim *sim); /* of a message */
-bool sim_chance(struct sim *sim, double share);
+bool sim_chance(struct sim *sim, double share); /* never in peace */
+static inline uint64_t sim_between(struct sim *sim, uint64_t least, uint64_t most)
+{
+	return least + rng_below(&sim->rng, most - least + 1);
+}
+
+/* watch_fleet.c: what must hold, seen from the coordinator */
+void watch_create(struct sim *sim);
+void watch_free(struct sim *sim);
+void watch_coordinator(struct sim *sim); /* after each call into it */
+void watch_restored(struct sim *sim);	 /* an old database: what was seen since is forgotten */
+void watch_desired(struct sim *sim, struct sim_node *node, const struct desired_state *desired);
+void watch_store(struct sim *sim); /* memory against store: costs a full load */
+bool watch_ended(struct sim *sim); /* has every rollout ended? */
+const char *watch_state(struct sim *sim, uint32_t deployment); /* "" : there was none */
+/* Does the fleet serve what the rollouts' ends say? False and a sentence: not (yet). */
+bool watch_end(struct sim *sim, char text[512]);
+/* More nodes out of service than the policy allows? */
+void watch_budget(struct sim *sim, uint32_t deployment);
+
+/* watch_node.c: what must hold on a node */
+void watch_node(struct sim_node *node);	   /* after each call into its agent */
+void watch_journal(struct sim_node *node); /* memory against journal */
+void watch_place(struct sim_node *node, uint32_t deployment, enum sim_out why);
+void watch_hit(struct sim_node *node);	   /* a fault: what is out now is out because of it */
+void watch_start(struct sim_node *node, const struct helper_request *request, int version);
+void watch_route(struct sim_node *node, const struct helper_route *route, int version);
+bool watch_gave_up(const struct sim_node *node, uint32_t deployment); /* says FAILED, and why */
+bool watch_idle(const struct sim_node *node, uint32_t deployment); /* nothing is under way */
+
+/* planted.c: bugs that the watch must find */
+bool planted(const struct sim *sim, const char *name);
+void planted_early(struct sim *sim, struct sim_node *node, struct desired_state *desired);
+/* On the way, behind the watch; true: it changed something. */
+bool planted_late(struct sim *sim, struct sim_node *node, struct desired_state *desired);
+void planted_step(struct sim *sim);
+int planted_run(void); /* each of them, as TAP; exit code */
+/* main.c */
+bool sim_seed(const struct sim_options *options, char ret_broken[512], uint64_t *ret_hash,
+	      enum sim_end *ret_end, uint64_t *ret_events);

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "protocol/digest.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
@@ -413,6 +414,25 @@ static void enter(const char *netns)
 	if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
 		_exit(126);
 	close(fd);
+}
+
+int fixture_dial(const char *netns, const char *address, uint32_t port)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+	const struct timeval limit = {5, 0};
+	AUTO_CLOSE int here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	int fd;
+
+	enter(netns);
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert(setns(here, CLONE_NEWNET) == 0 && fd >= 0);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	assert(inet_pton(AF_INET, address, &to.sin_addr) == 1);
+	if (connect(fd, (const struct sockaddr *)&to, sizeof(to)) == 0)
+		return fd;
+	close(fd);
+	return -1;
 }
 
 void fixture_start(struct fixture *fixture)

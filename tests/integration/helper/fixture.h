@@ -78,6 +78,9 @@ const char *fixture_get(const char *netns, const char *address, uint32_t port);
 bool fixture_answers(const char *netns, const char *address, uint32_t port, const char *text,
 		     uint64_t ms);
 
+/* A TCP connection made inside a namespace, with time limits of 5 s; -1 when it fails. */
+int fixture_dial(const char *netns, const char *address, uint32_t port);
+
 /* ---- tar files by hand, so that they may be as bad as wanted ---- */
 
 struct fixture_entry {

@@ -523,7 +523,8 @@ void node_desire(struct node *node, uint64_t generation, const struct assignment
 	struct desired_state desired = {.epoch = 1, .generation = generation};
 
 	desired.assignments = mem_array(count + 1, sizeof(*assignments));
-	memcpy(desired.assignments, assignments, count * sizeof(*assignments));
+	for (size_t i = 0; i < count; i++)
+		desired.assignments[i] = assignments[i];
 	desired.assignments_count = count;
 	node_send(node, MESSAGE_DESIRED, &desired);
 	free(desired.assignments);
@@ -682,7 +683,7 @@ struct digest node_release(struct node *node, const char *version, unsigned seed
 
 /* ---- life and death ---- */
 
-static uint64_t plain_unix(void)
+uint64_t node_unix_ms(void)
 {
 	return unix_start_ms;
 }
@@ -695,7 +696,7 @@ static void open_all(struct node *node)
 	struct chunk_store_config config = {.dir = node->dir,
 					    .root = &node->root,
 					    .free_percent = 0,
-					    .unix_ms = plain_unix};
+					    .unix_ms = node_unix_ms};
 	int r = journal_open(path, &node->journal, &err);
 
 	config.journal = node->journal;

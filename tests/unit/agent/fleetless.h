@@ -94,6 +94,8 @@ void node_restart_agent(struct node *node);
 void node_reboot(struct node *node);
 void node_start(struct node *node);
 
+uint64_t node_unix_ms(void); /* a clock that stands */
+
 void node_link(struct node *node, bool up);
 void node_helper(struct node *node, bool up);
 /* Desired state with one assignment of "ocr" (or none). */

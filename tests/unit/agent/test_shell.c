@@ -251,7 +251,7 @@ static void deadline_ends_a_change_that_does_not_come_on(void **state)
 	a = node_assignment(&first, &second, GOAL_SERVE);
 	a.node_deadline_ms = 1500; /* before the start period of the probe is over */
 	node_desire(node, 2, &a, 1);
-	assert_went_back(node, &first, "deadline", "deadline");
+	assert_went_back(node, &first, "deadline", "ready");
 }
 
 static void what_was_rolled_back_does_not_run_again(void **state)

@@ -40,7 +40,7 @@ struct fake {
 	const char *const *states;
 	size_t states_count, state_at;
 	unsigned mute_after, puts;
-	bool mute;
+	bool mute, hold, held; /* held: no answer to the request at hand */
 };
 
 /* ---- objects ---- */
@@ -123,6 +123,8 @@ static json_t *next_state(struct fake *f, const json_t *body)
 
 	if (since >= 0 && (size_t)since + 1 < f->states_count)
 		f->state_at = (size_t)since + 1;
+	else
+		f->held = f->hold && since >= 0;
 	state = json_loads(f->states[f->state_at], 0, NULL);
 	assert_non_null(state);
 	json_object_set_new(state, "change", json_integer((json_int_t)f->state_at));
@@ -198,10 +200,11 @@ static void on_message(void *ctx, const struct zmessage *z)
 	pthread_mutex_lock(&f->lock);
 	note(f, m, body);
 	reply.id = m->id;
+	f->held = false;
 	result = answer(f, m, body, &reply);
 	pthread_mutex_unlock(&f->lock);
 	reply.body = result ? json_dumps(result, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
-	if (!f->mute) {
+	if (!f->mute && !f->held) {
 		r = message_encode(MESSAGE_CONTROL_REPLY, &reply, &data, NULL);
 		assert_int_equal(r, 0);
 		r = server_send(f->server, z->routing, z->routing_size, data.data, data.size);
@@ -351,6 +354,13 @@ void fake_script(struct fake *f, const char *const *states, size_t count)
 	pthread_mutex_unlock(&f->lock);
 }
 
+void fake_hold(struct fake *f, bool hold)
+{
+	pthread_mutex_lock(&f->lock);
+	f->hold = hold;
+	pthread_mutex_unlock(&f->lock);
+}
+
 void fake_mute_after_puts(struct fake *f, unsigned count)
 {
 	pthread_mutex_lock(&f->lock);
@@ -419,48 +429,77 @@ static int open_temp(void)
 	return open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 }
 
-static struct ran spawn(char *const *argv, char *const *envp)
+static struct running spawn(char *const *argv, char *const *envp, int terminal)
 {
+	struct running running = {.out = open_temp(), .err = open_temp()};
 	posix_spawn_file_actions_t actions;
-	struct ran ran = {0};
-	int out = open_temp(), err = open_temp(), status = 0;
-	pid_t pid;
 
-	assert_true(out >= 0 && err >= 0);
+	assert_true(running.out >= 0 && running.err >= 0);
 	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-	posix_spawn_file_actions_adddup2(&actions, out, 1);
-	posix_spawn_file_actions_adddup2(&actions, err, 2);
-	assert_int_equal(posix_spawn(&pid, argv[0], &actions, NULL, argv, envp), 0);
+	if (terminal >= 0)
+		posix_spawn_file_actions_adddup2(&actions, terminal, 0);
+	else
+		posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+	posix_spawn_file_actions_adddup2(&actions, terminal >= 0 ? terminal : running.out, 1);
+	posix_spawn_file_actions_adddup2(&actions, terminal >= 0 ? terminal : running.err, 2);
+	assert_int_equal(posix_spawn(&running.pid, argv[0], &actions, NULL, argv, envp), 0);
 	posix_spawn_file_actions_destroy(&actions);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	ran.out = read_all(out);
-	ran.err = read_all(err);
+	return running;
+}
+
+struct ran finish_covey(struct running *running)
+{
+	struct ran ran = {0};
+	int status = 0;
+
+	assert_int_equal(waitpid(running->pid, &status, 0), running->pid);
+	ran.out = read_all(running->out);
+	ran.err = read_all(running->err);
 	ran.code = WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
 	return ran;
 }
 
-struct ran run_covey(const char *home, const char *extra_env, const char *arguments, ...)
+static struct running start(const char *home, const char *extra_env, int terminal, char *line)
 {
 	AUTO_FREE char *home_env = mem_format("COVEY_HOME=%s", home);
 	AUTO_FREE char *path_env = mem_format("PATH=%s", getenv("PATH"));
 	AUTO_FREE char *asan_env = mem_format("ASAN_OPTIONS=%s", getenv("ASAN_OPTIONS")
 								   ? getenv("ASAN_OPTIONS") : "");
 	AUTO_FREE char *extra = mem_str(extra_env ? extra_env : "COVEY_NOTHING=");
-	char locale[] = "LC_ALL=C.UTF-8";
-	char *envp[] = {home_env, path_env, asan_env, locale, extra, NULL};
-	AUTO_FREE char *line = NULL;
+	char locale[] = "LC_ALL=C.UTF-8", term[] = "TERM=xterm";
+	char *envp[] = {home_env, path_env, asan_env, locale, term, extra, NULL};
 	char *argv[64] = {getenv("COVEY_BIN")};
 	size_t argc = 1;
-	va_list args;
 
 	assert_non_null(argv[0]);
+	for (char *at = strtok(line, " "); at && argc + 1 < ARRAY_SIZE(argv); at = strtok(NULL, " "))
+		argv[argc++] = at;
+	return spawn(argv, envp, terminal);
+}
+
+struct running start_covey(const char *home, const char *extra_env, int terminal,
+			   const char *arguments, ...)
+{
+	AUTO_FREE char *line = NULL;
+	va_list args;
+
 	va_start(args, arguments);
 	assert_true(vasprintf(&line, arguments, args) >= 0);
 	va_end(args);
-	for (char *at = strtok(line, " "); at && argc + 1 < ARRAY_SIZE(argv); at = strtok(NULL, " "))
-		argv[argc++] = at;
-	return spawn(argv, envp);
+	return start(home, extra_env, terminal, line);
+}
+
+struct ran run_covey(const char *home, const char *extra_env, const char *arguments, ...)
+{
+	struct running running;
+	AUTO_FREE char *line = NULL;
+	va_list args;
+
+	va_start(args, arguments);
+	assert_true(vasprintf(&line, arguments, args) >= 0);
+	va_end(args);
+	running = start(home, extra_env, -1, line);
+	return finish_covey(&running);
 }
 
 void ran_free(struct ran *ran)

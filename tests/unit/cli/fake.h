@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <sys/types.h>
 
 enum { FAKE_STATES_MAX = 32 };
 
@@ -41,6 +42,8 @@ json_t *fake_last(struct fake *fake, const char *verb);
 void fake_answer(struct fake *fake, const char *verb, int exit_code, const char *text);
 /* rollout.show goes through these states one by one (JSON texts); the last one stays. */
 void fake_script(struct fake *fake, const char *const *states, size_t count);
+/* rollout.show with nothing new is not answered, like a long poll that waits. */
+void fake_hold(struct fake *fake, bool hold);
 /* After so many object.put the fake answers no more, as if it had died; 0: never. */
 void fake_mute_after_puts(struct fake *fake, unsigned count);
 size_t fake_objects(struct fake *fake);
@@ -61,6 +64,15 @@ struct ran {
  * PATH, COVEY_HOME=home, LC_ALL and the extra `NAME=value` (may be NULL). */
 struct ran run_covey(const char *home, const char *extra_env, const char *arguments, ...)
 	__attribute__((format(printf, 3, 4)));
+/* The same in two halves; between them the caller may signal the process. terminal: a descriptor of a
+ * pseudo terminal that becomes stdin, stdout and stderr, -1: none; what it shows stays there. */
+struct running {
+	pid_t pid;
+	int out, err;
+};
+struct running start_covey(const char *home, const char *extra_env, int terminal,
+			   const char *arguments, ...) __attribute__((format(printf, 4, 5)));
+struct ran finish_covey(struct running *running);
 void ran_free(struct ran *ran);
 /* The exit code is `code`, and stderr holds `text` (NULL: is empty). */
 #define assert_ran(ran, wanted, text) check_ran(&(ran), (wanted), (text), __FILE__, __LINE__)

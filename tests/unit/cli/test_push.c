@@ -125,6 +125,65 @@ static void test_small_change_sends_little(void **state)
 	json_decref(json);
 }
 
+/* The same image as folder, as archive, as docker archive, and through (a stand-in for) skopeo is the
+ * same release to the last byte. */
+static void test_forms_are_one_release(void **state)
+{
+	static const char *const forms[] = {"image.tar", "docker.tar", "docker://registry/image:1"};
+	struct image_plan plan = {.layers = {layer_one, layer_two}};
+	struct place *p = *state;
+	AUTO_FREE char *image = mem_format("%s/image", p->folder);
+	AUTO_FREE char *tar = mem_format("%s/image.tar", p->folder);
+	AUTO_FREE char *docker = mem_format("%s/docker.tar", p->folder);
+	AUTO_FREE char *skopeo = mem_format("%s/skopeo", p->folder);
+	AUTO_FREE char *path = mem_format("%s:%s", p->folder, getenv("PATH"));
+	AUTO_FREE char *old_path = mem_str(getenv("PATH"));
+	json_t *json = push_json(p);
+
+	json_decref(json);
+	make_oci_archive(image, tar);
+	make_docker_archive(docker, &plan, false);
+	write_textf(skopeo, "#!/bin/sh\n[ \"$*\" != \"${*#*docker://registry/image:1 oci-archive:}\" ] || exit 9\n"
+		    "for last; do :; done\nlast=${last#oci-archive:}\ncp %s ${last%%:image}\n", tar);
+	chmod(skopeo, 0755);
+	setenv("PATH", path, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+		write_textf(p->yaml, "model: m\nversion: v\nimage: %s\nfiles: model\n"
+			    "serve: {port: 8080}\nenv: {THREADS: \"2\", PATH: /usr/bin}\n", forms[i]);
+		json = push_json(p);
+		assert_int_equal(number(json, "new_objects"), 0);
+		assert_true(json_is_false(json_object_get(json, "created")));
+		json_decref(json);
+	}
+	setenv("PATH", old_path, 1);
+}
+
+/* Every release and deployment of the example is fine, and shares what it can share. */
+static void test_example(void **state)
+{
+	static const char *const versions[] = {"1.0.0", "2.0.0", "2.1.0", "2.2.0", "3.0.0", "3.1.0"};
+	struct place *p = *state;
+	AUTO_FREE char *prepare = mem_format(
+		"mkdir -p %s/examples && cp -r %s %s/examples/ && python3 %s/build-image.py --server %s "
+		"%s/build/digits-image", p->folder, getenv("DIGITS"), p->folder, getenv("DIGITS"),
+		getenv("DIGITS_SERVER"), p->folder);
+
+	assert_int_equal(system(prepare), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(versions); i++) {
+		AUTO_FREE char *folder = mem_format("%s/examples/digits/releases/%s", p->folder, versions[i]);
+		struct ran ran = run_covey(p->home, p->env, "lint -f %s/deployment.yaml", folder);
+		size_t before = fake_objects(p->fake);
+
+		assert_ran(ran, 0, NULL);
+		ran_free(&ran);
+		ran = run_covey(p->home, p->env, "release push -f %s/release.yaml", folder);
+		assert_ran(ran, 0, NULL);
+		ran_free(&ran);
+		if (i > 0) /* the model's chunks and index at most: the layer is there already */
+			assert_true(fake_objects(p->fake) - before <= 8);
+	}
+}
+
 static void test_interrupted_push_goes_on(void **state)
 {
 	struct place *p = *state;
@@ -234,6 +293,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_second_push_sends_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_small_change_sends_little, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_forms_are_one_release, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_example, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_interrupted_push_goes_on, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused_object_ends_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_manifest, setup, teardown),

@@ -169,7 +169,7 @@ static void cold_way_back_when_the_warm_slot_is_gone(void **state)
 	trace_installed(&w, 0, R1);
 	w.behaviour[2].exit_ms = 30000;
 	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
-	world_run(&w, 29500);
+	world_run(&w, 30200);
 	world_exit(&w, 0, COLOUR_BLUE); /* the out-of-memory killer takes both */
 	world_log(&w);
 	world_run(&w, 10000);
@@ -260,6 +260,19 @@ static void a_map_that_cannot_be_changed_fails_the_switch(void **state)
 	assert_state(&w, 0, ROLLED_BACK);
 	assert_string_equal(world_report(&w, 0).last.reason.phase, "switch");
 	assert_int_equal(w.deployments[0].dark_ms, 0);
+	world_free(&w);
+}
+
+static void a_late_answer_about_the_map_is_put_right(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	world_event(&w, 0, (struct deploy_event){.kind = DEPLOY_EVENT_ROUTED, .open = true,
+						 .colour = COLOUR_GREEN, .release = R3});
+	world_run(&w, 1000);
+	assert_log(&w, "route r1 blue\n");
 	world_free(&w);
 }
 
@@ -609,6 +622,7 @@ int main(void)
 		cmocka_unit_test(first_install_that_fails_leaves_nothing),
 		cmocka_unit_test(node_deadline_goes_back_and_says_so),
 		cmocka_unit_test(a_map_that_cannot_be_changed_fails_the_switch),
+		cmocka_unit_test(a_late_answer_about_the_map_is_put_right),
 		cmocka_unit_test(only_a_higher_attempt_clears_the_veto),
 		cmocka_unit_test(another_rollout_of_a_vetoed_release_is_refused_and_says_so),
 		cmocka_unit_test(vetoes_outlive_removal),

@@ -49,7 +49,7 @@ static inline void trace_installed(struct world *w, int i, struct digest release
 	trace_rollout(w, i, R0, release, GOAL_SERVE);
 	world_run(w, 70000);
 	trace_complete(w, i, release);
-	world_run(w, 1000000);
+	world_run(w, 200000);
 	world_log(w);
 	assert_phase(w, i, IDLE);
 	assert_serves(w, i, release);

@@ -186,17 +186,6 @@ static void begin_named(struct trace *t, const char *name, uint8_t id)
 	t->rollout->id.bytes[0] = id;
 }
 
-static void drop(struct trace *t)
-{
-	for (size_t i = 0; i < t->journal_count; i++)
-		free(t->journal[i].data);
-	free(t->journal);
-	rollout_free(t->rollout);
-	invariants_free(t->seen);
-	plan_free(&t->plan);
-	deployment_spec_free(&t->spec);
-}
-
 static void test_one_change_at_a_time_on_a_node(void **state)
 {
 	struct trace a, b, *both[] = {&a, &b};
@@ -213,8 +202,8 @@ static void test_one_change_at_a_time_on_a_node(void **state)
 	settle(both, 2);
 	PLAY(&b, "= places 3");
 	settle(both, 2);
-	drop(&a);
-	drop(&b);
+	trace_drop(&a);
+	trace_drop(&b);
 }
 
 /* A budget of two counts a node that the other deployment changes, once. */
@@ -235,8 +224,8 @@ static void test_budget_counts_a_node_once(void **state)
 	PLAY(&a, "0 rolled_back", "= rolled_back");
 	settle(both, 2);
 	PLAY(&b, "= places 2");
-	drop(&a);
-	drop(&b);
+	trace_drop(&a);
+	trace_drop(&b);
 }
 
 static void test_one_rollout_for_a_deployment(void **state)

@@ -18,17 +18,6 @@ static void begin(struct trace *t)
 	PLAY(t, "start", "all staged", "0 serving", "after 5m", "= places 2");
 }
 
-static void drop(struct trace *t)
-{
-	for (size_t i = 0; i < t->journal_count; i++)
-		free(t->journal[i].data);
-	free(t->journal);
-	rollout_free(t->rollout);
-	invariants_free(t->seen);
-	plan_free(&t->plan);
-	deployment_spec_free(&t->spec);
-}
-
 /* The sentence must name the mistake; the state before was fine. */
 static void expect_broken(struct trace *t, const char *words)
 {
@@ -37,7 +26,7 @@ static void expect_broken(struct trace *t, const char *words)
 	assert_int_equal(invariants_check(t->seen, t->rollout, &err), -EPROTO);
 	if (!strstr(err.text, words))
 		fail_msg("\"%s\" does not say \"%s\"", err.text, words);
-	drop(t);
+	trace_drop(t);
 }
 
 static void let_go(struct trace *t, uint32_t node)
@@ -213,7 +202,7 @@ static void test_only_old_or_new(void **state)
 			  "without a release");
 	good.revert = true;
 	expect_assignment(t.rollout, good, "back and on at once");
-	drop(&t);
+	trace_drop(&t);
 }
 
 static void test_fleet(void **state)
@@ -234,8 +223,8 @@ static void test_fleet(void **state)
 	for (size_t i = 0; i < b.rollout->nodes_count; i++)
 		b.rollout->nodes[i].place = false;
 	assert_int_equal(invariants_fleet(list, 2, &err), 0);
-	drop(&a);
-	drop(&b);
+	trace_drop(&a);
+	trace_drop(&b);
 }
 
 static const struct CMUnitTest tests[] = {

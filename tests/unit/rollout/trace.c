@@ -525,9 +525,15 @@ void trace_end(struct trace *trace)
 				 trace->journal[i].size, &event, &err) < 0)
 			fail_msg("journal: %s", err.text);
 		rollout_apply(again, &event);
-		free(trace->journal[i].data);
 	}
 	assert_int_equal(rollout_hash(again), rollout_hash(trace->rollout));
+	trace_drop(trace);
+}
+
+void trace_drop(struct trace *trace)
+{
+	for (size_t i = 0; i < trace->journal_count; i++)
+		free(trace->journal[i].data);
 	free(trace->journal);
 	rollout_free(trace->rollout);
 	invariants_free(trace->seen);

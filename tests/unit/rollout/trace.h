@@ -46,6 +46,8 @@ void trace_begin(struct trace *trace);
 void trace_plan(struct trace *trace, size_t count, bool first_install);
 void trace_play(struct trace *trace, const char *const *lines, size_t count);
 void trace_end(struct trace *trace);
+/* The end of a trace that was tampered with: nothing is replayed. */
+void trace_drop(struct trace *trace);
 
 #define PLAY(trace, ...)                                                                           \
 	do {                                                                                       \

@@ -158,7 +158,8 @@ static int take_node(void *arg, const struct store_node *node)
 	all->node[all->count] = *node;
 	for (size_t i = 0; i < node->labels_count; i++)
 		all->labels[all->count][i] = node->labels[i];
-	memcpy(all->inventory[all->count], node->inventory.data, node->inventory.size);
+	if (node->inventory.size)
+		memcpy(all->inventory[all->count], node->inventory.data, node->inventory.size);
 	all->count++;
 	return 0;
 }

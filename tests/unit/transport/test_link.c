@@ -8,12 +8,15 @@
 #include "base/clock.h"
 #include "base/str.h"
 
+#include <arpa/inet.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <zmq.h>
 
-enum { WAIT_MS = 5000, HERD = 200, REOPENINGS = 60 };
+enum { WAIT_MS = 10000, HERD = 200, HERD_MS = 30000, REOPENINGS = 60 };
 
 struct scene { /* one server, one caller */
 	struct fixture fixture;
@@ -155,7 +158,8 @@ static void test_an_open_server_cannot_be_made(void **state)
 	struct fixture fixture;
 	struct link_key key;
 	struct server *server = NULL;
-	struct server_config config = {.endpoint = "tcp://127.0.0.1:*", .max_message_size = MESSAGE_MAX};
+	struct server_config config = {.endpoint = "tcp://127.0.0.1:*",
+				       .max_message_size = MESSAGE_MAX};
 	struct err err = {0};
 
 	fixture_open(&fixture, 0);
@@ -191,6 +195,37 @@ static void test_the_self_test_passes_only_where_strangers_stay_out(void **state
 	assert_int_equal(zap_self_test(fixture.zap, "elsewhere", &err), -EKEYREJECTED);
 	assert_int_equal(zap_new(fixture.hub, NULL, NULL, &second, &err), -EADDRINUSE);
 	fixture_close(&fixture);
+}
+
+static void test_garbage_disturbs_nobody(void **state)
+{
+	struct scene scene;
+	struct sockaddr_in address = {.sin_family = AF_INET,
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	char garbage[4096];
+
+	scene_open(&scene);
+	admit(&scene.fixture, &scene.caller);
+	scene_call(&scene);
+	assert_true(wait_count(&scene.fixture, &scene.caller.up, 1, WAIT_MS));
+	address.sin_port = htons((uint16_t)strtoul(
+		strrchr(server_endpoint(scene.listener.server), ':') + 1, NULL, 10));
+	for (int i = 0; i < 20; i++) {
+		AUTO_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+		randombytes_buf_deterministic(garbage, sizeof(garbage),
+					      (uint8_t[randombytes_SEEDBYTES]){(uint8_t)i});
+		if (i % 2) /* half of them begin like ZMTP 3.1 with CURVE */
+			memcpy(garbage, "\xff\0\0\0\0\0\0\0\1\x7f\3\1CURVE\0\0\0\0", 21);
+		assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+		(void)!send(fd, garbage, sizeof(garbage), MSG_NOSIGNAL);
+		run_for(&scene.fixture, 5);
+	}
+	assert_int_equal(link_send(scene.caller.link, "fine", 4), 0);
+	assert_true(wait_count(&scene.fixture, &scene.listener.heard, 1, WAIT_MS));
+	assert_int_equal(scene.caller.down, 0);
+	assert_int_equal(zap_stats(scene.fixture.zap).admitted, 1);
+	scene_close(&scene);
 }
 
 /* A client that claims another one's routing id must not get its messages. */
@@ -362,6 +397,16 @@ static void test_a_lost_connection_is_told_at_once(void **state)
 	scene_close(&scene);
 }
 
+/* Five for each link, as both ends are here. */
+static void allow_descriptors(void)
+{
+	struct rlimit limit;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	limit.rlim_cur = limit.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
 static unsigned count_up(const struct caller *herd)
 {
 	unsigned up = 0;
@@ -382,7 +427,7 @@ static unsigned count_failed(const struct caller *herd)
 
 static void wait_herd(struct fixture *fixture, const struct caller *herd, unsigned wanted)
 {
-	uint64_t deadline = clock_mono_ms() + 2 * WAIT_MS;
+	uint64_t deadline = clock_mono_ms() + HERD_MS;
 
 	while (count_up(herd) != wanted && clock_mono_ms() < deadline)
 		run_for(fixture, 20);
@@ -397,6 +442,7 @@ static void test_a_herd_comes_back_after_a_restart(void **state)
 	char endpoint[256];
 
 	assert_non_null(herd);
+	allow_descriptors();
 	fixture_open(&fixture, 4 * HERD);
 	fixture_open_zap(&fixture);
 	fixture.admit_all = true;
@@ -578,6 +624,7 @@ int main(void)
 		cmocka_unit_test(test_a_client_without_encryption_gets_nothing_in),
 		cmocka_unit_test(test_an_open_server_cannot_be_made),
 		cmocka_unit_test(test_the_self_test_passes_only_where_strangers_stay_out),
+		cmocka_unit_test(test_garbage_disturbs_nobody),
 		cmocka_unit_test(test_a_routing_id_cannot_be_taken_over),
 		cmocka_unit_test(test_a_wrong_server_key_has_its_own_cause),
 		cmocka_unit_test(test_nobody_there_is_unreachable),

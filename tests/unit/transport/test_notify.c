@@ -16,13 +16,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static const char path[] = "/tmp/covey-test-notify.sock";
+static char path[64];
 
 static int open_socket(void)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
+	snprintf(path, sizeof(path), "/tmp/covey-test-notify-%d.sock", getpid());
 	unlink(path);
 	strcpy(address.sun_path, path);
 	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);

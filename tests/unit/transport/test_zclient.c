@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-enum { WAIT_MS = 3000, SHORT_MS = 200, NOBODY = 65534 };
+enum { WAIT_MS = 10000, SHORT_MS = 200, NOBODY = 65534 };
 
 struct service { /* echoes in a thread of its own, until it is told to stop */
 	pthread_t thread;
@@ -223,7 +223,7 @@ static void test_a_server_that_goes_ends_the_wait(void **state)
 	config = config_for(&service);
 	assert_int_equal(zclient_new(NULL, &config, WAIT_MS, &client, NULL), 0);
 	assert_int_equal(pthread_create(&stopper, NULL, stop_soon, &service), 0);
-	assert_int_equal(zclient_request(client, "x", 1, 10 * WAIT_MS, &answer, &err),
+	assert_int_equal(zclient_request(client, "x", 1, 3 * WAIT_MS, &answer, &err),
 			 -ECONNRESET);
 	assert_non_null(strstr(err.text, "broke"));
 	assert_int_equal(zclient_send(client, "x", 1, WAIT_MS, &err), -ECONNRESET);
@@ -233,9 +233,18 @@ static void test_a_server_that_goes_ends_the_wait(void **state)
 
 /* ---- ipc ---- */
 
+/* Of this process alone, as tests may run side by side. */
+static const char *local_endpoint(const char *name)
+{
+	static char endpoint[96];
+
+	snprintf(endpoint, sizeof(endpoint), "ipc:///tmp/covey-test-%s-%d.sock", name, getpid());
+	return endpoint;
+}
+
 static void test_the_local_socket_answers_and_says_who_asks(void **state)
 {
-	struct service service = {.ipc = "ipc:///tmp/covey-test-transport.sock"};
+	struct service service = {.ipc = local_endpoint("transport")};
 	const char *path = service.ipc + strlen("ipc://");
 	struct zclient *client = NULL;
 	struct zclient_config config;
@@ -257,7 +266,7 @@ static void test_the_local_socket_answers_and_says_who_asks(void **state)
 
 static void test_the_local_socket_is_closed_to_others(void **state)
 {
-	struct service service = {.ipc = "ipc:///tmp/covey-test-transport.sock"};
+	struct service service = {.ipc = local_endpoint("transport")};
 	struct zclient *client = NULL;
 	struct zclient_config config;
 	struct err err = {0};
@@ -288,24 +297,26 @@ static void test_no_local_socket_means_no_coordinator(void **state)
 
 static void test_a_served_socket_is_not_taken_over_but_a_stale_one_is(void **state)
 {
-	static const char path[] = "/tmp/covey-test-taken.sock";
-	struct server_config config = {.endpoint = "ipc:///tmp/covey-test-taken.sock",
+	const char *endpoint = local_endpoint("taken"), *path = endpoint + strlen("ipc://");
+	struct server_config config = {.endpoint = endpoint,
 				       .max_message_size = MESSAGE_MAX,
 				       .ipc_mode = 0600,
 				       .ipc_group = (gid_t)SERVER_KEEP_GROUP};
 	struct server *first = NULL, *second = NULL;
 	struct fixture fixture;
 	struct err err = {0};
+	char moved[128];
 	struct stat st;
 
+	snprintf(moved, sizeof(moved), "%s.moved", path);
 	fixture_open(&fixture, 0);
 	assert_int_equal(server_new(fixture.hub, &config, NULL, NULL, &first, &err), 0);
 	assert_int_equal(server_new(fixture.hub, &config, NULL, NULL, &second, &err), -EADDRINUSE);
 	assert_non_null(strstr(err.text, path));
 	assert_int_equal(stat(path, &st), 0);
-	assert_int_equal(rename(path, "/tmp/covey-test-stale.sock"), 0);
+	assert_int_equal(rename(path, moved), 0);
 	server_free(first);
-	assert_int_equal(rename("/tmp/covey-test-stale.sock", path), 0);
+	assert_int_equal(rename(moved, path), 0);
 	run_for(&fixture, 100); /* now nobody listens on the file */
 	assert_int_equal(server_new(fixture.hub, &config, NULL, NULL, &second, &err), 0);
 	assert_int_equal(stat(path, &st), 0);

@@ -161,8 +161,8 @@ static void test_a_flood_does_not_starve_timers(void **state)
 					       TIMER_MS * 1000, 0, on_tick, &ticks) >= 0);
 	run_for(&fixture, FLOOD_MS);
 	assert_true(a.received > FLOOD);
-	/* Half of what an idle loop does; a busy machine may delay it, starvation is none at all. */
-	assert_true(ticks >= FLOOD_MS / TIMER_MS / 2);
+	/* An idle loop makes 40: a busy machine delays some, starvation is none at all. */
+	assert_true(ticks >= 3);
 	sd_event_source_unref(timer);
 	fixture_close(&fixture);
 }

@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The chunk store alone: a transfer that is cut, killed, spoiled, or runs out of disk. */
+#include "fleetless.h"
+
+#include "base/mem.h"
+#include "base/str.h"
+#include "protocol/digest.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { BATCH = 64, CHUNK = 70000 };
+
+static int setup(void **state)
+{
+	struct node *node = mem_alloc(sizeof(*node));
+
+	node_create(node);
+	*state = node;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	node_destroy(*state);
+	free(*state);
+	return 0;
+}
+
+static const struct node_object *object(const struct node *node, const struct digest *digest)
+{
+	for (size_t i = 0; i < node->objects_count; i++)
+		if (digest_equal(&node->objects[i].digest, digest))
+			return &node->objects[i];
+	fail_msg("the store asks for something that nobody has");
+	return NULL;
+}
+
+/* Brings at most `most` objects; returns how many it brought, or a negative errno. */
+static int bring(struct node *node, const struct digest *release, size_t most)
+{
+	struct chunk_store_ops *store = &node->world.store;
+	struct wanted_object items[BATCH];
+	struct stage_progress progress;
+	size_t brought = 0, count, rounds = 0;
+
+	do {
+		int r = store->missing(store->context, release, items, BATCH, &count, &progress,
+				       NULL);
+
+		assert_true(++rounds < 10000);
+		if (r < 0)
+			return r;
+		for (size_t i = 0; i < count && brought < most; i++) {
+			const struct node_object *o = object(node, &items[i].digest);
+
+			if (items[i].kind == OBJECT_CHUNK)
+				assert_int_equal(items[i].size, o->data.size);
+			r = store->put(store->context, release, items[i].kind, &o->digest,
+				       o->data.data, o->data.size, NULL);
+			if (r < 0)
+				return r;
+			brought++;
+		}
+	} while (!progress.complete && brought < most);
+	return (int)brought;
+}
+
+static int seal(struct node *node, const struct digest *release)
+{
+	struct chunk_store_ops *store = &node->world.store;
+	int r;
+
+	do
+		r = store->seal(store->context, release, NULL);
+	while (r == -EAGAIN);
+	return r;
+}
+
+static bool is_sealed(struct node *node, const struct digest *release)
+{
+	return node->world.store.sealed(node->world.store.context, release);
+}
+
+/* Every blob on the disk is what its name says. */
+static void check_blobs(const struct node *node)
+{
+	AUTO_FREE char *path = mem_format("%s/blobs", node->dir);
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+
+	while ((entry = readdir(dir))) {
+		AUTO_FREE char *file = mem_format("%s/%s", path, entry->d_name);
+		AUTO_FREE uint8_t *data = NULL;
+		struct digest digest, name;
+		struct stat st;
+		int fd;
+
+		if (entry->d_name[0] == '.')
+			continue;
+		assert_int_equal(str_unhex(name.bytes, DIGEST_SIZE, entry->d_name), 0);
+		fd = open(file, O_RDONLY | O_CLOEXEC);
+		assert_int_equal(fstat(fd, &st), 0);
+		data = mem_alloc((size_t)st.st_size + 1);
+		assert_int_equal(read(fd, data, (size_t)st.st_size), st.st_size);
+		close(fd);
+		digest_of(&digest, data, (size_t)st.st_size);
+		assert_true(digest_equal(&digest, &name));
+	}
+	closedir(dir);
+}
+
+static size_t files_in(const struct node *node, const char *folder)
+{
+	AUTO_FREE char *path = mem_format("%s/%s", node->dir, folder);
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	size_t count = 0;
+
+	while ((entry = readdir(dir)))
+		count += entry->d_name[0] != '.';
+	closedir(dir);
+	return count;
+}
+
+static void release_arrives_in_order_and_is_sealed(void **state)
+{
+	struct node *node = *state;
+	struct digest release = node_release(node, "1.0.0", 1, 7, CHUNK);
+
+	assert_false(is_sealed(node, &release));
+	assert_int_equal(bring(node, &release, SIZE_MAX), node->objects_count);
+	assert_int_equal(files_in(node, "blobs"), 0);
+	assert_int_equal(seal(node, &release), 0);
+	assert_true(is_sealed(node, &release));
+	assert_int_equal(files_in(node, "blobs"), 7);
+	assert_int_equal(files_in(node, "parts"), 0);
+	check_blobs(node);
+	node_restart_agent(node);
+	assert_true(is_sealed(node, &release));
+}
+
+/* Killed after any number of objects: what was given is not asked for again. */
+static void kill_loses_no_verified_chunk(void **state)
+{
+	struct node *node = *state;
+	struct digest release = node_release(node, "1.0.0", 1, 7, CHUNK);
+	size_t brought = 0;
+
+	while (brought < node->objects_count) {
+		int r = bring(node, &release, 3);
+
+		assert_true(r > 0);
+		brought += (size_t)r;
+		node_restart_agent(node);
+	}
+	assert_int_equal(brought, node->objects_count);
+	assert_int_equal(bring(node, &release, SIZE_MAX), 0);
+	assert_int_equal(seal(node, &release), 0);
+	check_blobs(node);
+}
+
+/* A power cut: what was not forced out may be anything. Rows are only trusted for what was. */
+static void power_cut_loses_only_what_was_not_forced_out(void **state)
+{
+	struct node *node = *state;
+	struct digest release = node_release(node, "1.0.0", 1, 2, CHUNK);
+	AUTO_FREE char *parts = mem_format("%s/parts", node->dir);
+	struct dirent *entry;
+	DIR *dir;
+
+	bring(node, &release, 4);
+	node->world.store.idle(node->world.store.context); /* forces out */
+	bring(node, &release, 1);
+	node_restart_agent(node);
+	dir = opendir(parts);
+	while ((entry = readdir(dir))) { /* the last chunk's bytes never came to the platter */
+		AUTO_FREE char *path = mem_format("%s/%s", parts, entry->d_name);
+		struct stat st;
+
+		if (entry->d_name[0] == '.' || stat(path, &st) < 0 || st.st_size <= CHUNK)
+			continue;
+		assert_int_equal(truncate(path, CHUNK), 0);
+		assert_int_equal(truncate(path, st.st_size), 0);
+	}
+	closedir(dir);
+	assert_true(bring(node, &release, SIZE_MAX) >= 0);
+	assert_int_equal(seal(node, &release), 0);
+	check_blobs(node);
+}
+
+static void wrong_bytes_are_refused(void **state)
+{
+	struct node *node = *state;
+	struct chunk_store_ops *store = &node->world.store;
+	struct digest release = node_release(node, "1.0.0", 1, 3, CHUNK);
+	struct wanted_object items[BATCH];
+	struct stage_progress progress;
+	uint8_t bytes[CHUNK] = {1};
+	size_t count;
+
+	bring(node, &release, 4); /* manifest and indices */
+	assert_int_equal(store->missing(store->context, &release, items, BATCH, &count, &progress,
+					NULL),
+			 0);
+	assert_true(count > 0 && items[0].kind == OBJECT_CHUNK);
+	for (size_t i = 0; i < count; i++)
+		assert_int_equal(store->put(store->context, &release, OBJECT_CHUNK,
+					    &items[i].digest, bytes, sizeof(bytes), NULL),
+				 -EBADMSG);
+	assert_int_equal(bring(node, &release, SIZE_MAX), (int)node->objects_count - 4);
+	assert_int_equal(seal(node, &release), 0);
+	check_blobs(node);
+}
+
+/* The disk gives back something else than it was given: seen before the blob gets its name. */
+static void spoiled_part_is_fetched_again(void **state)
+{
+	struct node *node = *state;
+	struct digest release = node_release(node, "1.0.0", 1, 5, CHUNK);
+	AUTO_FREE char *parts = mem_format("%s/parts", node->dir);
+	struct dirent *entry;
+	DIR *dir;
+	int r;
+
+	bring(node, &release, SIZE_MAX);
+	dir = opendir(parts);
+	while ((entry = readdir(dir))) {
+		AUTO_FREE char *path = mem_format("%s/%s", parts, entry->d_name);
+		int fd;
+
+		if (entry->d_name[0] == '.')
+			continue;
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		assert_int_equal(pwrite(fd, "spoiled", 7, CHUNK / 2), 7);
+		close(fd);
+		break;
+	}
+	closedir(dir);
+	assert_int_equal(seal(node, &release), -EBADMSG);
+	r = bring(node, &release, SIZE_MAX);
+	assert_in_range(r, 1, 5 + 1);
+	assert_int_equal(seal(node, &release), 0);
+	check_blobs(node);
+}
+
+static void manifest_must_be_signed_and_be_the_one(void **state)
+{
+	struct node *node = *state;
+	struct chunk_store_ops *store = &node->world.store;
+	struct digest release = node_release(node, "1.0.0", 1, 1, CHUNK);
+	struct digest other = node_release(node, "2.0.0", 2, 1, CHUNK);
+	const struct node_object *manifest = object(node, &other);
+	AUTO_FREE uint8_t *spoiled = mem_copy(manifest->data.data, manifest->data.size);
+
+	assert_true(store->put(store->context, &release, OBJECT_MANIFEST, &release,
+			       manifest->data.data, manifest->data.size, NULL) < 0);
+	spoiled[manifest->data.size - 5] ^= 1; /* in the signature */
+	assert_true(store->put(store->context, &other, OBJECT_MANIFEST, &other, spoiled,
+			       manifest->data.size, NULL) < 0);
+	assert_int_equal(files_in(node, "releases"), 0);
+	assert_int_equal(store->put(store->context, &other, OBJECT_MANIFEST, &other,
+				    manifest->data.data, manifest->data.size, NULL),
+			 0);
+}
+
+static void chunks_of_other_blobs_are_copied(void **state)
+{
+	struct node *node = *state;
+	struct digest first = node_release(node, "1.0.0", 1, 5, CHUNK);
+	size_t before;
+	struct digest second;
+
+	bring(node, &first, SIZE_MAX);
+	assert_int_equal(seal(node, &first), 0);
+	before = node->objects_count;
+	/* blobs of seeds 2..7: the first chunks of 2..5 are those of the first release's blobs,
+	 * although the blobs have other lengths */
+	second = node_release(node, "2.0.0", 2, 6, CHUNK);
+	assert_int_equal(bring(node, &second, SIZE_MAX), (int)(node->objects_count - before));
+	assert_int_equal(seal(node, &second), 0);
+	check_blobs(node);
+}
+
+static void chunk_is_read_by_its_digest(void **state)
+{
+	struct node *node = *state;
+	struct digest release = node_release(node, "1.0.0", 1, 4, CHUNK);
+	struct bytes bytes = {0};
+	size_t chunks = 0;
+
+	bring(node, &release, SIZE_MAX);
+	assert_int_equal(seal(node, &release), 0);
+	for (size_t i = 0; i < node->objects_count; i++) {
+		const struct node_object *o = &node->objects[i];
+
+		if (o->data.size != CHUNK)
+			continue;
+		assert_int_equal(chunk_store_read(node->store, &o->digest, &bytes, NULL), 0);
+		assert_int_equal(bytes.size, CHUNK);
+		assert_memory_equal(bytes.data, o->data.data, CHUNK);
+		free(bytes.data);
+		chunks++;
+	}
+	assert_int_equal(chunks, 1 + 2 + 3 + 4);
+	assert_int_equal(chunk_store_read(node->store, &release, &bytes, NULL), -ENOENT);
+}
+
+/* The rule: what is kept stays whatever the disk says, the rest goes, longest unused first. */
+static void room_is_made_by_the_rule(void **state)
+{
+	struct node *node = *state;
+	struct chunk_store_ops *store = &node->world.store;
+	struct chunk_store_config config = {.dir = node->dir, .journal = node->journal,
+					    .root = &node->root, .quota_bytes = 7 * CHUNK,
+					    .unix_ms = node_unix_ms};
+	struct digest_item keep[2];
+	struct digest releases[4];
+	bool dropped;
+
+	for (unsigned i = 0; i < 4; i++) {
+		char version[16];
+
+		snprintf(version, sizeof(version), "%u.0.0", i);
+		releases[i] = node_release(node, version, 10 * i, 2, CHUNK); /* three chunks */
+		bring(node, &releases[i], SIZE_MAX);
+		assert_int_equal(seal(node, &releases[i]), 0);
+	}
+	keep[0].digest = releases[0];
+	keep[1].digest = releases[3];
+	assert_int_equal(store->prune(store->context, keep, 2, &dropped, NULL), 0);
+	assert_false(dropped); /* no quota, disk not full */
+	chunk_store_close(node->store);
+	assert_int_equal(chunk_store_open(&config, &node->store, NULL), 0);
+	node->world.store = chunk_store_ops(node->store);
+	assert_int_equal(store->prune(store->context, keep, 2, &dropped, NULL), 0);
+	assert_true(dropped);
+	assert_true(is_sealed(node, &releases[0]));
+	assert_false(is_sealed(node, &releases[1]));
+	assert_false(is_sealed(node, &releases[2]));
+	assert_true(is_sealed(node, &releases[3]));
+	assert_int_equal(files_in(node, "blobs"), 4);
+	assert_int_equal(files_in(node, "releases"), 2);
+	assert_int_equal(files_in(node, "objects"), 4);
+	check_blobs(node);
+	/* a chunk of what went is not found any more, and what went can come again */
+	assert_true(bring(node, &releases[1], SIZE_MAX) > 3);
+	assert_int_equal(seal(node, &releases[1]), 0);
+	check_blobs(node);
+}
+
+/* A disk of its own, too small. */
+static void full_disk_is_told_and_survived(void **state)
+{
+	struct node *node = *state;
+	struct digest small = node_release(node, "1.0.0", 1, 3, CHUNK);
+	struct digest large = node_release(node, "2.0.0", 50, 64, 600000);
+	int r;
+
+	bring(node, &small, SIZE_MAX);
+	assert_int_equal(seal(node, &small), 0);
+	r = bring(node, &large, SIZE_MAX);
+	assert_int_equal(r, -ENOSPC);
+	assert_true(is_sealed(node, &small));
+	check_blobs(node);
+	/* room appears: it goes on with what is there */
+	assert_int_equal(mount(NULL, "/dev/shm", NULL, MS_REMOUNT, "size=400m"), 0);
+	assert_true(bring(node, &large, SIZE_MAX) > 0);
+	assert_int_equal(seal(node, &large), 0);
+	check_blobs(node);
+}
+
+/* The disk fills up between the look at it and the write. */
+static void write_that_finds_no_room_is_told(void **state)
+{
+	struct node *node = *state;
+	struct chunk_store_ops *store = &node->world.store;
+	struct digest release = node_release(node, "1.0.0", 1, 4, CHUNK);
+	AUTO_FREE char *filler = mem_format("%s/filler", node->dir);
+	AUTO_FREE uint8_t *bytes = mem_alloc(1 << 20);
+	struct wanted_object items[BATCH];
+	struct stage_progress progress;
+	size_t count, refused = 0;
+	int fd;
+
+	assert_int_equal(mount(NULL, "/dev/shm", NULL, MS_REMOUNT, "size=40m"), 0);
+	bring(node, &release, 5); /* manifest and indices */
+	assert_int_equal(store->missing(store->context, &release, items, BATCH, &count, &progress,
+					NULL),
+			 0);
+	fd = open(filler, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	while (write(fd, bytes, 1 << 20) > 0)
+		;
+	while (write(fd, bytes, 4096) > 0)
+		;
+	close(fd);
+	for (size_t i = 0; i < count; i++) {
+		const struct node_object *o = object(node, &items[i].digest);
+
+		refused += store->put(store->context, &release, OBJECT_CHUNK, &o->digest,
+				      o->data.data, o->data.size, NULL) == -ENOSPC;
+	}
+	assert_true(refused > 0);
+	unlink(filler);
+	assert_true(bring(node, &release, SIZE_MAX) >= (int)refused);
+	assert_int_equal(seal(node, &release), 0);
+	check_blobs(node);
+}
+
+static int setup_small_disk(void **state)
+{
+	/* a mount namespace of this process alone */
+	if (unshare(CLONE_NEWNS) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+		return -1;
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("tmpfs", "/dev/shm", "tmpfs", 0, "size=24m") < 0)
+		return -1;
+	return setup(state);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(release_arrives_in_order_and_is_sealed),
+		TEST(kill_loses_no_verified_chunk),
+		TEST(power_cut_loses_only_what_was_not_forced_out),
+		TEST(wrong_bytes_are_refused),
+		TEST(spoiled_part_is_fetched_again),
+		TEST(manifest_must_be_signed_and_be_the_one),
+		TEST(chunks_of_other_blobs_are_copied),
+		TEST(chunk_is_read_by_its_digest),
+		TEST(room_is_made_by_the_rule),
+		cmocka_unit_test_setup_teardown(full_disk_is_told_and_survived, setup_small_disk,
+						teardown),
+		cmocka_unit_test_setup_teardown(write_that_finds_no_room_is_told, setup_small_disk,
+						teardown),
+	};
+
+	return cmocka_run_group_tests_name("agent chunk store", tests, NULL, NULL);
+}
