@@ -11,7 +11,6 @@
 #include "agent/record_codec.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "agent/core/backoff.h"
 #include "protocol/manifest.h"
 #include "protocol/message.h"
 
@@ -46,13 +45,6 @@ struct work *shell_work(struct agent *agent, const char *deployment)
 	return work;
 }
 
-static void note_outcome(struct work *work, const struct deploy_outcome *last)
-{
-	work->last_kind = last->kind;
-	work->last_at_unix_ms = last->at_unix_ms;
-	work->last_release = last->release;
-}
-
 static int restore_record(void *context, const char *deployment, const void *data, size_t size,
 			  struct err *err)
 {
@@ -66,7 +58,7 @@ static int restore_record(void *context, const char *deployment, const void *dat
 	if (r < 0)
 		return err_set(err, r, "journal, deployment %s: the record breaks a bound",
 			       deployment);
-	note_outcome(shell_work(agent, deployment), &record->last);
+	recording_note(shell_work(agent, deployment), &record->last);
 	return 0;
 }
 
@@ -237,166 +229,6 @@ static void forget_works(struct agent *agent)
 	}
 }
 
-/* ---- the journal ---- */
-
-static int write_history(struct agent *agent, const struct deploy_record *record, struct err *err)
-{
-	const struct deploy_outcome *last = &record->last;
-	struct outcome outcome = {.kind = last->kind,
-				  .rollout = last->rollout,
-				  .release = last->release,
-				  .attempt = last->attempt,
-				  .at_unix_ms = last->at_unix_ms};
-	struct work *work = shell_work(agent, record->name);
-	struct bytes bytes = {0};
-	int r;
-
-	if (last->kind == OUTCOME_NONE ||
-	    (work->last_kind == last->kind && work->last_at_unix_ms == last->at_unix_ms &&
-	     digest_equal(&work->last_release, &last->release)))
-		return 0;
-	STR_CUT(outcome.reason.phase, last->reason.phase);
-	STR_CUT(outcome.reason.check, last->reason.check);
-	STR_CUT(outcome.reason.text, last->reason.text);
-	r = codec_encode(&codec_outcome, &outcome, RECORD_ENCODED_MAX, &bytes, err);
-	if (r == 0)
-		r = journal_add_history(agent->journal, record->name, bytes.data, bytes.size, err);
-	free(bytes.data);
-	return r;
-}
-
-/* Once they are committed. */
-static void note_outcomes(struct agent *agent)
-{
-	for (size_t i = 0; i < node_core_count(agent->core); i++) {
-		const struct deploy_record *record = &node_core_at(agent->core, i)->record;
-
-		note_outcome(shell_work(agent, record->name), &record->last);
-	}
-}
-
-static int write_record(struct agent *agent, const char *name, const struct deploy_record *record,
-			struct err *err)
-{
-	struct bytes bytes = {0};
-	int r;
-
-	if (!record)
-		return journal_drop_record(agent->journal, name, err);
-	r = codec_encode(&codec_deploy_record, record, RECORD_ENCODED_MAX, &bytes, err);
-	if (r == 0)
-		r = journal_save_record(agent->journal, name, bytes.data, bytes.size, err);
-	free(bytes.data);
-	if (r == 0)
-		r = write_history(agent, record, err);
-	return r;
-}
-
-static int write_generation(struct agent *agent, struct err *err)
-{
-	uint64_t epoch, generation;
-
-	node_core_generation(agent->core, &epoch, &generation);
-	return journal_save_generation(agent->journal, epoch, generation, err);
-}
-
-static int drop_unknown(void *context, const char *name, const void *data, size_t size,
-			struct err *err)
-{
-	struct agent *agent = context;
-
-	return node_core_find(agent->core, name) ? 0
-						 : journal_drop_record(agent->journal, name, err);
-}
-
-/* After a failed commit nobody knows what is written: everything once more. */
-static int write_all(struct agent *agent, struct err *err)
-{
-	int r = write_generation(agent, err);
-
-	for (size_t i = 0; r == 0 && i < node_core_count(agent->core); i++) {
-		const struct deploy *deploy = node_core_at(agent->core, i);
-
-		r = write_record(agent, deploy->record.name, &deploy->record, err);
-	}
-	return r < 0 ? r : journal_each_record(agent->journal, drop_unknown, agent, err);
-}
-
-static int write_changes(struct agent *agent, bool *begun, struct err *err)
-{
-	const struct deploy_record *record;
-	const char *name;
-	int r = 0;
-
-	while (r == 0 && node_core_next_dirty(agent->core, &name, &record)) {
-		if (!*begun)
-			r = journal_begin(agent->journal, err);
-		*begun = *begun || r == 0;
-		if (r == 0)
-			r = write_record(agent, name, record, err);
-	}
-	if (r < 0 || !node_core_take_generation_dirty(agent->core))
-		return r;
-	if (!*begun)
-		r = journal_begin(agent->journal, err);
-	*begun = *begun || r == 0;
-	return r < 0 ? r : write_generation(agent, err);
-}
-
-static int write_transaction(struct agent *agent, struct err *err)
-{
-	bool begun = false;
-	int r;
-
-	if (agent->journal_broken) {
-		r = journal_begin(agent->journal, err);
-		begun = r == 0;
-		if (r == 0)
-			r = write_all(agent, err);
-	} else {
-		r = 0;
-	}
-	if (r == 0)
-		r = write_changes(agent, &begun, err);
-	if (!begun)
-		return r;
-	if (r < 0) {
-		journal_abandon(agent->journal);
-		return r;
-	}
-	r = journal_commit(agent->journal, err);
-	if (r == 0)
-		note_outcomes(agent);
-	return r;
-}
-
-/* False: not written, so nothing may be done about it yet. */
-static bool write_down(struct agent *agent)
-{
-	struct err err = {0};
-	int r;
-
-	if (agent->journal_broken && agent_now(agent) < agent->journal_at_ms)
-		return false;
-	r = write_transaction(agent, &err);
-	if (r < 0) {
-		agent->journal_broken = true;
-		agent->journal_failures++;
-		agent->journal_at_ms =
-			agent_now(agent) + backoff_ms(SHELL_RETRY_MIN_MS, SHELL_RETRY_MAX_MS,
-						      agent->journal_failures,
-						      agent->world->random(agent->world->context));
-		shell_log(agent, LOG_LEVEL_ERR, "%s: nothing is changed until it can be written",
-			  err_text(&err, r));
-		return false;
-	}
-	if (agent->journal_broken)
-		shell_log(agent, LOG_LEVEL_INFO, "the journal can be written again");
-	agent->journal_broken = false;
-	agent->journal_failures = 0;
-	return true;
-}
-
 /* ---- the turn ---- */
 
 static uint64_t next_deadline(const struct agent *agent)
@@ -428,7 +260,7 @@ static void turn(struct agent *agent)
 		return;
 	do {
 		agent->again = false;
-		if (!write_down(agent))
+		if (!recording_write(agent))
 			break;
 		perform_all(agent);
 		if (++rounds == SHELL_ROUNDS) {

@@ -249,6 +249,7 @@ static void step_batch(struct agent *agent, struct fetch_job *job, uint64_t now_
 			return;
 		}
 		agent->tokens -= (double)request.size;
+		job->asked[job->asked_next++ % SHELL_ASKED] = request.digest;
 	}
 	job->at_ms = shell_min(job->at_ms, fetch_deadline(job->batch));
 }
@@ -359,6 +360,14 @@ static void on_manifest(struct agent *agent, struct fetch_job *job, const struct
 	job->at_ms = 0;
 }
 
+static bool was_asked(const struct fetch_job *job, const struct digest *digest)
+{
+	for (size_t i = 0; i < SHELL_ASKED; i++)
+		if (digest_equal(&job->asked[i], digest))
+			return true;
+	return false;
+}
+
 static void on_chunk(struct agent *agent, struct fetch_job *job, const struct msg_object *object)
 {
 	const struct chunk_store_ops *store = &agent->world->store;
@@ -392,7 +401,8 @@ void fetching_object(struct agent *agent, const struct msg_object *object)
 	for (struct fetch_job *job = agent->jobs; job; job = job->next) {
 		if (object->kind == OBJECT_MANIFEST && digest_equal(&job->release, &object->digest))
 			on_manifest(agent, job, object);
-		else if (object->kind == OBJECT_CHUNK && job->batch)
+		else if (object->kind == OBJECT_CHUNK && job->batch &&
+			 was_asked(job, &object->digest))
 			on_chunk(agent, job, object);
 	}
 	fetching_step(agent, agent_now(agent));

@@ -91,14 +91,6 @@ static int fail(struct journal *j, struct err *err, const char *what)
 	return err_set(err, error, "journal: %s: %s", what, sqlite3_errmsg(j->db));
 }
 
-static int refuse_damaged(struct err *err, const char *path, const char *detail)
-{
-	return err_set(err, -EBADMSG,
-		       "journal %s is damaged (%s): move it away and start the agent again; the "
-		       "coordinator then sends its desired state anew and what runs is adopted",
-		       path, detail);
-}
-
 static int pragma_text(struct journal *j, const char *sql, char dst[128])
 {
 	sqlite3_stmt *stmt = NULL;
@@ -164,10 +156,13 @@ static int check(struct journal *j, const char *path, struct err *err)
 	char text[128];
 
 	if (pragma_text(j, "PRAGMA quick_check(1)", text) < 0)
-		return refuse_damaged(err, path, sqlite3_errmsg(j->db));
-	if (!str_equal(text, "ok"))
-		return refuse_damaged(err, path, text);
-	return 0;
+		STR_CUT(text, sqlite3_errmsg(j->db));
+	if (str_equal(text, "ok"))
+		return 0;
+	return err_set(err, -EBADMSG,
+		       "journal %s is damaged (%s): move it away and start the agent again; the "
+		       "coordinator then sends its desired state anew and what runs is adopted",
+		       path, text);
 }
 
 static int count_commit(void *context)
@@ -277,14 +272,7 @@ static int run(struct journal *j, sqlite3_stmt *stmt, struct err *err)
 	return r;
 }
 
-static int run_plain(struct journal *j, enum statement which, struct err *err)
-{
-	sqlite3_stmt *stmt = NULL;
-	int r = statement(j, which, &stmt, err);
-
-	return r < 0 ? r : run(j, stmt, err);
-}
-
+/* digest as ?1; NULL: the statement has none. */
 static int run_digest(struct journal *j, enum statement which, const struct digest *digest,
 		      struct err *err)
 {
@@ -293,7 +281,8 @@ static int run_digest(struct journal *j, enum statement which, const struct dige
 
 	if (r < 0)
 		return r;
-	sqlite3_bind_blob(stmt, 1, digest->bytes, DIGEST_SIZE, SQLITE_STATIC);
+	if (digest)
+		sqlite3_bind_blob(stmt, 1, digest->bytes, DIGEST_SIZE, SQLITE_STATIC);
 	return run(j, stmt, err);
 }
 
@@ -302,7 +291,7 @@ int journal_begin(struct journal *j, struct err *err)
 	int r;
 
 	assert(!j->open_transaction);
-	r = run_plain(j, STATEMENT_BEGIN, err);
+	r = run_digest(j, STATEMENT_BEGIN, NULL, err);
 	if (r == 0)
 		j->open_transaction = true;
 	return r;
@@ -313,7 +302,7 @@ int journal_commit(struct journal *j, struct err *err)
 	int r;
 
 	assert(j->open_transaction);
-	r = run_plain(j, STATEMENT_COMMIT, err);
+	r = run_digest(j, STATEMENT_COMMIT, NULL, err);
 	if (r < 0)
 		journal_abandon(j);
 	j->open_transaction = false;
@@ -324,7 +313,7 @@ void journal_abandon(struct journal *j)
 {
 	/* SQLite has rolled back by itself after some errors: then there is nothing left to do. */
 	if (j->open_transaction && !sqlite3_get_autocommit(j->db))
-		(void)!run_plain(j, STATEMENT_ROLLBACK, NULL);
+		(void)!run_digest(j, STATEMENT_ROLLBACK, NULL, NULL);
 	j->open_transaction = false;
 }
 
@@ -350,10 +339,8 @@ int journal_load_node(struct journal *j, struct journal_node *ret_node, struct e
 	if (sqlite3_step(stmt) != SQLITE_ROW) {
 		r = fail(j, err, "read the node's row");
 	} else {
-		const char *boot_id = (const char *)sqlite3_column_text(stmt, 1);
-
 		node.boot_epoch = (uint64_t)sqlite3_column_int64(stmt, 0);
-		str_cut(node.boot_id, sizeof(node.boot_id), boot_id ? boot_id : "");
+		STR_CUT(node.boot_id, (const char *)sqlite3_column_text(stmt, 1)); /* NOT NULL */
 		node.epoch = (uint64_t)sqlite3_column_int64(stmt, 2);
 		node.generation = (uint64_t)sqlite3_column_int64(stmt, 3);
 		*ret_node = node;
@@ -423,8 +410,7 @@ static int each_named(struct journal *j, enum statement which, journal_record_cb
 			 sqlite3_column_blob(stmt, 1), (size_t)sqlite3_column_bytes(stmt, 1), err);
 	if (r == 0 && rc != SQLITE_DONE)
 		r = fail(j, err, "read");
-	if (j->statements[which])
-		sqlite3_reset(j->statements[which]);
+	sqlite3_reset(stmt); /* NULL is fine */
 	return r;
 }
 
@@ -608,7 +594,6 @@ int journal_each_release(struct journal *j, journal_release_cb *each, void *cont
 	}
 	if (r == 0 && rc != SQLITE_DONE)
 		r = fail(j, err, "read releases");
-	if (j->statements[STATEMENT_EACH_RELEASE])
-		sqlite3_reset(j->statements[STATEMENT_EACH_RELEASE]);
+	sqlite3_reset(stmt);
 	return r;
 }

@@ -239,8 +239,9 @@ static void perform_probe(struct agent *agent, const struct deploy *deploy, stru
 	struct slot_work *slot = &work->slots[colour];
 	const struct release_facts *facts = NULL;
 	uint64_t now = agent_now(agent), interval;
+	bool late = slot->probe_id != 0 && now >= slot->probe_late_ms;
 
-	if (e->probe == DEPLOY_PROBE_NONE || !digest_equal(&slot->probed, &e->release))
+	if (e->probe == DEPLOY_PROBE_NONE || late || !digest_equal(&slot->probed, &e->release))
 		drop_probe(agent, slot);
 	if (e->probe == DEPLOY_PROBE_NONE || slot->probe_id != 0 || now < slot->probe_at_ms)
 		return;
@@ -254,6 +255,7 @@ static void perform_probe(struct agent *agent, const struct deploy *deploy, stru
 	if (!deploy->slots[colour].ready)
 		interval = shell_min(interval, SHELL_PROBE_STARTING_MS);
 	slot->probe_at_ms = now + interval;
+	slot->probe_late_ms = now + facts->health.timeout_ms + SHELL_PROBE_SLACK_MS;
 	if (facts->kind == HEALTH_COMMAND)
 		probe_by_command(agent, work, colour, slot);
 	else
@@ -471,8 +473,9 @@ uint64_t perform_deadline(const struct agent *agent)
 		for (enum colour c = 0; c < COLOUR_COUNT; c++) {
 			const struct slot_work *slot = &work->slots[c];
 
-			if (slot->probe_at_ms > 0 && slot->probe_id == 0)
-				at = shell_min(at, slot->probe_at_ms);
+			if (slot->probe_at_ms > 0)
+				at = shell_min(at, slot->probe_id == 0 ? slot->probe_at_ms
+								       : slot->probe_late_ms);
 			if (slot->connections_at_ms > 0 &&
 			    !helping_under_way(agent, slot->connections_id))
 				at = shell_min(at, slot->connections_at_ms);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The insides of the shell (agent.c, perform.c, helping.c, fetching.c, reporting.c): one struct,
+ * The insides of the shell (agent.c, recording.c, perform.c, helping.c, fetching.c, reporting.c): one struct,
  * and who does what. Not for others.
  */
 #pragma once
@@ -16,6 +16,8 @@ enum {
 	SHELL_RETRY_MIN_MS = 1000,  /* STOP, LIST and the journal after a failure */
 	SHELL_RETRY_MAX_MS = 30000,
 	SHELL_SMOKE_MS = 10000,	    /* for each smoke test */
+	SHELL_ASKED = 4 * LIMIT_FETCH_REQUESTS,
+	SHELL_PROBE_SLACK_MS = 5000, /* an answer that comes later than this never comes */
 	SHELL_STRAYS_MS = 60000,    /* slots that nobody knows are looked at again */
 	SHELL_HELPER_WAIT_MS = 15000, /* a helper that is away longer than this is reported around */
 };
@@ -40,6 +42,7 @@ struct slot_work { /* what is under way for one slot; nothing of it survives a r
 	uint32_t probe_port;
 	uint64_t probe_id;   /* under way; 0: none */
 	uint64_t probe_at_ms; /* the next one */
+	uint64_t probe_late_ms; /* no answer is expected any more */
 	uint64_t smoke_id;
 	struct digest probed; /* that probe and smoke test speak of */
 	uint64_t connections_id, connections_at_ms;
@@ -80,6 +83,8 @@ struct fetch_job { /* one release on its way to the disk */
 	struct digest release;
 	bool wanted;
 	struct fetch *batch; /* chunks or indices that are being asked for */
+	struct digest asked[SHELL_ASKED]; /* the latest requests, a ring: nothing else is taken */
+	size_t asked_next;
 	bool manifest;	     /* the manifest is what is missing */
 	bool sealing;
 	uint32_t failures;
@@ -147,6 +152,11 @@ static inline uint64_t shell_min(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
 }
+
+/* recording.c: what changed goes into the journal. False: it could not be written, so nothing may be
+ * done about it yet. */
+bool recording_write(struct agent *agent);
+void recording_note(struct work *work, const struct deploy_outcome *last); /* is in the history */
 
 /* perform.c: decides and performs for all deployments until `again` or done. */
 void perform_all(struct agent *agent);

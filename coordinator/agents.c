@@ -405,6 +405,7 @@ static void on_heartbeat(struct coordinator *c, struct shell_node *node,
 	struct err err = {0};
 	int r;
 
+	node->linked = true; /* its subscribe may have been lost */
 	check_future(c, node, beat->epoch, beat->generation);
 	if (known) {
 		r = became_current(c, node, &err);

@@ -22,7 +22,7 @@ struct shell_node {
 	uint64_t seen_ms;	  /* newest message; written to the store in batches */
 	uint64_t seen_written_ms; /* what the store has of it */
 	bool silent;		  /* as last decided by the leases */
-	bool linked;		  /* has subscribed since this start */
+	bool linked;		  /* has subscribed or beaten since this start */
 	uint64_t known_epoch, known_generation; /* echoed by the agent */
 	struct desired_state desired; /* what it must do; body owned */
 	struct digest desired_digest; /* of the body, epoch and generation left out */

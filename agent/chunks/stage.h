@@ -64,6 +64,13 @@ int stage_missing(struct stage *stage, struct wanted_object *ret_items, size_t m
 /* data's digest was verified already. */
 int stage_put(struct stage *stage, const struct digest *digest, const void *data, size_t size,
 	      struct err *err) COVEY_MUST_CHECK;
+/* stage_index.c: an index that arrives serves every blob that names it; anything else is left
+ * alone. -EPROTO: it does not fit its blob. */
+int stage_take_index(struct stage *stage, const struct digest *digest, const void *data,
+		     size_t size, struct err *err) COVEY_MUST_CHECK;
+/* From the disk. -ENOENT: not there, or damaged (and removed). */
+int stage_load_index(const struct store_files *files, const struct release_blob *of,
+		     struct chunk_index *ret_index, struct err *err) COVEY_MUST_CHECK;
 /* Bytes to the platter, then rows into the journal. */
 int stage_flush(struct stage *stage, struct err *err) COVEY_MUST_CHECK;
 int stage_seal_step(struct stage *stage, struct err *err) COVEY_MUST_CHECK;

@@ -97,7 +97,7 @@ static json_t *env_list(const struct bundle *bundle)
 {
 	const struct release *release = bundle->release;
 	json_t *list = json_array();
-	char port[16];
+	char port[16], name[LIMIT_NAME + LIMIT_VERSION + 2];
 
 	add_env(list, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 	add_env(list, "HOSTNAME", bundle->hostname);
@@ -105,7 +105,8 @@ static json_t *env_list(const struct bundle *bundle)
 		add_env(list, release->env[i].name, release->env[i].value);
 	snprintf(port, sizeof(port), "%" PRIu32, bundle->port);
 	add_env(list, "PORT", port);
-	add_env(list, "COVEY_RELEASE", bundle->release_hex);
+	snprintf(name, sizeof(name), "%s@%s", release->model, release->version);
+	add_env(list, "COVEY_RELEASE", name);
 	add_env(list, "COVEY_SLOT", bundle->colour);
 	add_env(list, "COVEY_NODE", bundle->node);
 	add_env(list, "COVEY_OBSERVE", "/run/covey/observe.sock");

@@ -26,7 +26,6 @@ struct bundle_device {
 
 struct bundle { /* borrowed texts */
 	const struct release *release;
-	const char *release_hex;
 	const char *colour, *node, *hostname;
 	const char *rootfs;	 /* mounted there when the container starts */
 	const char *model;	 /* directory, or NULL: no model files */

@@ -111,7 +111,7 @@ static int write_bundle(struct worker *worker, const struct slot_name *slot,
 {
 	const struct agent_config *config = &worker->config;
 	char rootfs[PATHS_MAX], model[PATHS_MAX], observe[PATHS_MAX], group[PATHS_MAX];
-	char path[PATHS_MAX], hex[DIGEST_HEX_MAX], host[65] = "";
+	char path[PATHS_MAX], host[65] = "";
 	char hostname[64]; /* the kernel's limit; the slot's name may be longer */
 	struct bundle_device devices[LIMIT_DEVICES];
 	struct runtime_limits limits;
@@ -123,10 +123,8 @@ static int write_bundle(struct worker *worker, const struct slot_name *slot,
 		return worker_fail(worker, r, "devices");
 	gethostname(host, sizeof(host) - 1);
 	runtime_limits(&limits);
-	str_hex(hex, worker->request.release.bytes, DIGEST_SIZE);
 	paths_slot_run(config, slot, rootfs, "/rootfs");
 	paths_release(config, &worker->request.release, model, "/model");
-	bundle.release_hex = hex;
 	bundle.colour = paths_colour(worker->request.colour);
 	bundle.node = config->name[0] ? config->name : host;
 	STR_CUT(hostname, slot->text);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Interfaces are made by `ip -batch` (iproute2 is on every Debian host): one process for each half.
- * The route of the whole subnet to lo has the worst metric: it only shows when a slot's own route is
- * gone, and then the firewall resets clients at once, where the node's default route would swallow
- * them. (An "unreachable" route does not do: the kernel drops what is translated to it in silence.)
+ * The route that makes the whole subnet the node's own has the worst metric: it only shows when a
+ * slot's own route is gone, and then the firewall resets clients at once, where the node's default
+ * route would swallow them. (An "unreachable" route does not do: what is translated to it by the
+ * output hook is dropped in silence.)
  */
 #include "agent/helper/slotnet.h"
 
@@ -35,9 +36,9 @@ void slotnet_node_batch(const struct slotnet *net, pid_t container, struct str *
 	if (net->ipv6)
 		str_addf(ret_text, "addr add %s/64 dev %s nodad\n", net->address.node6, name);
 	str_addf(ret_text, "link set %s up\n", name);
-	str_addf(ret_text, "route replace %s dev lo metric 4278198272\n", net->subnet4);
+	str_addf(ret_text, "route replace local %s dev lo table main metric 4278198272\n", net->subnet4);
 	if (net->ipv6)
-		str_addf(ret_text, "route replace %s dev lo metric 4278198272\n", net->subnet6);
+		str_addf(ret_text, "route replace local %s dev lo table main metric 4278198272\n", net->subnet6);
 }
 
 void slotnet_slot_batch(const struct slotnet *net, struct str *ret_text)

@@ -10,10 +10,10 @@
  * IPv6 has no route_localnet: ::1 stays untranslated, so that clients of `localhost` are refused at
  * once there and take 127.0.0.1.
  * srcnat: a slot cannot answer to 127.0.0.1, so local clients borrow the node's address.
- * refuse, forward: the address of a slot that is gone is routed to lo (agent/helper/slotnet.c): whoever
- * the map still sends there gets a reset at once.
  * forward: replies first, then what the map brought in, then what slots may open.
- * input: a slot may answer the node but not open anything to it, but for neighbour discovery.
+ * input: the address of a slot that is gone counts as the node's own (agent/helper/slotnet.c), so
+ * that whoever the map still sends there gets a reset at once;
+ * a slot may answer the node but not open anything to it, but for neighbour discovery.
  *
  * One transaction must parse on its own: chains are added (nothing happens when they are there),
  * flushed and filled again.
@@ -32,7 +32,6 @@ static const char rules[] =
 	"add chain inet %T dstnat { type nat hook prerouting priority dstnat; policy accept; }\n"
 	"add chain inet %T output { type nat hook output priority -100; policy accept; }\n"
 	"add chain inet %T srcnat { type nat hook postrouting priority srcnat; policy accept; }\n"
-	"add chain inet %T refuse { type filter hook output priority filter; policy accept; }\n"
 	"add chain inet %T forward { type filter hook forward priority filter; policy accept; }\n"
 	"add chain inet %T input { type filter hook input priority filter; policy accept; }\n"
 	"flush table inet %T\n"
@@ -58,11 +57,6 @@ static const char rules[] =
 	"add rule inet %T srcnat oifname != \"%I*\" ip saddr %4 masquerade\n"
 	"add rule inet %T srcnat oifname != \"%I*\" ip6 saddr %6 masquerade\n"
 
-	"add rule inet %T refuse oifname \"lo\" ip daddr %4 tcp dport 1-65535 reject with tcp reset\n"
-	"add rule inet %T refuse oifname \"lo\" ip6 daddr %6 tcp dport 1-65535 reject with tcp reset\n"
-
-	"add rule inet %T forward oifname \"lo\" ip daddr %4 tcp dport 1-65535 reject with tcp reset\n"
-	"add rule inet %T forward oifname \"lo\" ip6 daddr %6 tcp dport 1-65535 reject with tcp reset\n"
 	"add rule inet %T forward iifname \"%I*\" oifname \"%I*\" drop\n"
 	"add rule inet %T forward oifname \"%I*\" ct direction reply accept\n"
 	"add rule inet %T forward oifname \"%I*\" ct status dnat accept\n"
@@ -73,6 +67,10 @@ static const char rules[] =
 	"add rule inet %T forward iifname \"%Ie*\" accept\n"
 	"add rule inet %T forward iifname \"%I*\" drop\n"
 
+	"add rule inet %T input iifname != \"%I*\" ip daddr %4 meta l4proto tcp "
+	"reject with tcp reset\n"
+	"add rule inet %T input iifname != \"%I*\" ip6 daddr %6 meta l4proto tcp "
+	"reject with tcp reset\n"
 	"add rule inet %T input iifname != \"%I*\" accept\n"
 	"add rule inet %T input ct direction reply ct state established,related accept\n"
 	"add rule inet %T input icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept\n"

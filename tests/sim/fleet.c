@@ -304,6 +304,15 @@ bool sim_join(struct sim *sim)
 	return true;
 }
 
+void sim_join_again(struct sim_node *node)
+{
+	struct sim *sim = node->sim;
+	struct join_string token;
+
+	if (!node->retired && make_token(sim, node->index, &token) && sim->coordinator)
+		(void)!enrol(sim, node, &token);
+}
+
 /* ---- life ---- */
 
 static int make_fleet(struct sim *sim, uint32_t late)

@@ -115,8 +115,10 @@ static void world_refused(void *context, const char *text)
 	struct sim_node *node = context;
 
 	sim_trace(node->sim, "%s is refused: %s", node->name, text);
-	if (!node->retired && node->joined && !node->sim->has_backup)
+	if (!node->sim->has_backup)
 		sim_break(node->sim, "%s is refused: %s", node->name, text);
+	else /* the old database does not know it: somebody joins it again */
+		push_to(node, SIM_JOIN, 3000);
 }
 
 static void world_arm(void *context, uint64_t at_ms)
@@ -293,6 +295,7 @@ static void link_up(struct sim_node *node)
 		link_soon(node);
 		return;
 	}
+	sim_trace(sim, "%s: linked", node->name);
 	node->link_up = true;
 	agent_on_link_up(node->agent);
 	sim_push(sim, 50, &event);

@@ -10,9 +10,6 @@
 #include "protocol/message.h"
 #include "protocol/spec.h"
 
-/* Names the newest rollout of a deployment; false: there is none. In watch_fleet.c. */
-bool watch_rollout(struct sim *sim, uint32_t deployment, char ret_id[ROLLOUT_ID_TEXT_MAX]);
-
 uint32_t sim_control(struct sim *sim, const char *verb, const char *body, const struct bytes *blob)
 {
 	struct msg_control request = {.id = ++sim->sequence, .body = (char *)body};

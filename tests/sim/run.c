@@ -96,10 +96,14 @@ static void coordinator_tick_at(struct sim *sim, const struct sim_event *event)
 	sim_coordinator_settle(sim);
 }
 
-static void join_late(struct sim *sim)
+static void join_late(struct sim *sim, const struct sim_event *event)
 {
 	struct sim_event next = {.kind = SIM_JOIN};
 
+	if (event->life > 0) {
+		sim_join_again(&sim->nodes[event->node]);
+		return;
+	}
 	(void)!sim_join(sim);
 	if (sim->joined_count < sim->nodes_count)
 		sim_push(sim, sim->quiet ? 2000 : sim_between(sim, 1000, 60000), &next);
@@ -132,7 +136,7 @@ static void dispatch(struct sim *sim, struct sim_event *event)
 		sim_person_helps(sim);
 		break;
 	case SIM_JOIN:
-		join_late(sim);
+		join_late(sim, event);
 		break;
 	case SIM_TO_NODE:
 	case SIM_OBJECT:

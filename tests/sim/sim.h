@@ -11,6 +11,7 @@
 #include "agent/agent.h"
 #include "base/rng.h"
 #include "coordinator/coordinator.h"
+#include "protocol/digest.h"
 #include "protocol/manifest.h"
 
 enum {
@@ -219,6 +220,7 @@ int sim_version_of(const struct sim *sim, const struct digest *release); /* or -
 struct sim_node *sim_node_of(const struct sim *sim, const struct node_id *id);
 /* Enrols the next machine that has not joined, and starts its agent; false: it did not work now. */
 bool sim_join(struct sim *sim);
+void sim_join_again(struct sim_node *node); /* a machine that the coordinator has forgotten */
 
 /* operator.c: what people do. */
 /* A request, answered at once: its exit code; the answer is in sim->reply. */
@@ -284,6 +286,8 @@ bool watch_ended(struct sim *sim); /* has every rollout ended? */
 const char *watch_state(struct sim *sim, uint32_t deployment); /* "" : there was none */
 /* Does the fleet serve what the rollouts' ends say? False and a sentence: not (yet). */
 bool watch_end(struct sim *sim, char text[512]);
+/* Id of the newest rollout; false: there is none. */
+bool watch_rollout(struct sim *sim, uint32_t deployment, char ret_id[ROLLOUT_ID_TEXT_MAX]);
 /* More nodes out of service than the policy allows? */
 void watch_budget(struct sim *sim, uint32_t deployment);
 

@@ -9,7 +9,8 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "coordinator/core/invariants.h"
-#include "coordinator/shell.h"
+#include "coordinator/rollouts.h"
+#include "protocol/digest.h"
 
 #include <jansson.h>
 
@@ -387,7 +388,7 @@ static const char *wrong(struct sim *sim, const struct sim_node *node,
 static bool node_ends_well(struct sim *sim, const struct sim_node *node, char text[512])
 {
 	const struct shell_node *known = agents_find(sim->coordinator, &node->id);
-	struct node_status status;
+	struct node_status status, here;
 	bool heard;
 
 	if (!known || !node->agent) {
@@ -399,6 +400,7 @@ static bool node_ends_well(struct sim *sim, const struct sim_node *node, char te
 		status.generation == known->desired.generation && known->has_status &&
 		known->status.sequence == status.sequence &&
 		known->status.boot_epoch == status.boot_epoch && !known->silent;
+	here = status; /* its numbers */
 	codec_free(&codec_node_status, &status);
 	for (uint32_t d = 0; heard && d < SIM_DEPLOYMENTS; d++) {
 		const char *what = wrong(sim, node, known, d);
@@ -410,7 +412,16 @@ static bool node_ends_well(struct sim *sim, const struct sim_node *node, char te
 		return false;
 	}
 	if (!heard)
-		snprintf(text, 512, "%s and the coordinator do not know the same", node->name);
+		snprintf(text, 512,
+			 "%s and the coordinator do not know the same: desired %llu.%llu and "
+			 "%llu.%llu, status %llu.%llu and %llu.%llu%s",
+			 node->name, (unsigned long long)here.epoch,
+			 (unsigned long long)here.generation,
+			 (unsigned long long)known->desired.epoch,
+			 (unsigned long long)known->desired.generation,
+			 (unsigned long long)here.boot_epoch, (unsigned long long)here.sequence,
+			 (unsigned long long)known->status.boot_epoch,
+			 (unsigned long long)known->status.sequence, known->silent ? ", silent" : "");
 	return heard;
 }
 
@@ -434,7 +445,7 @@ static bool rollout_ends_well(struct sim *sim, uint32_t d, char text[512])
 
 bool watch_end(struct sim *sim, char text[512])
 {
-	text[0] = '\0';
+	str_cut(text, 512, "the coordinator is down");
 	if (!sim->coordinator)
 		return false;
 	for (uint32_t d = 0; d < SIM_DEPLOYMENTS; d++)
@@ -443,5 +454,6 @@ bool watch_end(struct sim *sim, char text[512])
 	for (uint32_t i = 0; i < sim->nodes_count; i++)
 		if (!sim->nodes[i].retired && !node_ends_well(sim, &sim->nodes[i], text))
 			return false;
+	text[0] = '\0';
 	return true;
 }

@@ -11,6 +11,7 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <poll.h>
@@ -342,16 +343,43 @@ static void clear_namespaces(struct fixture *fixture)
 	fixture_shell("", NULL, "ip netns del %s; ip netns del %s", fixture->node, fixture->client);
 }
 
+int fixture_processes(const struct fixture *fixture, const char *part, int signal_number)
+{
+	AUTO_FREE char *home = mem_format("%s/", fixture->dir);
+	DIR *dir = opendir("/proc");
+	const struct dirent *entry;
+	int count = 0;
+
+	while (dir && (entry = readdir(dir))) {
+		char path[300], line[8192];
+		AUTO_CLOSE int fd = -1;
+		ssize_t size;
+
+		snprintf(path, sizeof(path), "/proc/%s/cmdline", entry->d_name);
+		if (entry->d_name[0] < '0' || entry->d_name[0] > '9' ||
+		    atoi(entry->d_name) == (int)getpid())
+			continue;
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		size = fd < 0 ? -1 : read(fd, line, sizeof(line));
+		if (size <= 0 || !memmem(line, (size_t)size, home, strlen(home)) ||
+		    !memmem(line, (size_t)size, part, strlen(part)))
+			continue;
+		if (signal_number)
+			kill(atoi(entry->d_name), signal_number);
+		count++;
+	}
+	closedir(dir);
+	return count;
+}
+
 /* Containers of an earlier run that was aborted are found by the bundle's path. */
 static void kill_leftovers(struct fixture *fixture)
 {
-	fixture_shell("",
-		      NULL,
-		      "for p in $(grep -lsa -- %s/ /proc/[0-9]*/cmdline | cut -d/ -f3); do "
-		      "[ $p = %d ] || kill -9 $p; done; "
+	fixture_processes(fixture, fixture->dir, SIGKILL);
+	fixture_shell("", NULL,
 		      "for s in %s/run/helper/runtime/*; do "
 		      "runc --root %s/run/helper/runtime delete --force ${s##*/}; done",
-		      fixture->dir, (int)getpid(), fixture->dir, fixture->dir);
+		      fixture->dir, fixture->dir);
 }
 
 static void name_all(struct fixture *fixture, const char *tag)
@@ -399,7 +427,8 @@ void fixture_down(struct fixture *fixture)
 		fixture_kill(fixture);
 	kill_leftovers(fixture);
 	clear_namespaces(fixture);
-	fixture_shell("", NULL, "rm -rf %s", fixture->dir);
+	fixture_shell("", NULL, "rm -rf %s; rmdir /sys/fs/cgroup/*/covey/ht%s", fixture->dir,
+		      fixture->tag);
 	for (size_t i = 0; i < fixture->events_count; i++)
 		codec_free(&codec_helper_reply, &fixture->events[i]);
 }
@@ -414,6 +443,26 @@ static void enter(const char *netns)
 	if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
 		_exit(126);
 	close(fd);
+}
+
+pid_t fixture_server(const char *netns, const char *port, const char *log)
+{
+	pid_t pid = fork();
+	int fd;
+
+	assert(pid >= 0);
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		enter(netns);
+		fd = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+		if (fd < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0)
+			_exit(126);
+		execl(busybox, "busybox", "httpd", "-f", "-v", "-p", port, "-h", "/proc/self/task",
+		      (char *)NULL);
+		_exit(127);
+	}
+	usleep(300000);
+	return pid;
 }
 
 int fixture_dial(const char *netns, const char *address, uint32_t port)

@@ -78,6 +78,12 @@ const char *fixture_get(const char *netns, const char *address, uint32_t port);
 bool fixture_answers(const char *netns, const char *address, uint32_t port, const char *text,
 		     uint64_t ms);
 
+/* Processes of this fixture whose command line has a word that contains `part`, found by the
+ * fixture's own directory; each gets the signal when it is not 0. How many there were. */
+int fixture_processes(const struct fixture *fixture, const char *part, int signal_number);
+/* A web server in a namespace that answers 404 to everything and ends with the test; kill it by
+ * its id. port: "9999" or "127.0.0.1:9999". What it logs goes to `log`. */
+pid_t fixture_server(const char *netns, const char *port, const char *log);
 /* A TCP connection made inside a namespace, with time limits of 5 s; -1 when it fails. */
 int fixture_dial(const char *netns, const char *address, uint32_t port);
 

@@ -319,6 +319,7 @@ static void health_commands_run_inside(void **state)
 	struct helper_request request = {.op = HELPER_EXEC, .deployment = "web"};
 	struct helper_reply reply;
 	struct digest digest;
+	char line[64];
 
 	(void)state;
 	digest = fixture_release(&fx, &(struct fixture_release){.health = good});
@@ -339,7 +340,11 @@ static void health_commands_run_inside(void **state)
 	assert_int_equal(fixture_do(&fx, HELPER_START, "web", COLOUR_BLUE, &digest), 0);
 	assert_int_equal(fixture_ask(&fx, &request, &reply), ETIMEDOUT);
 	codec_free(&codec_helper_reply, &reply);
-	assert_int_not_equal(fixture_shell("", NULL, "pgrep -f \"busybox [s]leep 77\""), 0);
+	shell_line(line, sizeof(line), "cat /proc/$(tail -1 /sys/fs/cgroup/pids/covey/htslots/web-blue/tasks)/status | head -3 | xargs");
+	printf("%s\n", line);
+	usleep(50000);
+	shell_line(line, sizeof(line), "wc -l < /sys/fs/cgroup/pids/covey/htslots/web-blue/tasks");
+	assert_string_equal(line, "1"); /* the server alone: the command is gone */
 }
 
 static void connections_are_counted(void **state)

@@ -26,7 +26,7 @@ static struct digest one, two;
 static int setup(void **state)
 {
 	(void)state;
-	fixture_up(&fx, "traffic", NULL);
+	fixture_up(&fx, "traffic", "instance = httraffic");
 	fixture_start(&fx);
 	one = fixture_release(&fx, &(struct fixture_release){.text = "one"});
 	two = fixture_release(&fx, &(struct fixture_release){.text = "two", .no_egress = true});
@@ -241,7 +241,7 @@ static void flushed_rules_come_back(void **state)
 	/* other people's rules are none of our business, and our own changes make no loop */
 	fixture_shell(fx.node, NULL, "nft add table inet other");
 	usleep(300000);
-	assert_int_equal(fixture_shell("", NULL, "pgrep -f covey-worker-[t]raffic"), 1);
+	assert_int_equal(fixture_processes(&fx, "/covey-worker-traffic", 0), 0);
 }
 
 static uint32_t pid_of(const char *slot)
@@ -274,14 +274,9 @@ static int from_slot(const char *slot, const char *url)
 static void slots_reach_nothing_that_is_not_theirs(void **state)
 {
 	char other[64], other6[64], url[160];
-	pid_t server = fork();
+	pid_t server = fixture_server(fx.node, "9999", "/dev/null");
 
 	(void)state;
-	if (server == 0) {
-		fixture_shell(fx.node, NULL, "timeout 20 busybox httpd -f -p 9999 -h /dev/shm");
-		_exit(0);
-	}
-	usleep(300000);
 	value_of("web-green", "address", other);
 	value_of("web-green", "address6", other6);
 	/* the node, by each of its addresses */
@@ -300,8 +295,6 @@ static void slots_reach_nothing_that_is_not_theirs(void **state)
 	snprintf(url, sizeof(url), "http://[%s]:8000/", other6);
 	assert_int_not_equal(from_slot("web-blue", url), 0);
 	kill(server, SIGKILL);
-	waitpid(server, NULL, 0);
-	fixture_shell("", NULL, "pkill -f \"[h]ttpd -f -p 9999 -h /dev/shm\"");
 }
 
 static int reach_out(const char *slot)
@@ -315,18 +308,16 @@ static int reach_out(const char *slot)
 static void egress_is_masqueraded_or_denied(void **state)
 {
 	AUTO_STR struct str seen = {0};
+	AUTO_FREE char *log = mem_format("%s/seen", fx.dir);
+	pid_t server = fixture_server(fx.client, "7778", log);
 
 	(void)state;
-	fixture_shell(fx.client, NULL, "(timeout 10 busybox httpd -f -v -p 7778 -h %s </dev/null "
-				       ">%s/seen 2>&1 &)",
-		      fx.dir, fx.dir);
-	usleep(300000);
 	assert_int_equal(reach_out("web-blue"), 0);
 	assert_int_not_equal(reach_out("web-green"), 0);
 	fixture_shell("", &seen, "cat %s/seen", fx.dir);
 	assert_non_null(strstr(str_get(&seen), "10.90.0.1]"));
 	assert_null(strstr(str_get(&seen), "10.213."));
-	fixture_shell("", NULL, "pkill -f \"[h]ttpd -f -v -p 7778\"");
+	kill(server, SIGKILL);
 }
 
 static void outsiders_reach_only_what_is_mapped(void **state)
@@ -349,13 +340,10 @@ static void outsiders_reach_only_what_is_mapped(void **state)
 static void martians_for_127_are_dropped(void **state)
 {
 	AUTO_STR struct str output = {0};
+	/* a service of the node on loopback only */
+	pid_t server = fixture_server(fx.node, "127.0.0.1:9998", "/dev/null");
 
 	(void)state;
-	/* a service of the node on loopback only */
-	fixture_shell(fx.node, NULL,
-		      "(timeout 10 busybox httpd -f -p 127.0.0.1:9998 -h /dev/shm >/dev/null 2>&1 "
-		      "</dev/null &)");
-	usleep(300000);
 	assert_int_equal(fixture_shell(fx.node, NULL, "curl -s -m 1 -o /dev/null 127.0.0.1:9998"),
 			 0);
 	/* the client sends 127.0.0.1 to the node's link address; route_localnet would let it in */
@@ -370,7 +358,7 @@ static void martians_for_127_are_dropped(void **state)
 	assert_int_not_equal(
 		fixture_shell(fx.client, &output, "curl -s -m 1 -o /dev/null 127.0.0.1:9998"), 0);
 	fixture_shell(fx.client, NULL, "ip route del 127.0.0.1/32; ip addr add 127.0.0.1/8 dev lo");
-	fixture_shell("", NULL, "pkill -f \"[h]ttpd -f -p 127.0.0.1:9998\"");
+	kill(server, SIGKILL);
 }
 
 int main(void)
