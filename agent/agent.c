@@ -134,6 +134,20 @@ void shell_log(const struct agent *agent, enum log_level level, const char *form
 	agent->world->log(agent->world->context, level, text);
 }
 
+void shell_event(const struct agent *agent, const struct log_event *event, const char *format, ...)
+{
+	char text[2 * LIMIT_REASON_TEXT];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (agent->world->event)
+		agent->world->event(agent->world->context, event, text);
+	else
+		agent->world->log(agent->world->context, event->level, text);
+}
+
 static void stamp(const struct agent *agent, struct deploy_event *event)
 {
 	const struct agent_world *world = agent->world;
@@ -235,9 +249,9 @@ static uint64_t next_deadline(const struct agent *agent)
 {
 	uint64_t at = shell_min(node_core_deadline(agent->core), reporting_deadline(agent));
 
-	at = shell_min(at, fetching_deadline(agent));
-	if (agent->journal_broken)
+	if (agent->journal_broken) /* nothing else is done before it can be written */
 		return shell_min(at, agent->journal_at_ms);
+	at = shell_min(at, fetching_deadline(agent));
 	at = shell_min(at, perform_deadline(agent));
 	return shell_min(at, agent->list_at_ms);
 }
@@ -366,6 +380,7 @@ void agent_on_message(struct agent *agent, const void *data, size_t size)
 		on_logs_wanted(agent, message.body);
 		break;
 	case MESSAGE_REFUSED:
+		agent->link_up = false; /* the link goes without a further word */
 		agent->world->refused(agent->world->context,
 				      ((const struct msg_refused *)message.body)->text);
 		break;

@@ -292,7 +292,7 @@ static void plain_defaults(struct agent_config *config)
 		.user = "covey-agent",
 		.helper = {.state_dir = "/var/lib/covey/helper",
 			   .socket = "/run/covey/helper.sock",
-			   .group = "covey",
+			   .group = "covey-agent",
 			   .runtime = "runc",
 			   .conmon = "conmon",
 			   .subnet = 10u << 24 | 213u << 16,

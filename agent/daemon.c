@@ -16,6 +16,7 @@
 #include "agent/probe/health.h"
 #include "agent/probe/smoke.h"
 #include "base/clock.h"
+#include "base/log_ids.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "protocol/digest.h"
@@ -149,7 +150,10 @@ static void world_refused(void *context, const char *text)
 {
 	struct daemon *d = context;
 
-	log_error("the coordinator refuses this node: %s", text);
+	log_event(&(struct log_event){.id = LOG_ID_REFUSED,
+				      .level = LOG_LEVEL_ERR,
+				      .node = d->joined.identity.name},
+		  "the coordinator refuses this node: %s", text);
 	link_refuse(d->link);
 }
 
@@ -174,6 +178,11 @@ static void world_log(void *context, enum log_level level, const char *text)
 	log_line(level, "%s", text);
 }
 
+static void world_event(void *context, const struct log_event *event, const char *text)
+{
+	log_event(event, "%s", text);
+}
+
 static void make_world(struct daemon *d)
 {
 	d->world = (struct agent_world){
@@ -195,6 +204,7 @@ static void make_world(struct daemon *d)
 		.memory_is_short = world_memory_is_short,
 		.arm = world_arm,
 		.log = world_log,
+		.event = world_event,
 		.store = chunk_store_ops(d->store),
 	};
 }
@@ -269,7 +279,8 @@ static void on_helper_down(void *context, const char *text)
 {
 	struct daemon *d = context;
 
-	log_warning("%s", text);
+	log_event(&(struct log_event){.id = LOG_ID_HELPER_LOST, .level = LOG_LEVEL_WARNING}, "%s",
+		  text);
 	agent_on_helper_down(d->agent);
 }
 
@@ -349,7 +360,6 @@ static int open_files(struct daemon *d, struct err *err)
 		.unix_ms = clock_unix_ms,
 	};
 	int r = journal_open(journal, &d->journal, err);
-
 	config.journal = d->journal;
 	return r < 0 ? r : chunk_store_open(&config, &d->store, err);
 }
@@ -471,7 +481,10 @@ int daemon_run(const struct agent_config *config)
 	}
 	r = open_all(&d, &err);
 	if (r < 0) {
-		log_error("%s", err_text(&err, r));
+		log_event(&(struct log_event){.id = d.timer && !d.journal ? LOG_ID_NO_JOURNAL
+									  : NULL,
+					      .level = LOG_LEVEL_ERR},
+			  "%s", err_text(&err, r));
 		daemon_close(&d);
 		return 1;
 	}

@@ -19,6 +19,8 @@ enum {
 	RETRY_MIN_MS = 2000,
 	RETRY_MAX_MS = 60000,
 	PROGRESS_MS = 1000,
+	BUSY_MS = 200,
+	PRUNE_MS = 3600000, /* the disk is looked at again */
 	BURST_MS = 1000, /* of the rate limit that may be used at once */
 };
 
@@ -196,17 +198,22 @@ static void refill(struct agent *agent, struct fetch_job *job)
 		fail(agent, job, &(struct fault){.check = "fetch", .text = "no room for a source"});
 }
 
-/* False: the channel is not there; agent_on_source() brings us back. */
-static bool ask(struct agent *agent, const struct wanted_object *object)
+/* 0; -ENOTCONN: the channel is not there, agent_on_source() brings us back; -EAGAIN: later. */
+static int ask(struct agent *agent, const struct wanted_object *object)
 {
-	return agent->world->get(agent->world->context, SOURCE_ORIGIN, object) == 0;
+	int r = agent->world->get(agent->world->context, SOURCE_ORIGIN, object);
+
+	return r == 0 || r == -ENOTCONN ? r : -EAGAIN;
 }
 
 static void step_manifest(struct agent *agent, struct fetch_job *job, uint64_t now_ms)
 {
 	struct wanted_object object = {OBJECT_MANIFEST, job->release, 0};
+	int r = ask(agent, &object);
 
-	job->at_ms = ask(agent, &object) ? now_ms + FETCH_TIMEOUT_MS : UINT64_MAX;
+	job->at_ms = r == 0		? now_ms + FETCH_TIMEOUT_MS
+		     : r == -ENOTCONN ? UINT64_MAX
+				      : now_ms + BUSY_MS;
 }
 
 /* Waits until the operator's rate allows more; true: go on now. */
@@ -244,8 +251,16 @@ static void step_batch(struct agent *agent, struct fetch_job *job, uint64_t now_
 	       fetch_next(job->batch, now_ms, world->random(world->context), &request)) {
 		struct wanted_object object = {OBJECT_CHUNK, request.digest, request.size};
 
-		if (!ask(agent, &object)) {
+		int r = ask(agent, &object);
+
+		if (r == -ENOTCONN) {
 			give_requests_back(agent);
+			return;
+		}
+		if (r < 0) { /* the queue is full: this job's requests are asked again */
+			fetch_source_down(job->batch, SOURCE_ORIGIN);
+			fetch_source_up(job->batch, SOURCE_ORIGIN);
+			job->at_ms = now_ms + BUSY_MS;
 			return;
 		}
 		agent->tokens -= (double)request.size;
@@ -314,7 +329,7 @@ void fetching_step(struct agent *agent, uint64_t now_ms)
 
 uint64_t fetching_deadline(const struct agent *agent)
 {
-	uint64_t at = UINT64_MAX;
+	uint64_t at = agent->resumed ? agent->prune_at_ms : UINT64_MAX;
 
 	for (const struct fetch_job *job = agent->jobs; job; job = job->next)
 		at = shell_min(at, job->at_ms);
@@ -447,6 +462,8 @@ static size_t collect_kept(const struct agent *agent, struct digest_item *items,
 
 void fetching_prune(struct agent *agent, bool must)
 {
+	bool changed;
+
 	enum { MOST = LIMIT_DEPLOYMENTS_PER_NODE * DEPLOY_KEEP };
 	const struct chunk_store_ops *store = &agent->world->store;
 	struct digest_item keep[MOST];
@@ -460,13 +477,15 @@ void fetching_prune(struct agent *agent, bool must)
 		return;
 	count = collect_kept(agent, keep, MOST);
 	digest_of(&digest, keep, count * sizeof(*keep));
-	if (!must && digest_equal(&digest, &agent->kept))
+	changed = !digest_equal(&digest, &agent->kept);
+	if (!must && !changed && agent_now(agent) < agent->prune_at_ms)
 		return;
 	agent->kept = digest;
+	agent->prune_at_ms = agent_now(agent) + PRUNE_MS;
 	r = store->prune(store->context, keep, count, &dropped, &err);
 	if (r < 0)
 		shell_log(agent, LOG_LEVEL_WARNING, "making room on the disk: %s",
 			  err_text(&err, r));
-	if (dropped || !must)
+	if (dropped || changed)
 		prune_helper(agent, keep, count);
 }

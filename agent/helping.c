@@ -140,6 +140,16 @@ static void on_exited(struct agent *agent, const struct helper_reply *reply)
 	}
 }
 
+/* The disk gave back something else than it was given: a further attempt fetches it again. */
+static void note_damage(struct agent *agent, const struct pending *about,
+			const struct helper_reply *reply)
+{
+	const struct chunk_store_ops *store = &agent->world->store;
+
+	if (reply->error == EBADMSG)
+		store->suspect(store->context, &about->release);
+}
+
 static void on_started(struct agent *agent, const struct pending *about,
 		       const struct helper_reply *reply)
 {
@@ -152,6 +162,7 @@ static void on_started(struct agent *agent, const struct pending *about,
 		note_address(work, &reply->slots[0]);
 		work->probe_at_ms = 0;
 	}
+	note_damage(agent, about, reply);
 	if (reply->error != 0) {
 		event.kind = DEPLOY_EVENT_START_FAILED;
 		event.check = reply->check;
@@ -293,7 +304,8 @@ static void empty_stray(struct agent *agent, const struct helper_slot *slot)
 static void on_list(struct agent *agent, const struct helper_reply *reply)
 {
 	if (reply->error != 0) {
-		shell_log(agent, LOG_LEVEL_ERR, "the helper cannot list its slots: %s", reply->text);
+		shell_log(agent, LOG_LEVEL_ERR, "the helper cannot list its slots: %s",
+			  reply->text);
 		agent->list_at_ms = agent_now(agent) + SHELL_RETRY_MIN_MS;
 		return;
 	}
@@ -368,6 +380,18 @@ static void on_release_answer(struct agent *agent, const struct pending *about,
 					 .log = reply->logs});
 }
 
+static void on_unpacked(struct agent *agent, const struct pending *about,
+			const struct helper_reply *reply)
+{
+	if (about->then_start) {
+		start_after_unpack(agent, about, reply);
+		return;
+	}
+	note_damage(agent, about, reply);
+	on_release_answer(agent, about, reply, DEPLOY_EVENT_UNPACKED,
+			  DEPLOY_EVENT_UNPACK_FAILED);
+}
+
 static void on_exec(struct agent *agent, const struct pending *about,
 		    const struct helper_reply *reply)
 {
@@ -378,6 +402,17 @@ static void on_exec(struct agent *agent, const struct pending *about,
 	else
 		text = mem_format("the health command exited with code %u", reply->exit_code);
 	perform_probed(agent, about->id, reply->error == 0 && reply->exit_code == 0, text);
+}
+
+static void on_connections(struct agent *agent, const struct pending *about,
+			   const struct helper_reply *reply)
+{
+	if (reply->error == 0)
+		shell_tell(agent, about->deployment,
+			   (struct deploy_event){.kind = DEPLOY_EVENT_CONNECTIONS,
+						 .colour = about->colour,
+						 .release = about->release,
+						 .connections = reply->connections});
 }
 
 static void dispatch(struct agent *agent, const struct pending *about,
@@ -392,11 +427,7 @@ static void dispatch(struct agent *agent, const struct pending *about,
 				  DEPLOY_EVENT_PREFLIGHT_FAILED);
 		break;
 	case HELPER_UNPACK:
-		if (about->then_start)
-			start_after_unpack(agent, about, reply);
-		else
-			on_release_answer(agent, about, reply, DEPLOY_EVENT_UNPACKED,
-					  DEPLOY_EVENT_UNPACK_FAILED);
+		on_unpacked(agent, about, reply);
 		break;
 	case HELPER_START:
 		if (!unpack_first(agent, about, reply))
@@ -419,12 +450,7 @@ static void dispatch(struct agent *agent, const struct pending *about,
 			       reply->error != 0 ? reply->text : "");
 		break;
 	case HELPER_CONNECTIONS:
-		if (reply->error == 0)
-			shell_tell(agent, about->deployment,
-				   (struct deploy_event){.kind = DEPLOY_EVENT_CONNECTIONS,
-							 .colour = about->colour,
-							 .release = about->release,
-							 .connections = reply->connections});
+		on_connections(agent, about, reply);
 		break;
 	case HELPER_PRUNE:
 	case HELPER_OP_COUNT:

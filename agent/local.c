@@ -82,10 +82,23 @@ static int on_connect(sd_event_source *source, int fd, uint32_t revents, void *u
 	return 0;
 }
 
+/* systemd makes it for the service; here it is made for whoever starts the agent by hand. */
+static int make_folder(const struct sockaddr_un *address, struct err *err)
+{
+	AUTO_FREE char *folder = mem_str(address->sun_path);
+
+	*strrchr(folder, '/') = '\0';
+	return mkdir(folder, 0755) < 0 && errno != EEXIST
+		       ? err_errno(err, -errno, "folder %s", folder)
+		       : 0;
+}
+
 static int listen_at(struct local *local, const char *run_dir, struct err *err)
 {
 	int other, r = address_of(run_dir, &local->address, err);
 
+	if (r == 0)
+		r = make_folder(&local->address, err);
 	if (r < 0)
 		return r;
 	other = connect_to(&local->address);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the agent tells on its own machine: whoever connects to <run_dir>/agent.sock
+ * What the agent tells on its own machine: whoever connects to <run_dir>/agent/agent.sock
  * (SOCK_SEQPACKET) gets one packet, an encoded struct local_status, and the end of the connection.
+ * The folder is the agent's own, for run_dir is root's.
  * `covey-agent status` and `covey-agent health` read it.
  */
 #pragma once
@@ -12,7 +13,7 @@
 #include <systemd/sd-event.h>
 
 enum { LOCAL_PACKET_MAX = 192 << 10 };
-#define LOCAL_SOCKET_NAME "agent.sock"
+#define LOCAL_SOCKET_NAME "agent/agent.sock"
 
 struct local_status {
 	char name[LIMIT_NAME + 1];

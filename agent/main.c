@@ -30,7 +30,8 @@ struct verb {
 
 static const struct verb VERBS[] = {
 	{"run", run_service, false, "run the service (also without a verb)"},
-	{"join", cli_join, false, "join a fleet: join -, or join --file FILE; [--name N] [--rejoin]"},
+	{"join", cli_join, false,
+	 "join a fleet: join -, or join --file FILE; [--name N] [--rejoin]"},
 	{"status", cli_status, false, "what this node serves; -o table|json"},
 	{"health", cli_health, false, "exit code 0 when every committed deployment answers"},
 	{"history", cli_history, false, "how changes on this node ended; -o table|json"},

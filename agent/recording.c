@@ -8,8 +8,10 @@
 
 #include "agent/core/backoff.h"
 #include "agent/record_codec.h"
+#include "base/log_ids.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "protocol/digest.h"
 
 void recording_note(struct work *work, const struct deploy_outcome *last)
 {
@@ -25,20 +27,38 @@ static bool is_news(const struct work *work, const struct deploy_outcome *last)
 		!digest_equal(&work->last_release, &last->release));
 }
 
+static const char *event_id(const struct deploy_outcome *last)
+{
+	if (last->kind == OUTCOME_COMPLETED)
+		return LOG_ID_COMPLETED;
+	if (last->kind == OUTCOME_FAILED)
+		return LOG_ID_FAILED;
+	if (last->kind != OUTCOME_ROLLED_BACK)
+		return NULL;
+	return str_equal(last->reason.check, "veto") ? LOG_ID_VETO : LOG_ID_ROLLED_BACK;
+}
+
 /* How a change ended is told once, here. */
 static void tell_people(const struct agent *agent, const struct deploy_record *record)
 {
 	static const char *const words[] = {"",		  "completed", "rolled back",
 					    "aborted",	  "failed",    "unreachable"};
 	const struct deploy_outcome *last = &record->last;
-	bool good = last->kind == OUTCOME_COMPLETED;
-	char hex[13];
+	char hex[13], rollout[ROLLOUT_ID_TEXT_MAX] = "";
+	struct log_event event = {
+		.id = event_id(last),
+		.level = last->kind == OUTCOME_COMPLETED ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,
+		.deployment = record->name,
+		.release = hex,
+		.rollout = rollout,
+	};
 
 	_Static_assert(ARRAY_SIZE(words) == OUTCOME_COUNT, "a word for each outcome");
 	str_hex(hex, last->release.bytes, 6);
-	shell_log(agent, good ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "%s: %s %s%s%s", record->name,
-		  hex, words[last->kind], last->reason.text[0] != '\0' ? ": " : "",
-		  last->reason.text);
+	if (!rollout_id_is_zero(&last->rollout))
+		rollout_id_text(rollout, &last->rollout);
+	shell_event(agent, &event, "%s: %s %s%s%s", record->name, hex, words[last->kind],
+		    last->reason.text[0] != '\0' ? ": " : "", last->reason.text);
 }
 
 static int write_history(struct agent *agent, const struct deploy_record *record, struct err *err)
@@ -190,8 +210,9 @@ bool recording_write(struct agent *agent)
 			agent_now(agent) + backoff_ms(SHELL_RETRY_MIN_MS, SHELL_RETRY_MAX_MS,
 						      agent->journal_failures,
 						      agent->world->random(agent->world->context));
-		shell_log(agent, LOG_LEVEL_ERR, "%s: nothing is changed until it can be written",
-			  err_text(&err, r));
+		shell_event(agent,
+			    &(struct log_event){.id = LOG_ID_NO_JOURNAL, .level = LOG_LEVEL_ERR},
+			    "%s: nothing is changed until it can be written", err_text(&err, r));
 		return false;
 	}
 	if (agent->journal_broken)

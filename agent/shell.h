@@ -134,6 +134,7 @@ struct agent {
 	double tokens; /* bytes that may be asked for now */
 	uint64_t tokens_ms;
 	struct digest kept; /* of the list of releases that were kept when we last pruned */
+	uint64_t prune_at_ms;
 	struct reporting reporting;
 	uint64_t armed_ms;
 };
@@ -141,6 +142,8 @@ struct agent {
 /* agent.c */
 uint64_t agent_now(const struct agent *agent);
 void shell_log(const struct agent *agent, enum log_level level, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+void shell_event(const struct agent *agent, const struct log_event *event, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 struct work *shell_work(struct agent *agent, const char *deployment); /* makes it; never NULL */
 /* Tells the core about one deployment; sets `again`. Fills in the clocks. */

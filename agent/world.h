@@ -70,6 +70,9 @@ struct chunk_store_ops {
 		       struct err *err);
 	/* True when the release lies sealed on the disk. */
 	bool (*sealed)(void *context, const struct digest *release);
+	/* The helper found the release damaged on the disk (EBADMSG): it counts as not sealed until
+	 * seal() has read all of it again; what is wrong is fetched anew. */
+	void (*suspect)(void *context, const struct digest *release);
 	/* Keeps these releases; others go, oldest first, while the quota or the free space asks.
 	 * ret_dropped: releases went, whose unpacked forms the helper may forget. */
 	int (*prune)(void *context, const struct digest_item *keep, size_t keep_count,
@@ -107,5 +110,7 @@ struct agent_world {
 	/* Call agent_tick() at this time (now_ms's clock); UINT64_MAX: never. Replaces the last. */
 	void (*arm)(void *context, uint64_t at_ms);
 	void (*log)(void *context, enum log_level level, const char *text);
+	/* What operators look for; NULL: it goes to log() as any line. */
+	void (*event)(void *context, const struct log_event *event, const char *text);
 	struct chunk_store_ops store;
 };

@@ -29,9 +29,7 @@ bench_fleet() { # nodes
 	BENCH_WORK=$(mktemp -d)
 	trap 'fleet_down; rm -rf "$BENCH_WORK"' EXIT
 	fleet_up --nodes "$1"
-	[ -e "$COVEY_BUILD/digits-image" ] ||
-		"$COVEY_SOURCE/examples/digits/build-image.py" \
-			--server "$COVEY_BUILD/examples/digits/digits-server" "$COVEY_BUILD/digits-image" >/dev/null
+	fleet_image
 	local version
 	for version in 1.0.0 2.0.0; do bench_push "$version" "$version" ""; done
 	bench_apply 1.0.0 1s

@@ -15,7 +15,7 @@ bench_latency() {
 }
 
 bench_one_gap() { # round; prints "gap_ms failed_requests"
-	local id client pid
+	local id client
 	if [ "$1" = 0 ]; then
 		bench_apply 2.0.0 60s --detach
 	else
@@ -28,9 +28,12 @@ bench_one_gap() { # round; prints "gap_ms failed_requests"
 	nsenter "--net=/run/netns/$FLEET_NETNS-co" "$COVEY_SOURCE/bench/gap.py" "$(fleet_address 1)" 8080 2 >"$BENCH_WORK/gap" &
 	client=$!
 	sleep 0.7
-	pid=$(pgrep -f '^/server' | sort -n | tail -1)
-	kill -9 "$pid"
+	kill -9 "$(cat "$FLEET_RUN/n1/helper/slots/digits-$(bench_colour)/pid")"
 	wait $client
-	fleet_covey rollout watch "$id" >/dev/null || [ $? = 3 ]
+	fleet_covey rollout watch "$id" >/dev/null 2>&1 || [ $? = 3 ]
 	cat "$BENCH_WORK/gap"
+}
+
+bench_colour() { # of the slot that clients reach
+	fleet_covey node ls -o json | jq -r '.[0].slots[] | select(.state == "serving").colour'
 }

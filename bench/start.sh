@@ -10,7 +10,6 @@ bench_start() {
 	for ((round = 0; round < BENCH_ROUNDS; round++)); do
 		sleep 2 # keep_warm is a minute: the idle slot still runs the other release ...
 		bench_push "9.0.$round" 1.0.0 "" # ... so a new one is made of files that are there
-		bench_prefetch "9.0.$round"
 		bench_one_start "9.0.$round" >>"$times"
 	done
 	say "| rounds | median ms | p90 ms | worst ms |"
@@ -18,15 +17,17 @@ bench_start() {
 	say "| $BENCH_ROUNDS | $(bench_percentile 50 <"$times") | $(bench_percentile 90 <"$times") | $(bench_percentile 100 <"$times") |"
 }
 
-bench_prefetch() { :; } # the same layers and model files: every byte is on the node already
-
 bench_one_start() { # version
-	local began id before
-	before=$(pgrep -fc '^/server' || true)
+	local began id
+	touch "$BENCH_WORK/stamp"
 	began=$(date +%s%N)
 	bench_apply "$1" 200ms --detach
-	until [ "$(pgrep -fc '^/server')" -gt "$before" ] || [ $((($(date +%s%N) - began) / 1000000)) -gt 10000 ]; do sleep 0.005; done
+	until bench_started || [ $((($(date +%s%N) - began) / 1000000)) -gt 10000 ]; do sleep 0.002; done
 	echo $((($(date +%s%N) - began) / 1000000))
 	id=$(fleet_covey rollout ls -o json | jq -r 'sort_by(.started_at) | .[-1].id')
 	fleet_covey rollout watch "$id" >/dev/null
+}
+
+bench_started() { # a container has written its process id since the stamp
+	[ -n "$(find "$FLEET_RUN"/n*/helper/slots/*/pid -newer "$BENCH_WORK/stamp" 2>/dev/null)" ]
 }

@@ -51,8 +51,8 @@ bench_one_rollback() {
 	bench_apply "$(bench_other)" 60s --detach
 	id=$(fleet_covey rollout ls -o json | jq -r 'sort_by(.started_at) | .[-1].id')
 	until fleet_covey rollout show "$id" -o json | jq -e '.nodes[0].state == "baking"' >/dev/null; do sleep 0.05; done
-	fleet_covey rollout abort -y "$id" >/dev/null
-	fleet_covey rollout watch "$id" >/dev/null || [ $? = 4 ]
+	fleet_covey rollout abort -y "$id" >/dev/null 2>&1
+	fleet_covey rollout watch "$id" >/dev/null 2>&1 || [ $? = 4 ]
 }
 
 bench_other() { # the release that does not serve now

@@ -177,17 +177,18 @@ const struct deployment_report *agents_report(const struct shell_node *node,
 	return NULL;
 }
 
-static bool is_current(const struct coordinator *c, const struct shell_node *node, uint64_t epoch,
-		       uint64_t generation)
+bool agents_is_newest(const struct coordinator *c, const struct shell_node *node, uint64_t epoch,
+		      uint64_t generation)
 {
-	return !c->dirty && node->desired_made && epoch == node->desired.epoch &&
-	       generation >= node->desired.generation;
+	return node->desired_made && epoch == node->desired.epoch &&
+	       generation >= node->desired.generation &&
+	       (!c->dirty || desired_stays(c, node));
 }
 
 bool agents_is_current(const struct coordinator *c, const struct shell_node *node)
 {
 	return node->has_status &&
-	       is_current(c, node, node->known_epoch, node->known_generation);
+	       agents_is_newest(c, node, node->known_epoch, node->known_generation);
 }
 
 bool agents_matches(const struct shell_node *node, const char *selector)
@@ -324,7 +325,7 @@ static void refuse(struct coordinator *c, const struct node_id *id, const char *
 
 /* The agent knows something newer than the coordinator: an old database was restored. From now on
  * this node is told with a higher epoch, which beats every generation of the lost past. */
-static void check_future(struct coordinator *c, struct shell_node *node, uint64_t epoch,
+void agents_check_future(struct coordinator *c, struct shell_node *node, uint64_t epoch,
 			 uint64_t generation)
 {
 	node->known_epoch = epoch;
@@ -356,7 +357,7 @@ static void on_subscribe(struct coordinator *c, struct shell_node *node,
 		return;
 	}
 	node->linked = true;
-	check_future(c, node, subscribe->epoch, subscribe->generation);
+	agents_check_future(c, node, subscribe->epoch, subscribe->generation);
 	if (!str_equal(record.agent_version, subscribe->agent_version)) {
 		STR_CUT(record.agent_version, subscribe->agent_version);
 		record.last_seen_ms = node->seen_ms;
@@ -372,23 +373,7 @@ static void on_subscribe(struct coordinator *c, struct shell_node *node,
 		desired_push(c, node);
 }
 
-/* What is known of the node answers its newest desired state now, without having changed: the
- * machines are told again, and admit it only if that makes a difference. */
-static int became_current(struct coordinator *c, struct shell_node *node, struct err *err)
-{
-	struct shell_feed feeds[LIMIT_DEPLOYMENTS_PER_NODE];
-	size_t count;
-	int r = 0;
-
-	if (!agents_is_current(c, node))
-		return 0;
-	count = rollouts_of_status(c, node, &node->status, true, feeds, ARRAY_SIZE(feeds));
-	for (size_t i = 0; r >= 0 && i < count; i++)
-		r = rollouts_feed(c, feeds[i].rollout, &feeds[i].event, err);
-	return r < 0 ? r : 0;
-}
-
-static void acknowledge(struct coordinator *c, const struct shell_node *node, bool send_status)
+void agents_acknowledge(struct coordinator *c, const struct shell_node *node, bool send_status)
 {
 	struct msg_ack ack = {.boot_epoch = node->status.boot_epoch,
 			      .sequence = node->status.sequence,
@@ -400,139 +385,22 @@ static void acknowledge(struct coordinator *c, const struct shell_node *node, bo
 static void on_heartbeat(struct coordinator *c, struct shell_node *node,
 			 const struct msg_heartbeat *beat)
 {
-	bool known = node->has_status && beat->boot_epoch == node->status.boot_epoch &&
-		     beat->sequence == node->status.sequence;
 	struct err err = {0};
+	bool known;
 	int r;
 
+	reports_take(c); /* one of this node's may lie there */
+	known = node->has_status && beat->boot_epoch == node->status.boot_epoch &&
+		beat->sequence == node->status.sequence;
 	node->linked = true; /* its subscribe may have been lost */
-	check_future(c, node, beat->epoch, beat->generation);
-	if (known) {
-		r = became_current(c, node, &err);
-		if (r < 0)
-			shell_store_failed(c, r, &err);
-	}
-	acknowledge(c, node, !known);
+	agents_check_future(c, node, beat->epoch, beat->generation);
+	r = known ? reports_confirm(c, node, &err) : 0;
+	if (r < 0)
+		shell_store_failed(c, r, &err);
+	agents_acknowledge(c, node, !known);
 	if (node->desired_made && !c->dirty &&
 	    (beat->epoch != node->desired.epoch || beat->generation < node->desired.generation))
 		desired_push(c, node);
-}
-
-/* Older than what is known: a copy that was delayed. */
-static bool is_stale(const struct shell_node *node, const struct node_status *status)
-{
-	if (!node->has_status || status->boot_epoch > node->status.boot_epoch)
-		return false;
-	return status->boot_epoch < node->status.boot_epoch ||
-	       status->sequence < node->status.sequence;
-}
-
-static bool same_inventory(const struct inventory *a, const struct inventory *b)
-{
-	return codec_equal(&codec_inventory, a, b);
-}
-
-/* One transaction: the status, the node's inventory, the events that it makes. */
-static int store_status(struct coordinator *c, struct shell_node *node,
-			const struct node_status *status, const struct shell_feed *feeds,
-			size_t count, struct store_node *record, struct err *err)
-{
-	struct store_report report = {.node = node->record.id,
-				      .boot_epoch = status->boot_epoch,
-				      .sequence = status->sequence};
-	int r = codec_encode(&codec_node_status, status, LIMIT_AGENT_MESSAGE, &report.status, err);
-
-	if (r == 0)
-		r = c->store->ops->report_put(c->store, &report, err);
-	free(report.status.data);
-	if (r == 0 && record)
-		r = c->store->ops->node_put(c->store, record, err);
-	for (size_t i = 0; r == 0 && i < count; i++)
-		r = rollouts_journal(c, &feeds[i], err);
-	return r;
-}
-
-static void report_outcomes(struct coordinator *c, const struct shell_node *node,
-			    const struct node_status *status)
-{
-	static const char *const kinds[] = {"none", "completed", "rolled back", "aborted",
-					    "failed", "unreachable"};
-	char name[SHELL_TEXT_RELEASE];
-
-	for (size_t i = 0; i < status->deployments_count; i++) {
-		const struct deployment_report *now = &status->deployments[i];
-		const struct deployment_report *before = agents_report(node, now->deployment);
-
-		if (now->last.kind == OUTCOME_NONE ||
-		    (before && before->last.at_unix_ms == now->last.at_unix_ms &&
-		     before->last.kind == now->last.kind))
-			continue;
-		artifacts_name(c, &now->last.release, name);
-		events_add(c, "node outcome", now->deployment, &now->last.rollout,
-			   node->record.name, "%s: %s%s%s", name, kinds[now->last.kind],
-			   now->last.reason.text[0] ? ": " : "", now->last.reason.text);
-	}
-}
-
-static void take_status(struct coordinator *c, struct shell_node *node, struct node_status *status,
-			const struct store_node *record)
-{
-	report_outcomes(c, node, status);
-	if (record)
-		agents_set_record(node, record);
-	codec_free(&codec_node_status, &node->status);
-	node->status = *status;
-	node->has_status = true;
-	memset(status, 0, sizeof(*status));
-}
-
-static bool same_status(const struct shell_node *node, const struct node_status *status)
-{
-	return node->has_status && codec_equal(&codec_node_status, &node->status, status);
-}
-
-static void on_status(struct coordinator *c, struct shell_node *node, struct node_status *status)
-{
-	struct shell_feed feeds[LIMIT_DEPLOYMENTS_PER_NODE];
-	struct store_node record = node->record;
-	struct bytes inventory = {0};
-	bool changed = !same_inventory(&node->inventory, &status->inventory);
-	struct err err = {0};
-	size_t count;
-	int r = 0;
-
-	check_future(c, node, status->epoch, status->generation);
-	if (is_stale(node, status)) {
-		acknowledge(c, node, false);
-		return;
-	}
-	count = rollouts_of_status(c, node, status,
-				   is_current(c, node, status->epoch, status->generation), feeds,
-				   ARRAY_SIZE(feeds));
-	if (count == 0 && same_status(node, status)) {
-		acknowledge(c, node, false);
-		return;
-	}
-	if (changed) {
-		r = codec_encode(&codec_inventory, &status->inventory, LIMIT_AGENT_MESSAGE,
-				 &inventory, &err);
-		record.inventory = inventory;
-		record.last_seen_ms = node->seen_ms;
-	}
-	if (r == 0)
-		r = shell_begin(c, &err);
-	if (r == 0)
-		r = shell_end(c, store_status(c, node, status, feeds, count,
-					      changed ? &record : NULL, &err), &err);
-	if (r == 0) {
-		take_status(c, node, status, changed ? &record : NULL);
-		for (size_t i = 0; i < count; i++)
-			rollouts_apply(c, &feeds[i]);
-		acknowledge(c, node, false);
-	} else {
-		shell_store_failed(c, r, &err);
-	}
-	free(inventory.data);
 }
 
 void coordinator_on_agent(struct coordinator *c, const struct node_id *id, const void *data,
@@ -563,7 +431,7 @@ void coordinator_on_agent(struct coordinator *c, const struct node_id *id, const
 		on_heartbeat(c, node, message.body);
 		break;
 	case MESSAGE_STATUS:
-		on_status(c, node, message.body);
+		reports_add(c, node, message.body);
 		break;
 	case MESSAGE_LOGS:
 		control_logs(c, id, message.body);
@@ -581,5 +449,8 @@ void coordinator_on_agent(struct coordinator *c, const struct node_id *id, const
 		break; /* message_decode lets none of these through here */
 	}
 	message_free(&message);
-	shell_settle(c);
+	if (c->inbox_count == 0)
+		shell_settle(c);
+	else /* more of them may come with this one */
+		c->world.arm_timer(c->world.user, coordinator_deadline(c));
 }

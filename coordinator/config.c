@@ -130,7 +130,7 @@ int config_load(const char *path, struct config *ret_config, struct err *err)
 		.state_dir = "/var/lib/covey/coordinator",
 		.listen = "0.0.0.0",
 		.port = PORT_BASE_DEFAULT,
-		.socket = "/run/covey/coordinator.sock",
+		.socket = "/run/covey/coordinator/control.sock",
 		.group = "covey",
 		.io_threads = 2,
 		.log_level = LOG_LEVEL_INFO,

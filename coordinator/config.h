@@ -12,7 +12,7 @@ struct config {
 	char state_dir[CONFIG_PATH_MAX]; /* /var/lib/covey/coordinator */
 	char listen[LIMIT_ENDPOINT + 1]; /* 0.0.0.0; an address, IPv6 without brackets */
 	unsigned port;			 /* 7400: agents; 7401 data, 7402 enrolment, 7403 operators */
-	char socket[CONFIG_PATH_MAX];	 /* /run/covey/coordinator.sock; local operators */
+	char socket[CONFIG_PATH_MAX];	 /* /run/covey/coordinator/control.sock; local operators */
 	char group[LIMIT_SHORT_TEXT + 1]; /* covey: who may use the socket */
 	unsigned io_threads;		 /* 2 */
 	enum log_level log_level;	 /* info */

@@ -77,6 +77,7 @@ int coordinator_new(const struct coordinator_config *config,
 	c->sweep_ms = c->started_ms;
 	c->seen_flush_ms = c->started_ms;
 	c->dirty = c->fleet_changed = true;
+	c->machines_before = SIZE_MAX;
 	shell_settle(c);
 	*ret_coordinator = TAKE_PTR(c);
 	return 0;
@@ -88,6 +89,7 @@ void coordinator_free(struct coordinator *c)
 	control_free_all(c);
 	rollouts_free_all(c);
 	deployments_free_all(c);
+	reports_free_all(c);
 	agents_free_all(c);
 	artifacts_free_all(c);
 	enrol_free_all(c);
@@ -99,6 +101,7 @@ void coordinator_free(struct coordinator *c)
 
 void coordinator_close(struct coordinator *c)
 {
+	reports_take(c);
 	agents_flush_seen(c, true);
 	events_flush(c);
 	coordinator_free(c);
@@ -163,6 +166,7 @@ static bool settle_machines(struct coordinator *c, uint64_t now)
 
 int shell_catch_up(struct coordinator *c, struct err *err)
 {
+	reports_take(c);
 	for (size_t round = 0; round < SETTLE_ROUNDS && (c->fleet_changed || c->unsettled);
 	     round++) {
 		int r = rollouts_reconcile(c, err);
@@ -181,6 +185,7 @@ void shell_settle(struct coordinator *c)
 
 	if (c->retry_ms <= now) {
 		c->retry_ms = 0;
+		reports_take(c);
 		agents_check_leases(c, now);
 		settle_machines(c, now);
 		if (c->retry_ms == 0 && desired_is_due(c, now))
@@ -215,6 +220,8 @@ uint64_t coordinator_deadline(const struct coordinator *c)
 	at = earlier(at, c->lease_check_ms);
 	at = earlier(at, rollouts_deadline(c));
 	at = earlier(at, control_deadline(c));
+	if (c->inbox_count > 0)
+		at = 0;
 	if (c->dirty)
 		at = earlier(at, c->settled_ms + c->nodes_count / NODES_PER_SETTLE_MS);
 	if (c->retry_ms && at < c->retry_ms)

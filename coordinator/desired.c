@@ -78,6 +78,18 @@ static int body_digest(const struct desired_state *state, struct digest *ret_dig
 	return r;
 }
 
+bool desired_stays(const struct coordinator *c, const struct shell_node *node)
+{
+	struct desired_state state;
+	struct digest digest;
+	int r;
+
+	make(c, node, &state);
+	r = body_digest(&state, &digest, NULL);
+	codec_free(&codec_desired_state, &state);
+	return r == 0 && digest_equal(&digest, &node->desired_digest);
+}
+
 /* Fills change when the node must be told something else than before. 1: it must; 0: no. */
 static int compare(const struct coordinator *c, struct shell_node *node, struct change *change,
 		   struct err *err)

@@ -7,11 +7,46 @@
 #include "coordinator/shell.h"
 
 #include "base/log.h"
+#include "base/log_ids.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "protocol/digest.h"
 
 enum { EVENTS_KEPT = 100000, EVENTS_TRIM_EVERY = 1024, EVENTS_PENDING_MAX = 65536 };
+
+/* What goes to the system's journal as well. */
+static const struct {
+	const char *kind, *id;
+	enum log_level level;
+} told[] = {
+	{"node joined", LOG_ID_NODE_JOINED, LOG_LEVEL_INFO},
+	{"join refused", LOG_ID_JOIN_REFUSED, LOG_LEVEL_WARNING},
+	{"node unreachable", LOG_ID_NODE_UNREACHABLE, LOG_LEVEL_WARNING},
+	{"node outcome", LOG_ID_NODE_OUTCOME, LOG_LEVEL_INFO},
+	{"rollout", LOG_ID_ROLLOUT, LOG_LEVEL_INFO},
+	{"node_failed", LOG_ID_NODE_FAILED, LOG_LEVEL_WARNING},
+	{"fuse", LOG_ID_FUSE, LOG_LEVEL_ERR},
+	{"freeze", LOG_ID_FREEZE, LOG_LEVEL_WARNING},
+	{"unfreeze", LOG_ID_FREEZE, LOG_LEVEL_INFO},
+	{"epoch", LOG_ID_EPOCH, LOG_LEVEL_WARNING},
+};
+
+static void tell_journal(const struct store_event *event)
+{
+	struct log_event line = {.level = LOG_LEVEL_DEBUG,
+				 .deployment = event->deployment,
+				 .rollout = event->rollout,
+				 .node = event->node};
+
+	for (size_t i = 0; i < ARRAY_SIZE(told); i++) {
+		if (!str_equal(told[i].kind, event->kind))
+			continue;
+		line.id = told[i].id;
+		line.level = told[i].level;
+	}
+	log_event(&line, "%s%s%s%s%s: %s", event->kind, event->deployment[0] ? " " : "",
+		  event->deployment, event->node[0] ? " " : "", event->node, event->text);
+}
 
 void events_add(struct coordinator *c, const char *kind, const char *deployment,
 		const struct rollout_id *rollout, const char *node, const char *format, ...)
@@ -32,7 +67,7 @@ void events_add(struct coordinator *c, const char *kind, const char *deployment,
 	va_start(args, format);
 	vsnprintf(event->text, sizeof(event->text), format, args);
 	va_end(args);
-	log_debug("%s %s %s: %s", event->kind, event->deployment, event->node, event->text);
+	tell_journal(event);
 }
 
 static int write_pending(struct coordinator *c, uint64_t *sequence, struct err *err)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* covey-coordinator: reads its configuration, opens the service, runs until it is told to stop. */
+#include "base/log_ids.h"
 #include "base/str.h"
 #include "coordinator/service.h"
 
@@ -76,7 +77,10 @@ int main(int argc, char **argv)
 	}
 	block_signals();
 	r = run(config, &err);
-	if (r < 0)
+	if (r == -EUCLEAN || r == -EBADMSG || r == -EKEYREJECTED)
+		log_event(&(struct log_event){.id = LOG_ID_STATE_BROKEN, .level = LOG_LEVEL_ERR},
+			  "%s", err_text(&err, r));
+	else if (r < 0)
 		log_error("%s", err_text(&err, r));
 	return r < 0 ? 1 : 0;
 }

@@ -72,18 +72,29 @@ const struct rollout **rollouts_machines(const struct coordinator *c, struct she
 	return machines;
 }
 
+/* A machine's deadline follows from its state alone, and costs a look at every node. */
+static uint64_t own_deadline(struct shell_rollout *ro)
+{
+	if (ro->deadline_known && ro->deadline_change == ro->machine->changes)
+		return ro->deadline_ms;
+	ro->deadline_known = true;
+	ro->deadline_change = ro->machine->changes;
+	ro->deadline_ms = rollout_deadline(ro->machine);
+	return ro->deadline_ms;
+}
+
 uint64_t rollouts_deadline(const struct coordinator *c)
 {
 	uint64_t at = UINT64_MAX;
 
 	for (size_t i = 0; i < c->rollouts_count; i++) {
-		const struct shell_rollout *ro = c->rollouts[i];
+		struct shell_rollout *ro = c->rollouts[i];
 		uint64_t window = windows_next_change(&ro->spec.windows, c->reconciled_ms);
 		uint64_t own;
 
 		if (!rollouts_under_way(ro))
 			continue;
-		own = rollout_deadline(ro->machine);
+		own = own_deadline(ro);
 		/* Never again at once: a machine that does not move must not spin the loop. */
 		if (own < c->reconciled_ms + RECONCILE_AGAIN_MS)
 			own = c->reconciled_ms + RECONCILE_AGAIN_MS;
@@ -272,27 +283,25 @@ void rollouts_apply(struct coordinator *c, const struct shell_feed *feed)
 	c->change++;
 }
 
-/* Inside a transaction that begins with the first event: see the top of this file. */
-struct batch {
-	struct coordinator *c;
-	struct err *err;
-	bool open;
-};
+int rollouts_batch_open(struct rollout_batch *batch)
+{
+	int r = batch->open ? 0 : shell_begin(batch->c, batch->err);
 
-static int batch_feed(struct batch *batch, struct shell_rollout *ro,
-		      const struct rollout_event *event)
+	batch->open |= r == 0;
+	return r;
+}
+
+int rollouts_batch_feed(struct rollout_batch *batch, struct shell_rollout *ro,
+			const struct rollout_event *event)
 {
 	struct shell_feed feed = {.rollout = ro, .event = *event};
-	int r = 0;
+	int r;
 
-	if (!rollout_admits(ro->machine, event, NULL))
+	if (ro->stale || !rollout_admits(ro->machine, event, NULL))
 		return 0;
-	if (!batch->open)
-		r = shell_begin(batch->c, batch->err);
-	if (r < 0)
-		return r;
-	batch->open = true;
-	r = rollouts_journal(batch->c, &feed, batch->err);
+	r = rollouts_batch_open(batch);
+	if (r == 0)
+		r = rollouts_journal(batch->c, &feed, batch->err);
 	if (r < 0)
 		return r;
 	ro->touched = true;
@@ -319,7 +328,7 @@ static int reread(struct coordinator *c, struct err *err)
 	return 0;
 }
 
-static int batch_end(struct batch *batch, int r)
+int rollouts_batch_end(struct rollout_batch *batch, int r)
 {
 	struct coordinator *c = batch->c;
 
@@ -330,15 +339,17 @@ static int batch_end(struct batch *batch, int r)
 		c->rollouts[i]->touched = false;
 	}
 	batch->open = false;
+	if (r < 0)
+		c->machines_before = SIZE_MAX;
 	return r;
 }
 
 int rollouts_feed(struct coordinator *c, struct shell_rollout *ro,
 		  const struct rollout_event *event, struct err *err)
 {
-	struct batch batch = {.c = c, .err = err};
-	int fed = batch_feed(&batch, ro, event);
-	int r = batch_end(&batch, fed);
+	struct rollout_batch batch = {.c = c, .err = err};
+	int fed = rollouts_batch_feed(&batch, ro, event);
+	int r = rollouts_batch_end(&batch, fed);
 
 	return r < 0 ? r : fed;
 }
@@ -384,7 +395,7 @@ static bool belongs(const struct shell_rollout *ro, const struct shell_node *nod
 }
 
 /* Nodes of the machine that left, fell silent or came back. */
-static int feed_members(struct batch *batch, struct shell_rollout *ro)
+static int feed_members(struct rollout_batch *batch, struct shell_rollout *ro)
 {
 	struct rollout *machine = ro->machine;
 	uint64_t now = shell_now(batch->c);
@@ -403,7 +414,7 @@ static int feed_members(struct batch *batch, struct shell_rollout *ro)
 			event = rollout_event_make(EVENT_NODE_REACHABLE, now, i);
 		else
 			continue;
-		r = batch_feed(batch, ro, &event);
+		r = rollouts_batch_feed(batch, ro, &event);
 		if (r < 0)
 			return r;
 		fed += r;
@@ -412,7 +423,7 @@ static int feed_members(struct batch *batch, struct shell_rollout *ro)
 }
 
 /* Nodes that match and are not in the machine: new, labelled, uncordoned. */
-static int feed_joined(struct batch *batch, struct shell_rollout *ro)
+static int feed_joined(struct rollout_batch *batch, struct shell_rollout *ro)
 {
 	struct coordinator *c = batch->c;
 	int fed = 0, r;
@@ -429,7 +440,7 @@ static int feed_joined(struct batch *batch, struct shell_rollout *ro)
 		event.id = node->record.id;
 		event.reachable = !node->silent;
 		group_of(node, ro->spec.per_label, event.group);
-		r = batch_feed(batch, ro, &event);
+		r = rollouts_batch_feed(batch, ro, &event);
 		if (r < 0)
 			return r;
 		fed += r;
@@ -438,7 +449,7 @@ static int feed_joined(struct batch *batch, struct shell_rollout *ro)
 }
 
 /* Time, windows and the freeze. */
-static int feed_time(struct batch *batch, struct shell_rollout *ro)
+static int feed_time(struct rollout_batch *batch, struct shell_rollout *ro)
 {
 	uint64_t now = shell_now(batch->c);
 	bool closed = !windows_is_open(&ro->spec.windows, now);
@@ -449,15 +460,15 @@ static int feed_time(struct batch *batch, struct shell_rollout *ro)
 		kind = closed ? EVENT_WINDOW_CLOSED : EVENT_WINDOW_OPEN;
 	else if (batch->c->frozen != ro->machine->frozen)
 		kind = batch->c->frozen ? EVENT_FREEZE : EVENT_UNFREEZE;
-	else if (rollout_deadline(ro->machine) <= now)
+	else if (own_deadline(ro) <= now)
 		kind = EVENT_TICK;
 	if (kind == EVENT_COUNT)
 		return 0;
 	event = rollout_event_make(kind, now, ROLLOUT_NO_NODE);
-	return batch_feed(batch, ro, &event);
+	return rollouts_batch_feed(batch, ro, &event);
 }
 
-static int feed_busy(struct batch *batch)
+static int feed_busy(struct rollout_batch *batch)
 {
 	struct shell_rollout **live = NULL;
 	size_t count = 0;
@@ -465,22 +476,27 @@ static int feed_busy(struct batch *batch)
 	struct fleet_busy busy;
 	int fed = 0, r = 0;
 
+	/* A rollout that was alone the last time too is in nobody's way. */
+	if (count <= 1 && batch->c->machines_before <= 1)
+		count = 0;
 	for (size_t round = 0; round < ROUNDS_MAX && fleet_next_busy(machines, count, &busy);
 	     round++) {
 		struct rollout_event event =
 			rollout_event_make(busy.busy ? EVENT_NODE_BUSY : EVENT_NODE_FREE,
 					   shell_now(batch->c), busy.node);
 
-		r = batch_feed(batch, live[busy.rollout], &event);
+		r = rollouts_batch_feed(batch, live[busy.rollout], &event);
 		if (r <= 0)
 			break;
 		fed++;
 	}
 	free(live);
+	if (r >= 0)
+		batch->c->machines_before = count;
 	return r < 0 ? r : fed;
 }
 
-static int reconcile_round(struct batch *batch, bool fleet)
+static int reconcile_round(struct rollout_batch *batch, bool fleet)
 {
 	struct coordinator *c = batch->c;
 	int fed = 0, r = 0;
@@ -570,7 +586,7 @@ static int finish_ended(struct coordinator *c, struct err *err)
 
 int rollouts_reconcile(struct coordinator *c, struct err *err)
 {
-	struct batch batch = {.c = c, .err = err};
+	struct rollout_batch batch = {.c = c, .err = err};
 	bool fleet = c->fleet_changed;
 	int r = reread(c, err);
 
@@ -582,7 +598,7 @@ int rollouts_reconcile(struct coordinator *c, struct err *err)
 		if (r <= 0)
 			break;
 	}
-	r = batch_end(&batch, r);
+	r = rollouts_batch_end(&batch, r);
 	if (r < 0)
 		return r;
 	c->reconciled_ms = shell_now(c);

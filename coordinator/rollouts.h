@@ -18,6 +18,21 @@ struct shell_rollout *rollouts_create(const struct store_rollout *record);
 void rollouts_adopt(struct coordinator *c, struct shell_rollout *ro);
 void rollouts_drop(struct coordinator *c, const char *deployment);
 
+/* Events of many nodes in one transaction, applied as they are written so that each is admitted by
+ * what those before it made of the machine. If the transaction fails, the machines it touched are
+ * read anew, and nothing was done outside. */
+struct rollout_batch {
+	struct coordinator *c;
+	struct err *err;
+	bool open; /* a transaction is under way */
+};
+int rollouts_batch_open(struct rollout_batch *batch) COVEY_MUST_CHECK; /* for other writes, too */
+/* 1: written and applied; 0: not admitted. */
+int rollouts_batch_feed(struct rollout_batch *batch, struct shell_rollout *ro,
+			const struct rollout_event *event) COVEY_MUST_CHECK;
+/* Commits when r >= 0. */
+int rollouts_batch_end(struct rollout_batch *batch, int r) COVEY_MUST_CHECK;
+
 /* In memory, after rollout_end() was committed. deployment: whose base the rollout now is; NULL when
  * it did not complete. */
 void rollouts_take_end(struct coordinator *c, struct shell_rollout *ro,

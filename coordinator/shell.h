@@ -40,6 +40,8 @@ struct shell_rollout { /* the newest rollout of each deployment, ended or not */
 	struct rollout *machine;
 	struct rollout_effects effects; /* goals: machine->nodes_capacity */
 	uint64_t sequence;		/* of the newest journal entry */
+	bool deadline_known;		/* ... as of deadline_change */
+	uint64_t deadline_change, deadline_ms;
 	bool touched; /* fed in the transaction that is open */
 	bool stale;   /* that transaction failed: memory is ahead of the journal */
 };
@@ -74,7 +76,10 @@ struct coordinator {
 	uint64_t time_offset_ms; /* fleet time = world time + this: never behind the journal */
 	uint64_t started_ms;
 	uint64_t rollout_number;
+	size_t machines_before; /* under way when they last were compared with each other */
 
+	struct shell_inbox *inbox; /* statuses that are not committed yet */
+	size_t inbox_count;
 	bool fleet_changed;	 /* machines may not know what the fleet is now */
 	bool unsettled;		 /* a machine was fed since they were last reconciled */
 	bool dirty;		 /* desired states may differ from what they should be */
@@ -126,8 +131,14 @@ bool agents_may_change(const struct shell_node *node); /* neither pending, cordo
 const char *agents_state(const struct shell_node *node);
 const struct deployment_report *agents_report(const struct shell_node *node,
 					      const char *deployment);
-/* Does the known status answer the newest desired state? */
-bool agents_is_current(const struct coordinator *c, const struct shell_node *node);
+/* Does what the node said with this epoch and generation answer its newest desired state? */
+bool agents_is_newest(const struct coordinator *c, const struct shell_node *node, uint64_t epoch,
+		      uint64_t generation);
+bool agents_is_current(const struct coordinator *c, const struct shell_node *node); /* its status */
+/* Takes the echo; raises the node's epoch when it knows a newer desired state than the store. */
+void agents_check_future(struct coordinator *c, struct shell_node *node, uint64_t epoch,
+			 uint64_t generation);
+void agents_acknowledge(struct coordinator *c, const struct shell_node *node, bool send_status);
 /* Looks at the leases when it is time; true when somebody fell silent. */
 void agents_check_leases(struct coordinator *c, uint64_t now_ms);
 void agents_flush_seen(struct coordinator *c, bool all);
@@ -135,8 +146,19 @@ void agents_send(struct coordinator *c, const struct node_id *node, enum message
 		 const void *body);
 bool agents_matches(const struct shell_node *node, const char *selector);
 
+/* ---- reports.c ---- */
+/* Lays a status (stolen) into the inbox; reports_take() commits and acknowledges what lies there. */
+void reports_add(struct coordinator *c, struct shell_node *node, struct node_status *status);
+void reports_take(struct coordinator *c);
+/* A heartbeat says that the known status answers a newer desired state: tells the machines. */
+int reports_confirm(struct coordinator *c, struct shell_node *node,
+		    struct err *err) COVEY_MUST_CHECK;
+void reports_free_all(struct coordinator *c);
+
 /* ---- desired.c ---- */
 void desired_update(struct coordinator *c);
+/* Would desired_update() leave the node's desired state as it is? */
+bool desired_stays(const struct coordinator *c, const struct shell_node *node);
 void desired_push(struct coordinator *c, struct shell_node *node);
 /* Is this release assigned to the node? */
 bool desired_has_release(const struct shell_node *node, const struct digest *release);

@@ -7,7 +7,7 @@ demo_main() {
 	need_root
 	deps_install
 	build_plain
-	demo_image
+	fleet_image
 	[ ! -e "$FLEET_RUN/switch" ] || fleet_down
 	trap demo_end EXIT
 	demo_title "A fleet of five nodes comes up, each with its own network, joined by a one-time token"
@@ -40,12 +40,6 @@ demo_main() {
 demo_title() {
 	say ""
 	say "== $1"
-}
-
-demo_image() {
-	[ -e "$COVEY_BUILD/digits-image" ] ||
-		"$COVEY_SOURCE/examples/digits/build-image.py" \
-			--server "$COVEY_BUILD/examples/digits/digits-server" "$COVEY_BUILD/digits-image" >/dev/null
 }
 
 demo_roll_out() { # version, the exit code that tells the expected end

@@ -197,6 +197,13 @@ fleet_wait_online() { # count
 	die 1 "dev fleet: only $online of $1 nodes are online after a minute; logs are in $FLEET_STATE/n*/agent.log"
 }
 
+# The container image of the example, which scenarios, demo and benchmarks serve.
+fleet_image() {
+	[ -e "$COVEY_BUILD/digits-image" ] ||
+		"$COVEY_SOURCE/examples/digits/build-image.py" \
+			--server "$COVEY_BUILD/examples/digits/digits-server" "$COVEY_BUILD/digits-image" >/dev/null
+}
+
 # ---- end ----
 
 # Everything that the fleet started lives in its namespaces: whatever has a process there ends.

@@ -27,7 +27,8 @@ struct needed {
 	size_t count, cap;
 };
 
-static int add_known(void *context, const struct digest *release, uint64_t used_unix_ms, bool sealed)
+static int add_known(void *context, const struct digest *release, uint64_t used_unix_ms,
+		     bool sealed)
 {
 	struct known *known = context;
 
@@ -208,6 +209,9 @@ int prune_run(const struct store_files *files, const struct chunk_store_config *
 	bool dropped = true, any = false;
 	int r = journal_each_release(config->journal, add_known, &known, err);
 
+	/* What nobody knows goes first: left over from a crash, or from a journal that was lost. */
+	if (r == 0 && prune_is_due(files, config))
+		r = sweep_all(files, config, &known, err);
 	while (r == 0 && dropped && prune_is_due(files, config)) {
 		r = drop_oldest(&known, config, keep, keep_count, &dropped, err);
 		if (r == 0 && dropped)

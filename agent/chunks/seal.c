@@ -17,18 +17,28 @@
 
 enum { STEP_BYTES = 8 << 20, STEP_RENAMES = 1024 };
 
+/* Where the blob's bytes are. */
+static int folder_of(const struct stage *stage, const struct stage_blob *blob,
+		     char name[STORE_NAME_MAX])
+{
+	bool named = blob->phase == BLOB_SUSPECT;
+
+	store_name(name, &blob->of->content, named ? "" : ".part");
+	return named ? stage->files->blobs : stage->files->parts;
+}
+
 /* A content that is not what the manifest says is of no use: it starts anew, chunks and all. */
 static int forget(struct stage *stage, struct stage_blob *blob, struct err *err)
 {
 	char name[STORE_NAME_MAX];
+	int folder = folder_of(stage, blob, name);
 	int r = journal_drop_blob(stage->journal, &blob->of->content, err);
 
 	if (r < 0)
 		return r;
-	store_name(name, &blob->of->content, ".part");
-	unlinkat(stage->files->parts, name, 0);
+	unlinkat(folder, name, 0);
 	stage->bytes_done -= blob->of->size;
-	blob->phase = BLOB_INDEX;
+	blob->phase = BLOB_CLOSED; /* the index is checked when it is read */
 	stage->first_open = 0;
 	stage->hash_offset = 0;
 	return err_set(err, -EBADMSG, "a file of the release is not what its manifest says: its "
@@ -41,10 +51,9 @@ static int verify(struct stage *stage, struct stage_blob *blob, size_t *budget, 
 {
 	char name[STORE_NAME_MAX];
 	struct digest digest;
-	AUTO_CLOSE int fd = -1;
+	int folder = folder_of(stage, blob, name);
+	AUTO_CLOSE int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
-	store_name(name, &blob->of->content, ".part");
-	fd = openat(stage->files->parts, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return forget(stage, blob, err);
 	if (stage->hash_offset == 0)
@@ -83,7 +92,7 @@ static int verify_step(struct stage *stage, struct err *err)
 				stage->hash_blob = 0;
 			return r;
 		}
-		blob->phase = BLOB_VERIFIED;
+		blob->phase = blob->phase == BLOB_SUSPECT ? BLOB_DONE : BLOB_VERIFIED;
 		if (budget == 0)
 			return -EAGAIN;
 	}

@@ -21,7 +21,7 @@ enum {
 	WINDOW_CHUNKS = LIMIT_CHUNKS, /* ... and chunks in their indices: memory */
 	STEP_BYTES = 8 << 20,	      /* copied or looked at in one call */
 	STEP_LOOKUPS = 256,
-	FLUSH_BYTES = 32 << 20,
+	FLUSH_BYTES = 16 << 20,
 	FLUSH_MS = 5000,
 	SYNC_EACH = 8, /* above this many dirty files one syncfs() is cheaper */
 };
@@ -70,7 +70,7 @@ static void mark_twins(struct stage *stage)
 			sorted[i]->phase = BLOB_DONE;
 }
 
-static void look_at_disk(struct stage *stage)
+static void look_at_disk(struct stage *stage, bool suspect)
 {
 	for (size_t i = 0; i < stage->release.blobs_count; i++) {
 		struct stage_blob *blob = &stage->blobs[i];
@@ -78,18 +78,18 @@ static void look_at_disk(struct stage *stage)
 
 		if (blob->phase != BLOB_DONE &&
 		    file_is_there(stage->files->blobs, &of->content, "", of->size))
-			blob->phase = BLOB_DONE;
-		if (blob->phase != BLOB_DONE &&
+			blob->phase = suspect ? BLOB_SUSPECT : BLOB_DONE;
+		if (blob->phase == BLOB_INDEX &&
 		    file_is_there(stage->files->objects, &of->index, "", of->index_size))
 			blob->phase = BLOB_CLOSED;
 		stage->bytes_total += of->size;
-		if (blob->phase == BLOB_DONE)
+		if (blob->phase >= BLOB_WHOLE)
 			stage->bytes_done += of->size;
 	}
 }
 
-int stage_create(const struct store_files *files, struct journal *journal, const struct digest *id,
-		 struct release *release, struct stage **ret_stage, struct err *err)
+struct stage *stage_create(const struct store_files *files, struct journal *journal,
+			   const struct digest *id, struct release *release, bool suspect)
 {
 	struct stage *stage = mem_alloc(sizeof(*stage));
 
@@ -102,10 +102,9 @@ int stage_create(const struct store_files *files, struct journal *journal, const
 	for (size_t i = 0; i < stage->release.blobs_count; i++)
 		stage->blobs[i].of = &stage->release.blobs[i];
 	mark_twins(stage);
-	look_at_disk(stage);
+	look_at_disk(stage, suspect);
 	stage->flushed_ms = clock_mono_ms();
-	*ret_stage = stage;
-	return 0;
+	return stage;
 }
 
 void stage_free(struct stage *stage)
@@ -446,6 +445,8 @@ static int put_at(struct stage *stage, const struct stage_blob *blob, size_t i, 
 	r = store_write_at(fd, data, size, a->offsets[i]);
 	if (r < 0)
 		return err_errno(err, r, "write a chunk");
+	/* On its way to the platter now, so that the flush has little to wait for. */
+	(void)!sync_file_range(fd, (off_t)a->offsets[i], (off_t)size, SYNC_FILE_RANGE_WRITE);
 	set_written(stage, a, i);
 	return 0;
 }

@@ -14,6 +14,7 @@ enum blob_phase {
 	BLOB_CLOSED,   /* index on disk, not loaded */
 	BLOB_OPEN,     /* being assembled */
 	BLOB_WHOLE,    /* every chunk written and durable; content not verified */
+	BLOB_SUSPECT,  /* has its final name, but is to be verified once more */
 	BLOB_VERIFIED, /* content verified, still under its temporary name */
 	BLOB_DONE,
 };
@@ -52,10 +53,10 @@ struct stage {
 	struct digest_state hash;
 };
 
-/* Takes the release over. Looks at the disk for what is there. */
-int stage_create(const struct store_files *files, struct journal *journal, const struct digest *id,
-		 struct release *release, struct stage **ret_stage,
-		 struct err *err) COVEY_MUST_CHECK;
+/* Takes the release over. Looks at the disk for what is there; suspect: blobs that are complete are
+ * to be verified once more. */
+struct stage *stage_create(const struct store_files *files, struct journal *journal,
+			   const struct digest *id, struct release *release, bool suspect);
 void stage_free(struct stage *stage);
 
 int stage_missing(struct stage *stage, struct wanted_object *ret_items, size_t max,

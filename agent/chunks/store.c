@@ -25,6 +25,8 @@ struct chunk_store {
 	struct stage *stages;
 	struct digest sealed[SEALED_CACHE]; /* looked at since the start */
 	size_t sealed_count;
+	struct digest suspect; /* to be read again when it is staged next; zero: none */
+	struct digest touched; /* of the releases that were marked as used last */
 };
 
 int chunk_store_open(const struct chunk_store_config *config, struct chunk_store **ret_store,
@@ -129,11 +131,9 @@ static int need_stage(struct chunk_store *store, const struct digest *digest,
 	r = store_release(store, digest, &release, err);
 	if (r < 0) /* damaged on the disk, or signed by a key that went: fetched again */
 		return r == -ENOMEM || r == -EIO ? r : -ENOENT;
-	r = stage_create(&store->files, store->config.journal, digest, &release, ret_stage, err);
-	if (r < 0) {
-		release_free(&release);
-		return r;
-	}
+	*ret_stage = stage_create(&store->files, store->config.journal, digest, &release,
+				  digest_equal(digest, &store->suspect));
+	store->suspect = (struct digest){0};
 	(*ret_stage)->next = store->stages;
 	store->stages = *ret_stage;
 	return 0;
@@ -277,13 +277,36 @@ static int store_seal(void *context, const struct digest *release, struct err *e
 	return 0;
 }
 
+static void store_suspect(void *context, const struct digest *release)
+{
+	struct chunk_store *store = context;
+	struct stage *stage = find_stage(store, release);
+
+	/* A stage that is there was made before the damage was known. */
+	if (stage)
+		drop_stage(store, stage);
+	store->suspect = *release;
+	store->sealed_count = 0;
+	memset(store->sealed, 0, sizeof(store->sealed));
+	/* Not written: then the release is used as it is, and found damaged again. */
+	(void)!journal_touch_release(store->config.journal, release, store->config.unix_ms(), false,
+				     NULL);
+}
+
 /* ---- room ---- */
 
-static int touch_kept(const struct chunk_store *store, const struct digest_item *keep,
+/* Only when the list is another one: an idle node writes nothing. */
+static int touch_kept(struct chunk_store *store, const struct digest_item *keep,
 		      size_t keep_count, struct err *err)
 {
-	int r = journal_begin(store->config.journal, err);
+	struct digest list;
+	int r;
 
+	digest_of(&list, keep, keep_count * sizeof(*keep));
+	if (digest_equal(&list, &store->touched))
+		return 0;
+	store->touched = list;
+	r = journal_begin(store->config.journal, err);
 	for (size_t i = 0; r == 0 && i < keep_count; i++) {
 		struct search search = {&keep[i].digest, false};
 
@@ -333,6 +356,7 @@ struct chunk_store_ops chunk_store_ops(struct chunk_store *store)
 		.seal = store_seal,
 		.release = store_release,
 		.sealed = store_sealed,
+		.suspect = store_suspect,
 		.prune = store_prune,
 		.idle = store_idle,
 	};

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Joining a fleet. The join string comes by hand and is all that is believed at first: its server
- * key must be proved by whoever answers, and its secret never leaves this machine (protocol/enrol.h).
+ * key must be proved by whoever answers, and its secret never leaves this machine
+ * (protocol/enrol.h).
  * What comes back is checked before anything is kept: the root document against itself and against
  * that server key, the identity against the root and against our own keys. root.doc is written
  * last: that it is there means that the node has joined.

@@ -137,7 +137,8 @@ static void print_status_table(const struct local_status *local)
 	const struct node_status *status = &local->status;
 
 	printf("node         %s (%s)\n", local->name, local->node);
-	printf("coordinator  %s, %s\n", local->coordinator, local->linked ? "linked" : "not linked");
+	printf("coordinator  %s, %s\n", local->coordinator,
+	       local->linked ? "linked" : "not linked");
 	printf("runtime      %s\n", status->inventory.runtime[0] ? status->inventory.runtime
 								 : "helper not connected");
 	if (status->deployments_count == 0) {

@@ -33,7 +33,6 @@ static void prepare_way_back(struct deploy *d)
 	struct deploy_record *r = &d->record;
 	enum colour colour = deploy_back_colour(d);
 	struct deploy_slot_record *s = &r->slots[colour];
-	struct deploy_slot_state *state = &d->slots[colour];
 
 	if (digest_is_zero(&r->back.digest))
 		return;
@@ -41,9 +40,7 @@ static void prepare_way_back(struct deploy *d)
 	    (s->want == DEPLOY_WANT_RUN || s->want == DEPLOY_WANT_DRAIN)) {
 		deploy_slot_keep(d, colour);
 		s->proven = true;
-		state->start_at_ms = 0;
-		if (state->fact == DEPLOY_SLOT_RUNNING && state->ready && !state->healthy)
-			state->fact = DEPLOY_SLOT_EXITED; /* one cold start, and no flip to it */
+		d->slots[colour].start_at_ms = 0;
 		return;
 	}
 	deploy_slot_kill(d, colour);

@@ -338,7 +338,7 @@ void deploy_note_time(struct deploy *d, const struct deploy_event *e)
 		    s->probe_due_ms && e->now_ms >= s->probe_due_ms)
 			probe_failed(d, c, e, "no answer to the health probe in time");
 	}
-	if (!d->verdict && e->now_ms >= deploy_work_end(d))
+	if (e->now_ms >= deploy_work_end(d))
 		deploy_verdict(d, e, "deadline", "the node's deadline for one change is over", NULL);
 }
 

@@ -14,6 +14,7 @@
 #include "agent/helper/watch.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/log_ids.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -174,7 +175,9 @@ static void want_restore(void *context)
 	struct helper *helper = context;
 
 	if (!helper->restore_ms) {
-		log_warning("the firewall's rules were changed by somebody else");
+		log_event(&(struct log_event){.id = LOG_ID_RULES_CHANGED,
+					      .level = LOG_LEVEL_WARNING},
+			  "the firewall's rules were changed by somebody else");
 		helper->restore_ms = clock_mono_ms() + RESTORE_SOON_MS;
 	}
 }
@@ -219,7 +222,8 @@ static void rules_result(struct helper *helper, const struct jobs_done *done)
 	if (done->error) {
 		snprintf(helper->rules_text, sizeof(helper->rules_text),
 			 "the node's firewall rules cannot be set: %s", done->text);
-		log_error("%s", helper->rules_text);
+		log_event(&(struct log_event){.id = LOG_ID_RULES_FAILED, .level = LOG_LEVEL_ERR},
+			  "%s", helper->rules_text);
 		return; /* restore_ms is set: it will be tried again */
 	}
 	if (!helper->rules_stand || helper->rules_text[0])
@@ -413,24 +417,43 @@ static int run(struct helper *helper)
 	return r;
 }
 
+/* Only an error comes back. */
+static int become_clear(char *config, struct err *err)
+{
+	char folder[PATHS_MAX];
+	AUTO_FREE char *program = NULL;
+	int r = find_folder(folder, err);
+
+	if (r < 0)
+		return r;
+	program = mem_format("%s/covey-worker-clear", folder);
+	execv(program, (char *[]){program, config, NULL});
+	return err_errno(err, -errno, "%s", program);
+}
+
 int main(int argc, char **argv)
 {
 	static struct helper helper;
 	const char *path = CONFIG_DEFAULT_PATH;
 	AUTO_FREE char *config = NULL;
 	struct err err = {0};
+	bool clear = argc > 1 && str_equal(argv[argc - 1], "--clear");
 	int r;
 
 	log_open("covey-helper", LOG_LEVEL_INFO);
+	argc -= clear;
 	if (argc == 3 && str_equal(argv[1], "--config"))
 		path = argv[2];
 	else if (argc != 1) {
-		fprintf(stderr, "usage: covey-helper [--config FILE]\n");
+		fprintf(stderr, "usage: covey-helper [--config FILE] [--clear]\n");
 		return 2;
 	}
 	config = realpath(path, NULL);
-	r = config ? set_up(&helper, config, &err)
-		   : err_errno(&err, -errno, "configuration %s", path);
+	if (clear && config)
+		r = become_clear(config, &err);
+	else
+		r = config ? set_up(&helper, config, &err)
+			   : err_errno(&err, -errno, "configuration %s", path);
 	if (r == 0)
 		r = run(&helper);
 	if (r < 0) {

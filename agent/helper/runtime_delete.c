@@ -12,6 +12,7 @@
 #include "base/str.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -19,7 +20,7 @@
 
 #define CGROUPS "/sys/fs/cgroup"
 
-enum { TRIES = 100 };
+enum { TRIES = 400 }; /* of 5 ms */
 
 static void pause_ms(long ms)
 {
@@ -70,17 +71,14 @@ static int kill_supervisors(const char *bundle)
 	return count;
 }
 
-static int kill_group(const char *group)
+static void kill_group(const char *group)
 {
 	AUTO_FREE char *path = mem_format("%s/cgroup.procs", group);
 	AUTO_FCLOSE FILE *file = fopen(path, "re");
-	int pid, count = 0;
+	int pid;
 
-	while (file && fscanf(file, "%d", &pid) == 1) {
+	while (file && fscanf(file, "%d", &pid) == 1)
 		kill(pid, SIGKILL);
-		count++;
-	}
-	return count;
 }
 
 /* Empties and removes one control group with those below it. */
@@ -101,9 +99,33 @@ static bool clear_group(const char *group)
 	free(names);
 	if (count < 0)
 		return true;
-	for (int i = 0; i < TRIES && kill_group(group); i++)
+	/* Processes that are dying are not listed any more but still keep the group. */
+	for (int i = 0; i < TRIES; i++) {
+		kill_group(group);
+		if (rmdir(group) == 0 || errno == ENOENT)
+			return done;
 		pause_ms(5);
-	return done && (rmdir(group) == 0 || errno == ENOENT);
+	}
+	return false;
+}
+
+static void write_word(const char *path, const char *word)
+{
+	AUTO_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0 && write(fd, word, strlen(word)) < 0)
+		return; /* processes that stay are counted later */
+}
+
+/* A runtime freezes the group while it sets it up. Killed in between, it leaves it frozen, and in
+ * version 1 a frozen process does not even die. */
+static void thaw_groups(const char *group)
+{
+	AUTO_FREE char *old = mem_format(CGROUPS "/freezer%s/freezer.state", group);
+	AUTO_FREE char *unified = mem_format(CGROUPS "%s/cgroup.freeze", group);
+
+	write_word(old, "THAWED");
+	write_word(unified, "0");
 }
 
 /* The slot's group in the unified hierarchy, or in each one of version 1. */
@@ -112,8 +134,10 @@ static bool clear_groups(const char *group)
 	struct dirent **names = NULL;
 	AUTO_FREE char *unified = mem_format(CGROUPS "%s", group);
 	int count = scandir(CGROUPS, &names, NULL, NULL);
-	bool done = clear_group(unified);
+	bool done;
 
+	thaw_groups(group);
+	done = clear_group(unified);
 	for (int i = 0; i < count; i++) {
 		AUTO_FREE char *path = mem_format(CGROUPS "/%s%s", names[i]->d_name, group);
 

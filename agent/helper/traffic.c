@@ -208,3 +208,14 @@ int traffic_apply(struct worker *worker, struct err *err)
 		return worker_fail(worker, r, "nftables");
 	return strcmp(worker->mode, "restore") == 0 ? 0 : remember(worker, err);
 }
+
+/* "add" first: deleting what is not there is an error. */
+int traffic_drop(struct worker *worker, struct err *err)
+{
+	AUTO_STR struct str text = {0};
+	char name[TABLE_MAX];
+
+	paths_table(&worker->config, name);
+	str_addf(&text, "add table inet %s\ndelete table inet %s\n", name, name);
+	return run_transaction(&text, err);
+}

@@ -7,3 +7,5 @@
 /* Applies the request's complete list of routes and remembers it for restoring. With mode
  * "restore" routes whose slot is gone are left out instead of refused. */
 int traffic_apply(struct worker *worker, struct err *err) COVEY_MUST_CHECK;
+/* Removes the table with everything in it; 0 also when there is none. */
+int traffic_drop(struct worker *worker, struct err *err) COVEY_MUST_CHECK;

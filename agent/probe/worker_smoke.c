@@ -186,7 +186,8 @@ int main(int argc, char **argv)
 	int r;
 
 	if (argc != 6 || str_parse_u64(argv[5], UINT32_MAX, &timeout_ms) < 0) {
-		fputs("usage: covey-worker-smoke MANIFEST DIGEST ADDRESS PORT TIMEOUT_MS\n", stderr);
+		fputs("usage: covey-worker-smoke MANIFEST DIGEST ADDRESS PORT TIMEOUT_MS\n",
+		      stderr);
 		return 2;
 	}
 	curl_global_init(CURL_GLOBAL_DEFAULT);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A list of obligatory cuts, and fixed steps between them. A tensor boundary is a cut when one of
- * the tensors beside it is large: runs of small tensors (norms, biases) share chunks, and the number
- * of chunks stays bounded by the size of the file. Steps start anew at each cut, so a header that
- * changes its length moves no chunk of the weights.
- * Format: https://huggingface.co/docs/safetensors (8 bytes little-endian header length, JSON header
- * with data_offsets from the header's end).
+ * the tensors beside it is large: runs of small tensors (norms, biases) share chunks, and the
+ * number of chunks stays bounded by the size of the file. Steps start anew at each cut, so a header
+ * that changes its length moves no chunk of the weights. Format:
+ * https://huggingface.co/docs/safetensors (8 bytes little-endian header length, JSON header with
+ * data_offsets from the header's end).
  */
 #include "coordinator/cli/chunker.h"
 #include "base/mem.h"
@@ -63,7 +63,8 @@ static size_t boundaries(const json_t *header, uint64_t start, uint64_t file_siz
 	json_t *tensor;
 	size_t count = 0;
 
-	json_object_foreach((json_t *)(uintptr_t)header, name, tensor) {
+	json_object_foreach((json_t *)(uintptr_t)header, name, tensor)
+	{
 		const json_t *offsets = json_object_get(tensor, "data_offsets");
 
 		for (size_t i = 0; i < 2 && offsets; i++) {
@@ -89,7 +90,7 @@ static size_t unique(uint64_t *edges, size_t count)
 	return kept;
 }
 
-/* Keeps the edges beside something at least half a step long, and the header's end. */
+/* Keeps the edges beside something at least half a step long, and the first: the header's end. */
 static size_t keep_large(const struct chunker *c, uint64_t *edges, size_t count)
 {
 	uint64_t least = c->step / 2, before = 0;
@@ -98,7 +99,8 @@ static size_t keep_large(const struct chunker *c, uint64_t *edges, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		uint64_t at = edges[i], after = i + 1 < count ? edges[i + 1] : c->size;
 
-		if (at > 0 && at < c->size && (i == 0 || at - before >= least || after - at >= least))
+		if (at > 0 && at < c->size &&
+		    (i == 0 || at - before >= least || after - at >= least))
 			edges[kept++] = at;
 		before = at;
 	}
@@ -130,13 +132,10 @@ void chunker_use_tensors(struct chunker *chunker, const uint8_t *header, size_t 
 		json_decref(json);
 		return;
 	}
-	edges = mem_array(2 * json_object_size(json) + 1, sizeof(*edges));
+	edges = mem_array(2 * json_object_size(json), sizeof(*edges));
 	count = boundaries(json, header_size, chunker->size, edges);
 	json_decref(json);
-	if (count) {
-		edges[count++] = header_size;
-		count = keep_large(chunker, edges, unique(edges, count));
-	}
+	count = keep_large(chunker, edges, unique(edges, count));
 	if (count && count_chunks(chunker, edges, count) <= LIMIT_CHUNKS) {
 		free(chunker->cuts);
 		chunker->cuts = TAKE_PTR(edges);

@@ -79,10 +79,11 @@ static const struct verb *find_verb(int argc, char **argv, int *ret_words)
 static void print_verb_help(const struct verb *verb, FILE *out)
 {
 	fprintf(out, "usage: covey %s%s%s [OPTION...]\n\n%s\n\n", verb->words,
-		*verb->args ? " " : "", verb->args, verb->help);
+	        *verb->args ? " " : "", verb->args, verb->help);
 	options_describe(verb->options | OPTIONS_COMMON, out);
 	fputs("\nEvery option is also an environment variable: --allow-removal is "
-	      "COVEY_ALLOW_REMOVAL.\n", out);
+	      "COVEY_ALLOW_REMOVAL.\n",
+	      out);
 }
 
 static void print_help(FILE *out)
@@ -94,9 +95,11 @@ static void print_help(FILE *out)
 		snprintf(left, sizeof(left), "%s %s", v->words, v->args);
 		fprintf(out, "  %-42s %s\n", left, v->help);
 	}
-	fputs("\n`covey VERB --help` lists the options of a verb. Exit codes: 0 done, 1 error, 2 bad "
-	      "usage or file,\n3 rolled back, 4 aborted, 5 waiting for a person, 6 time-out while "
-	      "following, 7 no coordinator.\n", out);
+	fputs(
+	    "\n`covey VERB --help` lists the options of a verb. Exit codes: 0 done, 1 error, 2 bad "
+	    "usage or file,\n3 rolled back, 4 aborted, 5 waiting for a person, 6 time-out while "
+	    "following, 7 no coordinator.\n",
+	    out);
 }
 
 /* "covey node": say what could follow. */
@@ -112,9 +115,9 @@ static int unknown_verb(struct cli *cli, int argc, char **argv)
 	}
 	if (could.size)
 		return cli_fail(cli, EXIT_USAGE, "`covey %s` needs one more word: %s", argv[0],
-				str_get(&could));
+		                str_get(&could));
 	return cli_fail(cli, EXIT_USAGE, "there is no verb `%s`; `covey help` lists the verbs",
-			argv[0]);
+	                argv[0]);
 }
 
 static int check_args(struct cli *cli, const struct verb *verb)
@@ -122,12 +125,14 @@ static int check_args(struct cli *cli, const struct verb *verb)
 	size_t count = cli->options.args_count;
 
 	if (count < verb->args_min)
-		return cli_fail(cli, EXIT_USAGE, "covey %s needs more arguments; write `covey %s %s`",
-				verb->words, verb->words, verb->args);
+		return cli_fail(cli, EXIT_USAGE,
+		                "covey %s needs more arguments; write `covey %s %s`", verb->words,
+		                verb->words, verb->args);
 	if (count > verb->args_max)
-		return cli_fail(cli, EXIT_USAGE, "covey %s does not take `%s`; write `covey %s%s%s`",
-				verb->words, cli->options.args[verb->args_max], verb->words,
-				*verb->args ? " " : "", verb->args);
+		return cli_fail(cli, EXIT_USAGE,
+		                "covey %s does not take `%s`; write `covey %s%s%s`", verb->words,
+		                cli->options.args[verb->args_max], verb->words,
+		                *verb->args ? " " : "", verb->args);
 	return EXIT_DONE;
 }
 
@@ -147,7 +152,8 @@ static int run_verb(struct cli *cli, const struct verb *verb, int argc, char **a
 	if (options_environment(&cli->options, accepted, &cli->err) < 0)
 		return EXIT_USAGE;
 	/* the options before the verb are read again, now on top of the environment */
-	if (options_parse(&cli->options, OPTIONS_COMMON, true, argc, argv, &(int){1}, &cli->err) < 0)
+	if (options_parse(&cli->options, OPTIONS_COMMON, true, argc, argv, &(int){1}, &cli->err) <
+	    0)
 		return EXIT_USAGE;
 	if (options_parse(&cli->options, accepted, false, argc, argv, &at, &cli->err) < 0)
 		return bad_usage(cli, verb->words);

@@ -13,9 +13,9 @@
 #include <jansson.h>
 
 enum exit_code {
-	EXIT_DONE = 0,	      /* done and healthy */
+	EXIT_DONE = 0, /* done and healthy */
 	EXIT_ERROR = 1,
-	EXIT_USAGE = 2,	      /* bad usage or bad file */
+	EXIT_USAGE = 2, /* bad usage or bad file */
 	EXIT_ROLLED_BACK = 3,
 	EXIT_ABORTED = 4,     /* by an operator */
 	EXIT_WAITING = 5,     /* for a person: paused, stuck */
@@ -46,7 +46,7 @@ int cli_main(int argc, char **argv);
 
 /* Leaves the sentence and returns the code, so that a verb can say `return cli_fail(...)`. */
 int cli_fail(struct cli *cli, enum exit_code code, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4)));
 
 /* Asks on a terminal; true without a question with -y or where there is no terminal. */
 bool cli_confirm(struct cli *cli, const char *question);

@@ -31,7 +31,7 @@ void reply_free(struct reply *reply)
 /* ---- where to ---- */
 
 static int choose_place(const struct cli *cli, struct fleet_config *fleet, bool *ret_fleet,
-			char endpoint[LIMIT_ENDPOINT + 1], struct err *err)
+                        char endpoint[LIMIT_ENDPOINT + 1], struct err *err)
 {
 	AUTO_FREE char *path = cli_home_file(cli, CONFIG_FLEET);
 	const char *given = cli->options.coordinator;
@@ -46,8 +46,10 @@ static int choose_place(const struct cli *cli, struct fleet_config *fleet, bool 
 	if (str_starts(given, "tcp://"))
 		return endpoint_channel(given, PORT_OFFSET_OPERATORS, endpoint, err);
 	if (!str_starts(given, "ipc://"))
-		return err_set(err, -EINVAL, "--coordinator does not take `%s`; write "
-			       "ipc:///run/covey/coordinator.sock or tcp://HOST:PORT", given);
+		return err_set(err, -EINVAL,
+		               "--coordinator does not take `%s`; write "
+		               "ipc:///run/covey/coordinator/control.sock or tcp://HOST:PORT",
+		               given);
 	if (str_set(endpoint, LIMIT_ENDPOINT + 1, given) < 0)
 		return err_set(err, -EINVAL, "--coordinator: `%s` is too long", given);
 	return 0;
@@ -60,8 +62,9 @@ static int load_key(const struct cli *cli, bool have_fleet, struct link_key *key
 
 	if (!have_fleet)
 		return err_set(err, -EINVAL,
-			       "%s is missing, so the coordinator's key is not known; copy it from "
-			       "the folder in which `covey init` was run, or set COVEY_HOME", fleet);
+		               "%s is missing, so the coordinator's key is not known; copy it from "
+		               "the folder in which `covey init` was run, or set COVEY_HOME",
+		               fleet);
 	return keyfile_load_link(path, key, err);
 }
 
@@ -76,16 +79,23 @@ static int advise(const struct cli *cli, int r, const struct link_key *key, stru
 	switch (r) {
 	case -ECONNREFUSED:
 	case -ETIMEDOUT:
-		return err_set(err, r, "%.300s; is covey-coordinator running, and is --coordinator "
-			       "(COVEY_COORDINATOR) right?", said);
+		return err_set(err, r,
+		               "%.300s; is covey-coordinator running, and is --coordinator "
+		               "(COVEY_COORDINATOR) right?",
+		               said);
 	case -EACCES:
-		return err_set(err, r, "%.300s; become root, or a member of the socket's group", said);
+		return err_set(err, r, "%.300s; become root, or a member of the socket's group",
+		               said);
 	case -EKEYREJECTED:
-		return err_set(err, r, "%.200s; ask its administrator for the line `operator %s NAME` "
-			       "in the coordinator's file `operators`", said, mine);
+		return err_set(err, r,
+		               "%.200s; ask its administrator for the line `operator %s NAME` "
+		               "in the coordinator's file `operators`",
+		               said, mine);
 	case -EPROTO:
-		return err_set(err, r, "%.300s; compare server_key in %.150s with the coordinator's "
-			       "link.key", said, fleet);
+		return err_set(err, r,
+		               "%.300s; compare server_key in %.150s with the coordinator's "
+		               "link.key",
+		               said, fleet);
 	default:
 		return r;
 	}
@@ -98,7 +108,7 @@ int client_open(const struct cli *cli, struct client **ret_client, struct err *e
 	char endpoint[LIMIT_ENDPOINT + 1];
 	struct fleet_config fleet = {0};
 	struct zclient_config config = {.endpoint = endpoint,
-					.max_message_size = LIMIT_CONTROL_MESSAGE};
+	                                .max_message_size = LIMIT_CONTROL_MESSAGE};
 	bool have_fleet = false;
 	int r = choose_place(cli, &fleet, &have_fleet, endpoint, err);
 
@@ -112,8 +122,8 @@ int client_open(const struct cli *cli, struct client **ret_client, struct err *e
 	client->timeout_ms = cli->options.timeout_ms ? cli->options.timeout_ms : ANSWER_MS;
 	if (r == 0)
 		r = zclient_new(NULL, &config,
-				client->timeout_ms < CONNECT_MS ? client->timeout_ms : CONNECT_MS,
-				&client->link, err);
+		                client->timeout_ms < CONNECT_MS ? client->timeout_ms : CONNECT_MS,
+		                &client->link, err);
 	if (r < 0) {
 		r = advise(cli, r, &key, err);
 		free(client);
@@ -134,7 +144,7 @@ void client_free(struct client *client)
 /* ---- requests ---- */
 
 int client_send(struct client *client, const char *verb, json_t *body, const void *blob,
-		size_t size, uint64_t *ret_id, struct err *err)
+                size_t size, uint64_t *ret_id, struct err *err)
 {
 	AUTO_JSON json_t *object = body ? body : json_object();
 	AUTO_FREE char *text = json_dumps(object, JSON_COMPACT);
@@ -162,11 +172,11 @@ static int take_reply(struct msg_control_reply *message, struct reply *ret_reply
 	json_error_t where;
 
 	reply.body = message->body && *message->body
-			     ? json_loads(message->body, JSON_DECODE_ANY, &where)
-			     : json_null();
+	                 ? json_loads(message->body, JSON_DECODE_ANY, &where)
+	                 : json_null();
 	if (!reply.body)
 		return err_set(err, -EBADMSG, "the coordinator's answer is not JSON: %s",
-			       where.text);
+		               where.text);
 	memcpy(reply.error, message->error, sizeof(reply.error));
 	reply.blob = message->blob;
 	message->blob = (struct bytes){0};
@@ -175,7 +185,7 @@ static int take_reply(struct msg_control_reply *message, struct reply *ret_reply
 }
 
 int client_receive(struct client *client, uint64_t timeout_ms, struct reply *ret_reply,
-		   struct err *err)
+                   struct err *err)
 {
 	struct message message = {0};
 	struct bytes data = {0};
@@ -183,7 +193,8 @@ int client_receive(struct client *client, uint64_t timeout_ms, struct reply *ret
 
 	if (r < 0)
 		return r;
-	r = message_decode(data.data, data.size, CHANNEL_OPERATORS, FROM_COORDINATOR, &message, err);
+	r = message_decode(data.data, data.size, CHANNEL_OPERATORS, FROM_COORDINATOR, &message,
+	                   err);
 	free(data.data);
 	if (r < 0)
 		return err_prefix(err, r, "the coordinator's answer makes no sense");
@@ -193,7 +204,7 @@ int client_receive(struct client *client, uint64_t timeout_ms, struct reply *ret
 }
 
 int client_call(struct client *client, const char *verb, json_t *body, const void *blob,
-		size_t size, uint64_t wait_ms, struct reply *ret_reply, struct err *err)
+                size_t size, uint64_t wait_ms, struct reply *ret_reply, struct err *err)
 {
 	uint64_t id = 0;
 	int r = client_send(client, verb, body, blob, size, &id, err);
@@ -234,17 +245,18 @@ static int reply_exit_code(struct cli *cli, const struct reply *reply)
 		return EXIT_DONE;
 	if (reply->exit_code < 0 || reply->exit_code > EXIT_TIMEOUT)
 		return cli_fail(cli, EXIT_ERROR, "the coordinator answered with code %d: %s",
-				reply->exit_code, reply->error);
+		                reply->exit_code, reply->error);
 	return cli_fail(cli, (enum exit_code)reply->exit_code, "%s",
-			reply->error[0] ? reply->error : "the coordinator refused without a reason");
+	                reply->error[0] ? reply->error
+	                                : "the coordinator refused without a reason");
 }
 
 int client_ask(struct cli *cli, struct client *client, const char *verb, json_t *body,
-	       const struct bytes *blob, struct reply *ret_reply)
+               const struct bytes *blob, struct reply *ret_reply)
 {
 	struct reply reply = {0};
 	int r = client_call(client, verb, body, blob ? blob->data : NULL, blob ? blob->size : 0, 0,
-			    &reply, &cli->err);
+	                    &reply, &cli->err);
 
 	if (r < 0)
 		return (int)client_exit_code(r);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Requests to the coordinator (docs/PROTOCOL.md, "The operators' channel"). The place comes from
- * --coordinator, else from fleet.conf in the operator's folder, else the local socket. Over TCP both
- * sides prove their keys: operator.key here, the server key of fleet.conf there.
+ * --coordinator, else from fleet.conf in the operator's folder, else the local socket. Over TCP
+ * both sides prove their keys: operator.key here, the server key of fleet.conf there.
  */
 #pragma once
 
@@ -21,23 +21,24 @@ struct reply {
 
 void reply_free(struct reply *reply); /* safe on a zeroed one */
 
-/* -EHOSTUNREACH-like: every failure means "not reachable" and has its own sentence; a bad fleet.conf
- * or key file is -EINVAL. */
-int client_open(const struct cli *cli, struct client **ret_client, struct err *err) COVEY_MUST_CHECK;
+/* -EHOSTUNREACH-like: every failure means "not reachable" and has its own sentence; a bad
+ * fleet.conf or key file is -EINVAL. */
+int client_open(const struct cli *cli, struct client **ret_client,
+                struct err *err) COVEY_MUST_CHECK;
 void client_free(struct client *client);
 COVEY_DEFINE_CLEANUP(struct client *, client_free)
 
 /* Sends one request and returns its id; body is taken over, NULL: an empty object. */
 int client_send(struct client *client, const char *verb, json_t *body, const void *blob,
-		size_t size, uint64_t *ret_id, struct err *err) COVEY_MUST_CHECK;
+                size_t size, uint64_t *ret_id, struct err *err) COVEY_MUST_CHECK;
 /* The next answer, of whichever request. -ETIMEDOUT, -ECONNRESET, -EBADMSG. */
 int client_receive(struct client *client, uint64_t timeout_ms, struct reply *ret_reply,
-		   struct err *err) COVEY_MUST_CHECK;
+                   struct err *err) COVEY_MUST_CHECK;
 /* One request and its answer; answers of earlier ones are dropped. wait_ms is added to the usual
  * time (long polls). */
 int client_call(struct client *client, const char *verb, json_t *body, const void *blob,
-		size_t size, uint64_t wait_ms, struct reply *ret_reply,
-		struct err *err) COVEY_MUST_CHECK;
+                size_t size, uint64_t wait_ms, struct reply *ret_reply,
+                struct err *err) COVEY_MUST_CHECK;
 
 /* The exit code for what client_*() returned. */
 enum exit_code client_exit_code(int r);
@@ -48,7 +49,7 @@ enum exit_code client_exit_code(int r);
  */
 int client_simple(struct cli *cli, const char *verb, json_t *body, json_t **ret_body);
 int client_ask(struct cli *cli, struct client *client, const char *verb, json_t *body,
-	       const struct bytes *blob, struct reply *ret_reply);
+               const struct bytes *blob, struct reply *ret_reply);
 
 #define AUTO_REPLY COVEY_CLEANUP(reply_free)
 static inline void client_json_free(json_t **value)

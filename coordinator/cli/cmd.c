@@ -15,7 +15,7 @@ int cmd_parse_labels(struct cli *cli, const char *const *items, size_t count, js
 
 		if (!equals || size >= sizeof(key))
 			return cli_fail(cli, EXIT_USAGE, "`%s` is not a label; write KEY=VALUE",
-					items[i]);
+			                items[i]);
 		memcpy(key, items[i], size);
 		key[size] = 0;
 		if (selector_check_label(key, equals + 1, &cli->err) < 0) {
@@ -33,7 +33,7 @@ json_t *cmd_body_of_arg(const struct cli *cli, const char *name)
 }
 
 int cmd_list(struct cli *cli, const char *verb, json_t *body, const struct column *columns,
-	     const char *none)
+             const char *none)
 {
 	AUTO_JSON json_t *answer = NULL;
 	int code = client_simple(cli, verb, body, &answer);

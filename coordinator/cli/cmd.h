@@ -57,11 +57,11 @@ int cmd_parse_labels(struct cli *cli, const char *const *items, size_t count, js
 json_t *cmd_body_of_arg(const struct cli *cli, const char *name);
 /* One call whose answer is a list or an object: printed as JSON or by columns; the exit code. */
 int cmd_list(struct cli *cli, const char *verb, json_t *body, const struct column *columns,
-	     const char *none);
+             const char *none);
 int cmd_object(struct cli *cli, const char *verb, json_t *body, const struct column *columns);
 /* A call whose answer matters to machines only: people read `done`. */
 int cmd_act(struct cli *cli, const char *verb, json_t *body, const char *format, ...)
-	__attribute__((format(printf, 4, 5)));
+    __attribute__((format(printf, 4, 5)));
 
 /* Columns of a rollout's head, shared by status, rollout ls and deployment history. */
 extern const struct column cmd_rollout_columns[];

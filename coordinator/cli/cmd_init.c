@@ -16,21 +16,30 @@
 #include <pwd.h>
 #include <sys/stat.h>
 
-enum target { LINK_KEY, ONLINE_KEY, OPERATORS, ROOT, RELEASE_KEY, OPERATOR_KEY, FLEET, HOME_ROOT,
-	      TARGET_COUNT };
+enum target {
+	LINK_KEY,
+	ONLINE_KEY,
+	OPERATORS,
+	ROOT,
+	RELEASE_KEY,
+	OPERATOR_KEY,
+	FLEET,
+	HOME_ROOT,
+	TARGET_COUNT
+};
 
 static const struct {
 	const char *name;
 	bool state; /* in the coordinator's folder */
 } targets[TARGET_COUNT] = {
-	[LINK_KEY] = {"link.key", true},
-	[ONLINE_KEY] = {"online.key", true},
-	[OPERATORS] = {"operators", true},
-	[ROOT] = {"root.doc", true},
-	[RELEASE_KEY] = {CONFIG_RELEASE_KEY, false},
-	[OPERATOR_KEY] = {CONFIG_OPERATOR_KEY, false},
-	[FLEET] = {CONFIG_FLEET, false},
-	[HOME_ROOT] = {CONFIG_ROOT, false},
+    [LINK_KEY] = {"link.key", true},
+    [ONLINE_KEY] = {"online.key", true},
+    [OPERATORS] = {"operators", true},
+    [ROOT] = {"root.doc", true},
+    [RELEASE_KEY] = {CONFIG_RELEASE_KEY, false},
+    [OPERATOR_KEY] = {CONFIG_OPERATOR_KEY, false},
+    [FLEET] = {CONFIG_FLEET, false},
+    [HOME_ROOT] = {CONFIG_ROOT, false},
 };
 
 struct setup {
@@ -38,7 +47,7 @@ struct setup {
 	char *home;
 	char *paths[TARGET_COUNT];
 	char *made_dir, *made_home; /* first folders that were made, "" or NULL: none */
-	size_t made;		    /* files that are there already, in the order of targets */
+	size_t made;                /* files that are there already, in the order of targets */
 	struct fleet_config fleet;
 	struct link_key link, operator_key;
 	struct sign_key online, release;
@@ -88,11 +97,15 @@ static void undo(struct setup *s)
 static int root_document(const struct setup *s, struct bytes *ret_data, struct err *err)
 {
 	struct public_key release_key = s->release.public_key, root_key = s->release.public_key;
-	struct root_document root = {.version = 1, .release_threshold = 1, .root_threshold = 1,
-				     .release_keys = &release_key, .release_keys_count = 1,
-				     .root_keys = &root_key, .root_keys_count = 1,
-				     .server_key = s->link.public_key,
-				     .online_key = s->online.public_key};
+	struct root_document root = {.version = 1,
+	                             .release_threshold = 1,
+	                             .root_threshold = 1,
+	                             .release_keys = &release_key,
+	                             .release_keys_count = 1,
+	                             .root_keys = &root_key,
+	                             .root_keys_count = 1,
+	                             .server_key = s->link.public_key,
+	                             .online_key = s->online.public_key};
 	struct envelope envelope = {0};
 	int r;
 
@@ -113,7 +126,7 @@ static char *operators_text(const struct setup *s)
 
 	public_key_text(key, &s->operator_key.public_key);
 	return mem_format("# role (viewer, operator, admin), public key, name\nadmin %s %s\n", key,
-			  user ? user->pw_name : "operator");
+	                  user ? user->pw_name : "operator");
 }
 
 static int write_text(const char *path, mode_t mode, char *text, struct err *err)
@@ -125,7 +138,7 @@ static int write_text(const char *path, mode_t mode, char *text, struct err *err
 }
 
 static int write_target(struct setup *s, enum target target, const struct bytes *root,
-			struct err *err)
+                        struct err *err)
 {
 	const char *path = s->paths[target];
 
@@ -151,7 +164,8 @@ static int write_target(struct setup *s, enum target target, const struct bytes 
 	return err_set(err, -EINVAL, "no such file");
 }
 
-/* The service does not run as root: what root makes in the service's folder becomes the service's. */
+/* The service does not run as root: what root makes in the service's folder becomes the service's.
+ */
 static int hand_over(const struct setup *s, enum target target, struct err *err)
 {
 	struct stat st;
@@ -160,7 +174,7 @@ static int hand_over(const struct setup *s, enum target target, struct err *err)
 		return 0;
 	if (stat(s->dir, &st) < 0 || lchown(s->paths[target], st.st_uid, st.st_gid) < 0)
 		return err_errno(err, -errno, "%s cannot be given to the owner of %s",
-				 s->paths[target], s->dir);
+		                 s->paths[target], s->dir);
 	return 0;
 }
 
@@ -192,9 +206,11 @@ static int check_fresh(const struct setup *s, struct cli *cli)
 {
 	for (size_t i = 0; i < TARGET_COUNT; i++)
 		if (faccessat(AT_FDCWD, s->paths[i], F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-			return cli_fail(cli, EXIT_ERROR, "%s is there already and `covey init` never "
-					"overwrites; choose another %s", s->paths[i],
-					targets[i].state ? "--dir" : "folder with COVEY_HOME");
+			return cli_fail(cli, EXIT_ERROR,
+			                "%s is there already and `covey init` never "
+			                "overwrites; choose another %s",
+			                s->paths[i],
+			                targets[i].state ? "--dir" : "folder with COVEY_HOME");
 	return EXIT_DONE;
 }
 
@@ -204,17 +220,20 @@ static int prepare(struct cli *cli, struct setup *s)
 	char channel[LIMIT_ENDPOINT + 1];
 
 	if (!endpoint)
-		return cli_fail(cli, EXIT_USAGE, "covey init needs --endpoint tcp://HOST:PORT: where "
-				"nodes will reach the coordinator");
+		return cli_fail(cli, EXIT_USAGE,
+		                "covey init needs --endpoint tcp://HOST:PORT: where "
+		                "nodes will reach the coordinator");
 	if (!str_starts(endpoint, "tcp://") || STR_SET(s->fleet.endpoint, endpoint) < 0 ||
 	    endpoint_channel(endpoint, PORT_OFFSET_OPERATORS, channel, &cli->err) < 0)
-		return cli_fail(cli, EXIT_USAGE, "--endpoint does not take `%s`; write "
-				"tcp://HOST:PORT with a port under 65533", endpoint);
+		return cli_fail(cli, EXIT_USAGE,
+		                "--endpoint does not take `%s`; write "
+		                "tcp://HOST:PORT with a port under 65533",
+		                endpoint);
 	s->dir = cli->options.dir ? cli->options.dir : "/var/lib/covey/coordinator";
 	s->home = cli_home(cli);
 	for (size_t i = 0; i < TARGET_COUNT; i++)
-		s->paths[i] = mem_format("%s/%s", targets[i].state ? s->dir : s->home,
-					 targets[i].name);
+		s->paths[i] =
+		    mem_format("%s/%s", targets[i].state ? s->dir : s->home, targets[i].name);
 	link_key_generate(&s->link);
 	link_key_generate(&s->operator_key);
 	sign_key_generate(&s->online);
@@ -231,7 +250,7 @@ static void report(struct cli *cli, const struct setup *s)
 	public_key_text(key, &s->link.public_key);
 	if (cli->options.output == OUTPUT_JSON) {
 		result = json_pack("{ssssssss}", "dir", s->dir, "home", s->home, "endpoint",
-				   s->fleet.endpoint, "server_key", key);
+		                   s->fleet.endpoint, "server_key", key);
 		output_json(&cli->out, result);
 		return;
 	}

@@ -31,18 +31,19 @@ int cmd_lint(struct cli *cli)
 	int r;
 
 	if (!cli->options.file)
-		return cli_fail(cli, EXIT_USAGE, "covey lint needs a file; write `covey lint -f FILE`");
+		return cli_fail(cli, EXIT_USAGE,
+		                "covey lint needs a file; write `covey lint -f FILE`");
 	r = yml_file_kind(cli->options.file, &kind, &cli->err);
 	if (r == 0)
 		r = kind == FILE_RELEASE ? lint_release(cli) : lint_deployment(cli);
 	if (r < 0)
 		return EXIT_USAGE;
 	result = json_pack("{ssssso}", "file", cli->options.file, "kind",
-			   kind == FILE_RELEASE ? "release" : "deployment", "ok", json_true());
+	                   kind == FILE_RELEASE ? "release" : "deployment", "ok", json_true());
 	if (cli->options.output == OUTPUT_JSON)
 		output_json(&cli->out, result);
 	else
 		fprintf(cli->out.file, "%s: this %s is fine\n", cli->options.file,
-			output_text(result, "kind"));
+		        output_text(result, "kind"));
 	return EXIT_DONE;
 }

@@ -1,55 +1,77 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Nodes: who is there, what runs on them, and whether new work may come. */
 #include "coordinator/cli/cmd.h"
+#include "base/mem.h"
 #include "base/selector.h"
 
 #include <string.h>
 
 static const struct column columns[] = {
-	{"NAME", "name", COLUMN_TEXT, false},
-	{"STATE", "state", COLUMN_STATE, false},
-	{"SLOTS", "slots", COLUMN_SLOTS, false},
-	{"LABELS", "labels", COLUMN_LABELS, false},
-	{"LAST SEEN", "last_seen", COLUMN_AGE, false},
-	{"ID", "id", COLUMN_SHORT, true},
-	{"AGENT", "agent_version", COLUMN_TEXT, true},
-	{0},
+    {"NAME", "name", COLUMN_TEXT, false},          {"STATE", "state", COLUMN_STATE, false},
+    {"SLOTS", "slots", COLUMN_SLOTS, false},       {"LABELS", "labels", COLUMN_LABELS, false},
+    {"LAST SEEN", "last_seen", COLUMN_AGE, false}, {"ID", "id", COLUMN_SHORT, true},
+    {"AGENT", "agent_version", COLUMN_TEXT, true}, {0},
 };
 
 static const struct column details[] = {
-	{"name", "name", COLUMN_TEXT, false},
-	{"id", "id", COLUMN_TEXT, false},
-	{"state", "state", COLUMN_STATE, false},
-	{"labels", "labels", COLUMN_LABELS, false},
-	{"last seen", "last_seen", COLUMN_AGE, false},
-	{"joined", "joined_at", COLUMN_AGE, false},
-	{"agent", "agent_version", COLUMN_TEXT, false},
-	{"link key", "link_key", COLUMN_TEXT, true},
-	{"host", "inventory.hostname", COLUMN_TEXT, false},
-	{"system", "inventory.os", COLUMN_TEXT, false},
-	{"architecture", "inventory.arch", COLUMN_TEXT, false},
-	{"kernel", "inventory.kernel", COLUMN_TEXT, true},
-	{"runtime", "inventory.runtime", COLUMN_TEXT, false},
-	{"cpus", "inventory.cpus", COLUMN_TEXT, false},
-	{"memory", "inventory.memory_bytes", COLUMN_BYTES, false},
-	{"disk free", "inventory.disk_free_bytes", COLUMN_BYTES, false},
-	{"slots", "slots", COLUMN_SLOTS, false},
-	{0},
+    {"name", "name", COLUMN_TEXT, false},
+    {"id", "id", COLUMN_TEXT, false},
+    {"state", "state", COLUMN_STATE, false},
+    {"labels", "labels", COLUMN_LABELS, false},
+    {"last seen", "last_seen", COLUMN_AGE, false},
+    {"joined", "joined_at", COLUMN_AGE, false},
+    {"agent", "agent_version", COLUMN_TEXT, false},
+    {"link key", "link_key", COLUMN_TEXT, true},
+    {"host", "inventory.hostname", COLUMN_TEXT, false},
+    {"system", "inventory.os", COLUMN_TEXT, false},
+    {"architecture", "inventory.arch", COLUMN_TEXT, false},
+    {"kernel", "inventory.kernel", COLUMN_TEXT, true},
+    {"runtime", "inventory.runtime", COLUMN_TEXT, false},
+    {"cpus", "inventory.cpus", COLUMN_TEXT, false},
+    {"memory", "inventory.memory_bytes", COLUMN_BYTES, false},
+    {"disk free", "inventory.disk_free_bytes", COLUMN_BYTES, false},
+    {"slots", "slots", COLUMN_SLOTS, false},
+    {0},
 };
 
 static const struct column deployment_columns[] = {
-	{"DEPLOYMENT", "deployment", COLUMN_TEXT, false},
-	{"STATE", "state", COLUMN_STATE, false},
-	{"RELEASE", "release", COLUMN_TEXT, false},
-	{"ROLLOUT", "rollout", COLUMN_SHORT, true},
-	{"HEALTHY", "healthy", COLUMN_TEXT, false},
-	{"REASON", "reason.text", COLUMN_TEXT, false},
-	{0},
+    {"DEPLOYMENT", "deployment", COLUMN_TEXT, false},
+    {"STATE", "state", COLUMN_STATE, false},
+    {"RELEASE", "release", COLUMN_TEXT, false},
+    {"ROLLOUT", "rollout", COLUMN_SHORT, true},
+    {"HEALTHY", "healthy", COLUMN_TEXT, false},
+    {"REASON", "reason.text", COLUMN_TEXT, false},
+    {0},
 };
+
+static int by_name(const void *a, const void *b)
+{
+	return strverscmp(output_text(*(json_t *const *)a, "name"),
+	                  output_text(*(json_t *const *)b, "name"));
+}
+
+/* n2 before n10. */
+static json_t *sorted_by_name(const json_t *nodes)
+{
+	size_t count = json_array_size(nodes);
+	AUTO_FREE json_t **items = mem_array(count, sizeof(*items));
+	json_t *sorted = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		items[i] = json_array_get(nodes, i);
+	if (count)
+		qsort(items, count, sizeof(*items), by_name);
+	for (size_t i = 0; i < count; i++)
+		json_array_append(sorted, items[i]);
+	return sorted;
+}
 
 int cmd_node_ls(struct cli *cli)
 {
+	AUTO_JSON json_t *nodes = NULL;
+	AUTO_JSON json_t *sorted = NULL;
 	json_t *body = json_object();
+	int code;
 
 	if (cli->options.selector) {
 		if (selector_check(cli->options.selector, &cli->err) < 0) {
@@ -59,9 +81,18 @@ int cmd_node_ls(struct cli *cli)
 		}
 		json_object_set_new(body, "selector", json_string(cli->options.selector));
 	}
-	return cmd_list(cli, "node.ls", body, columns,
-			cli->options.selector ? "no node has these labels"
-					      : "no node has joined; `covey token create` lets one in");
+	code = client_simple(cli, "node.ls", body, &nodes);
+	if (code != EXIT_DONE)
+		return code;
+	sorted = sorted_by_name(nodes);
+	if (cli->options.output == OUTPUT_JSON)
+		output_json(&cli->out, sorted);
+	else
+		output_table(&cli->out, columns, sorted,
+		             cli->options.selector
+		                 ? "no node has these labels"
+		                 : "no node has joined; `covey token create` lets one in");
+	return EXIT_DONE;
 }
 
 int cmd_node_show(struct cli *cli)
@@ -108,19 +139,20 @@ int cmd_node_label(struct cli *cli)
 	if (code != EXIT_DONE)
 		return code;
 	return cmd_act(cli, "node.label",
-		       json_pack("{sssOsO}", "node", o->args[0], "set", set, "remove", gone),
-		       "node %s has its new labels", o->args[0]);
+	               json_pack("{sssOsO}", "node", o->args[0], "set", set, "remove", gone),
+	               "node %s has its new labels", o->args[0]);
 }
 
 static int act(struct cli *cli, const char *verb, const char *done)
 {
 	return cmd_act(cli, verb, cmd_body_of_arg(cli, "node"), "node %s %s", cli->options.args[0],
-		       done);
+	               done);
 }
 
 int cmd_node_cordon(struct cli *cli)
 {
-	return act(cli, "node.cordon", "takes part in no new rollout; `covey node uncordon` ends that");
+	return act(cli, "node.cordon",
+	           "takes part in no new rollout; `covey node uncordon` ends that");
 }
 
 int cmd_node_uncordon(struct cli *cli)
@@ -146,7 +178,7 @@ static int confirmed_act(struct cli *cli, const char *verb, const char *what, co
 int cmd_node_revoke(struct cli *cli)
 {
 	return confirmed_act(cli, "node.revoke", "no longer trust the keys of",
-			     "is no longer trusted; it must join again with a new token");
+	                     "is no longer trusted; it must join again with a new token");
 }
 
 int cmd_node_rm(struct cli *cli)

@@ -22,18 +22,18 @@ static int read_spec(struct cli *cli, struct bytes *ret_blob)
 	if (r < 0)
 		return EXIT_USAGE;
 	r = codec_encode(&codec_deployment_spec, &spec, LIMIT_CONTROL_MESSAGE / 2, ret_blob,
-			 &cli->err);
+	                 &cli->err);
 	deployment_spec_free(&spec);
 	return r < 0 ? EXIT_USAGE : EXIT_DONE;
 }
 
 static int ask_plan(struct cli *cli, struct client *client, const struct bytes *blob,
-		    json_t **ret_plan)
+                    json_t **ret_plan)
 {
 	AUTO_REPLY struct reply reply = {0};
 	int code = client_ask(cli, client, "plan",
-			      json_pack("{sb}", "allow_removal", cli->options.allow_removal), blob,
-			      &reply);
+	                      json_pack("{sb}", "allow_removal", cli->options.allow_removal), blob,
+	                      &reply);
 
 	if (code == EXIT_DONE)
 		*ret_plan = json_incref(reply.body);
@@ -50,8 +50,8 @@ static void add_names(struct str *s, const json_t *nodes)
 
 	for (size_t i = 0; i < count && i < NAMES_SHOWN; i++) {
 		const json_t *node = json_array_get(nodes, i);
-		const char *name = json_is_string(node) ? json_string_value(node)
-							: output_text(node, "node");
+		const char *name =
+		    json_is_string(node) ? json_string_value(node) : output_text(node, "node");
 
 		str_add(s, i ? ", " : "");
 		output_safe(s, name, false);
@@ -68,12 +68,12 @@ static void print_stages(FILE *file, const json_t *stages)
 		char bake[STR_DURATION_MAX];
 		AUTO_STR struct str line = {0};
 
-		str_format_duration(bake, (uint64_t)json_integer_value(
-						  output_member(stage, "bake_ms")));
+		str_format_duration(bake,
+		                    (uint64_t)json_integer_value(output_member(stage, "bake_ms")));
 		str_addf(&line, "  stage %zu ", i + 1);
 		output_safe(&line, output_text(stage, "name"), false);
 		str_addf(&line, ": %zu node%s, bake %s: ", json_array_size(nodes),
-			 json_array_size(nodes) == 1 ? "" : "s", bake);
+		         json_array_size(nodes) == 1 ? "" : "s", bake);
 		add_names(&line, nodes);
 		fprintf(file, "%s\n", str_get(&line));
 	}
@@ -101,11 +101,12 @@ static void print_bytes(FILE *file, const json_t *plan)
 
 	for (size_t i = 0; i < json_array_size(nodes); i++) {
 		uint64_t disk = (uint64_t)json_integer_value(
-			output_member(json_array_get(nodes, i), "disk_bytes"));
+		    output_member(json_array_get(nodes, i), "disk_bytes"));
 
 		most = disk > most ? disk : most;
 	}
-	str_format_size(total_text, (uint64_t)json_integer_value(output_member(plan, "bytes_total")));
+	str_format_size(total_text,
+	                (uint64_t)json_integer_value(output_member(plan, "bytes_total")));
 	str_format_size(most_text, most);
 	fprintf(file, "  to move: %s; disk needed: at most %s a node\n", total_text, most_text);
 }
@@ -170,15 +171,17 @@ static int start(struct cli *cli, const struct bytes *blob, json_t **ret_answer)
 
 	if (code != EXIT_DONE)
 		return code;
-	if (cli->options.output != OUTPUT_JSON)
-		print_plan(cli->out.narration, plan);
-	fflush(cli->out.narration);
-	if (json_is_true(output_member(plan, "changed")) && !cli_confirm(cli, "start this rollout?"))
-		return cli_fail(cli, EXIT_ERROR, "nothing was changed");
+	if (json_is_true(output_member(plan, "changed"))) {
+		if (cli->options.output != OUTPUT_JSON)
+			print_plan(cli->out.file, plan);
+		fflush(cli->out.file);
+		if (!cli_confirm(cli, "start this rollout?"))
+			return cli_fail(cli, EXIT_ERROR, "nothing was changed");
+	}
 	code = client_ask(cli, client, "apply",
-			  json_pack("{sbsb}", "supersede", cli->options.supersede, "allow_removal",
-				    cli->options.allow_removal),
-			  blob, &reply);
+	                  json_pack("{sbsb}", "supersede", cli->options.supersede, "allow_removal",
+	                            cli->options.allow_removal),
+	                  blob, &reply);
 	if (code == EXIT_DONE)
 		*ret_answer = json_incref(reply.body);
 	return code;
@@ -205,7 +208,9 @@ int cmd_apply(struct cli *cli)
 	else if (!id[0])
 		fprintf(cli->out.file, "nothing changes: this runs already\n");
 	else
-		fprintf(cli->out.file, "rollout %.12s has begun; `covey rollout watch %.12s` follows "
-			"it\n", id, id);
+		fprintf(cli->out.file,
+		        "rollout %.12s has begun; `covey rollout watch %.12s` follows "
+		        "it\n",
+		        id, id);
 	return EXIT_DONE;
 }

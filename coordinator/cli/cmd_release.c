@@ -9,34 +9,34 @@
 #include "protocol/transport/keyfile.h"
 
 static const struct column columns[] = {
-	{"RELEASE", "release", COLUMN_TEXT, false},
-	{"ARCH", "arch", COLUMN_TEXT, false},
-	{"SIZE", "size", COLUMN_BYTES, false},
-	{"PUSHED", "pushed_at", COLUMN_AGE, false},
-	{"IN USE", "in_use", COLUMN_TEXT, false},
-	{"DIGEST", "digest", COLUMN_SHORT, false},
-	{0},
+    {"RELEASE", "release", COLUMN_TEXT, false},
+    {"ARCH", "arch", COLUMN_TEXT, false},
+    {"SIZE", "size", COLUMN_BYTES, false},
+    {"PUSHED", "pushed_at", COLUMN_AGE, false},
+    {"IN USE", "in_use", COLUMN_TEXT, false},
+    {"DIGEST", "digest", COLUMN_SHORT, false},
+    {0},
 };
 
 static const struct column details[] = {
-	{"release", "release", COLUMN_TEXT, false},
-	{"digest", "digest", COLUMN_TEXT, false},
-	{"architecture", "arch", COLUMN_TEXT, false},
-	{"size", "size", COLUMN_BYTES, false},
-	{"pushed", "pushed_at", COLUMN_AGE, false},
-	{"in use", "in_use", COLUMN_TEXT, false},
-	{"port", "serve.port", COLUMN_TEXT, false},
-	{"container port", "serve.container_port", COLUMN_TEXT, true},
-	{"protocol", "serve.protocol", COLUMN_TEXT, false},
-	{"health", "health", COLUMN_TEXT, true},
-	{"smoke tests", "smoke", COLUMN_COUNT, false},
-	{"code", "lineage.code", COLUMN_TEXT, false},
-	{"data", "lineage.data", COLUMN_TEXT, false},
-	{"metrics", "lineage.metrics", COLUMN_LABELS, false},
-	{"layers", "layers", COLUMN_COUNT, false},
-	{"files", "files", COLUMN_COUNT, false},
-	{"signatures", "signatures", COLUMN_COUNT, false},
-	{0},
+    {"release", "release", COLUMN_TEXT, false},
+    {"digest", "digest", COLUMN_TEXT, false},
+    {"architecture", "arch", COLUMN_TEXT, false},
+    {"size", "size", COLUMN_BYTES, false},
+    {"pushed", "pushed_at", COLUMN_AGE, false},
+    {"in use", "in_use", COLUMN_TEXT, false},
+    {"port", "serve.port", COLUMN_TEXT, false},
+    {"container port", "serve.container_port", COLUMN_TEXT, true},
+    {"protocol", "serve.protocol", COLUMN_TEXT, false},
+    {"health", "health", COLUMN_TEXT, true},
+    {"smoke tests", "smoke", COLUMN_COUNT, false},
+    {"code", "lineage.code", COLUMN_TEXT, false},
+    {"data", "lineage.data", COLUMN_TEXT, false},
+    {"metrics", "lineage.metrics", COLUMN_LABELS, false},
+    {"layers", "layers", COLUMN_COUNT, false},
+    {"files", "files", COLUMN_COUNT, false},
+    {"signatures", "signatures", COLUMN_COUNT, false},
+    {0},
 };
 
 /* ---- push ---- */
@@ -65,13 +65,15 @@ static int load_release_key(struct cli *cli, struct sign_key *key)
 	int r = keyfile_load_sign(path, key, &cli->err);
 
 	if (r == -ENOENT)
-		return cli_fail(cli, EXIT_ERROR, "%s is missing, and only its owner signs releases; "
-				"`covey init` made it, COVEY_HOME says where it is looked for", path);
+		return cli_fail(cli, EXIT_ERROR,
+		                "%s is missing, and only its owner signs releases; "
+		                "`covey init` made it, COVEY_HOME says where it is looked for",
+		                path);
 	return r < 0 ? EXIT_ERROR : EXIT_DONE;
 }
 
 static int make_pack(struct cli *cli, const struct sign_key *key, struct image *image,
-		     struct pack *pack)
+                     struct pack *pack)
 {
 	struct release_file file = {0};
 	struct progress progress = {.cli = cli};
@@ -97,20 +99,22 @@ static void print_pushed(struct cli *cli, const struct pack *pack, struct push_r
 	bool created = json_is_true(output_member(result->answer, "created"));
 
 	if (cli->options.output == OUTPUT_JSON) {
-		json_object_set_new(result->answer, "bytes", json_integer((json_int_t)result->bytes));
+		json_object_set_new(result->answer, "bytes",
+		                    json_integer((json_int_t)result->bytes));
 		json_object_set_new(result->answer, "new_bytes",
-				    json_integer((json_int_t)result->new_bytes));
+		                    json_integer((json_int_t)result->new_bytes));
 		json_object_set_new(result->answer, "objects",
-				    json_integer((json_int_t)result->objects));
+		                    json_integer((json_int_t)result->objects));
 		json_object_set_new(result->answer, "new_objects",
-				    json_integer((json_int_t)result->new_objects));
+		                    json_integer((json_int_t)result->new_objects));
 		output_json(&cli->out, result->answer);
 		return;
 	}
 	str_format_size(new_bytes, result->new_bytes);
 	str_format_size(known, result->bytes - result->new_bytes);
 	fprintf(cli->out.file, "%s@%s %s: %s new, %s were known\n", pack->release.model,
-		pack->release.version, created ? "is stored" : "was stored already", new_bytes, known);
+	        pack->release.version, created ? "is stored" : "was stored already", new_bytes,
+	        known);
 }
 
 int cmd_release_push(struct cli *cli)
@@ -146,7 +150,7 @@ int cmd_release_ls(struct cli *cli)
 	json_t *body = cli->options.args_count ? cmd_body_of_arg(cli, "model") : NULL;
 
 	return cmd_list(cli, "release.ls", body, columns,
-			"there is no release; `covey release push -f FILE` stores one");
+	                "there is no release; `covey release push -f FILE` stores one");
 }
 
 int cmd_release_show(struct cli *cli)
@@ -165,14 +169,14 @@ int cmd_release_verify(struct cli *cli)
 	if (code != EXIT_DONE)
 		return code;
 	answer = json_pack("{sssssIsIsIsb}", "release", name, "digest", result.digest, "signatures",
-			   (json_int_t)result.signatures, "objects", (json_int_t)result.objects,
-			   "bytes", (json_int_t)result.bytes, "verified", true);
+	                   (json_int_t)result.signatures, "objects", (json_int_t)result.objects,
+	                   "bytes", (json_int_t)result.bytes, "verified", true);
 	str_format_size(bytes, result.bytes);
 	if (cli->options.output == OUTPUT_JSON)
 		output_json(&cli->out, answer);
 	else
 		fprintf(cli->out.file, "%s is what was signed: %llu objects, %s, %s\n", name,
-			(unsigned long long)result.objects, bytes, result.digest);
+		        (unsigned long long)result.objects, bytes, result.digest);
 	return EXIT_DONE;
 }
 
@@ -184,5 +188,5 @@ int cmd_release_rm(struct cli *cli)
 	if (!cli_confirm(cli, question))
 		return cli_fail(cli, EXIT_ERROR, "nothing was changed");
 	return cmd_act(cli, "release.rm", cmd_body_of_arg(cli, "release"), "release %s is removed",
-		       cli->options.args[0]);
+	               cli->options.args[0]);
 }

@@ -8,26 +8,18 @@
 #include <string.h>
 
 const struct column cmd_rollout_columns[] = {
-	{"ID", "id", COLUMN_SHORT, false},
-	{"DEPLOYMENT", "deployment", COLUMN_TEXT, false},
-	{"STATE", "state", COLUMN_STATE, false},
-	{"FROM", "from", COLUMN_TEXT, false},
-	{"TO", "to", COLUMN_TEXT, false},
-	{"STARTED", "started_at", COLUMN_AGE, false},
-	{"ENDED", "ended_at", COLUMN_AGE, true},
-	{"REASON", "reason.text", COLUMN_TEXT, false},
-	{0},
+    {"ID", "id", COLUMN_SHORT, false},        {"DEPLOYMENT", "deployment", COLUMN_TEXT, false},
+    {"STATE", "state", COLUMN_STATE, false},  {"FROM", "from", COLUMN_TEXT, false},
+    {"TO", "to", COLUMN_TEXT, false},         {"STARTED", "started_at", COLUMN_AGE, false},
+    {"ENDED", "ended_at", COLUMN_AGE, false}, {0},
 };
 
 static const struct column details[] = {
-	{"started", "started_at", COLUMN_TEXT, false},
-	{"ended", "ended_at", COLUMN_TEXT, false},
-	{"paused for", "paused_seconds", COLUMN_TEXT, true},
-	{"reason", "reason.text", COLUMN_TEXT, false},
-	{"on node", "reason.node", COLUMN_TEXT, false},
-	{"in", "reason.phase", COLUMN_TEXT, false},
-	{"check", "reason.check", COLUMN_TEXT, false},
-	{0},
+    {"started", "started_at", COLUMN_TEXT, false},
+    {"ended", "ended_at", COLUMN_TEXT, false},
+    {"paused for", "paused_seconds", COLUMN_TEXT, true},
+    {"failed on", "reason.node", COLUMN_TEXT, false},
+    {0},
 };
 
 int cmd_rollout_ls(struct cli *cli)
@@ -35,7 +27,7 @@ int cmd_rollout_ls(struct cli *cli)
 	json_t *body = cli->options.args_count ? cmd_body_of_arg(cli, "deployment") : NULL;
 
 	return cmd_list(cli, "rollout.ls", body, cmd_rollout_columns,
-			"there was no rollout; `covey apply -f FILE` starts one");
+	                "there was no rollout; `covey apply -f FILE` starts one");
 }
 
 /* The last lines of a failed node's container, below the tree. */
@@ -56,7 +48,7 @@ static void print_logs(struct cli *cli, const json_t *rollout)
 		str_add(&text, ":\n");
 		output_safe(&text, log, true);
 		fprintf(cli->out.file, "%s%s", str_get(&text),
-			text.data[text.size - 1] == '\n' ? "" : "\n");
+		        text.data[text.size - 1] == '\n' ? "" : "\n");
 	}
 }
 
@@ -84,7 +76,7 @@ int cmd_rollout_show(struct cli *cli)
 int cmd_rollout_watch(struct cli *cli)
 {
 	return follow_rollout(cli, cli->options.args[0],
-			      cli->options.output == OUTPUT_JSON ? FOLLOW_STREAM : FOLLOW_PEOPLE);
+	                      cli->options.output == OUTPUT_JSON ? FOLLOW_STREAM : FOLLOW_PEOPLE);
 }
 
 static int act(struct cli *cli, const char *verb, json_t *body, const char *done)
@@ -95,7 +87,7 @@ static int act(struct cli *cli, const char *verb, json_t *body, const char *done
 int cmd_rollout_pause(struct cli *cli)
 {
 	return act(cli, "rollout.pause", cmd_body_of_arg(cli, "rollout"),
-		   "is paused; `covey rollout resume` lets it go on");
+	           "is paused; `covey rollout resume` lets it go on");
 }
 
 int cmd_rollout_resume(struct cli *cli)
@@ -106,8 +98,8 @@ int cmd_rollout_resume(struct cli *cli)
 int cmd_rollout_promote(struct cli *cli)
 {
 	return act(cli, "rollout.promote",
-		   json_pack("{sssb}", "rollout", cli->options.args[0], "full", cli->options.full),
-		   cli->options.full ? "goes to all nodes now" : "goes to the next stage now");
+	           json_pack("{sssb}", "rollout", cli->options.args[0], "full", cli->options.full),
+	           cli->options.full ? "goes to all nodes now" : "goes to the next stage now");
 }
 
 int cmd_rollout_abort(struct cli *cli)
@@ -115,7 +107,7 @@ int cmd_rollout_abort(struct cli *cli)
 	if (!cli_confirm(cli, "abort the rollout and take every changed node back?"))
 		return cli_fail(cli, EXIT_ERROR, "nothing was changed");
 	return act(cli, "rollout.abort", cmd_body_of_arg(cli, "rollout"),
-		   "is aborted; changed nodes go back now");
+	           "is aborted; changed nodes go back now");
 }
 
 /* What an undo or a retry began: a new rollout, or the old one goes on. */
@@ -130,7 +122,7 @@ static void print_begun(struct cli *cli, const json_t *answer)
 	}
 	output_safe(&text, *id ? id : output_text(answer, "id"), false);
 	fprintf(cli->out.file, "rollout %.12s %s; `covey rollout watch %.12s` follows it\n",
-		str_get(&text), *id ? "has begun" : "goes on", str_get(&text));
+	        str_get(&text), *id ? "has begun" : "goes on", str_get(&text));
 }
 
 int cmd_rollout_retry(struct cli *cli)
@@ -160,8 +152,8 @@ int cmd_rollout_undo(struct cli *cli)
 		return code;
 	STR_CUT(id, output_text(answer, "rollout"));
 	if (!cli->options.detach)
-		return follow_rollout(cli, id, cli->options.output == OUTPUT_JSON ? FOLLOW_RESULT
-										 : FOLLOW_PEOPLE);
+		return follow_rollout(
+		    cli, id, cli->options.output == OUTPUT_JSON ? FOLLOW_RESULT : FOLLOW_PEOPLE);
 	print_begun(cli, answer);
 	return EXIT_DONE;
 }

@@ -7,13 +7,13 @@
 enum { EVENTS_RETRIES = 60, EVENTS_RETRY_MS = 1000 };
 
 static const struct column event_columns[] = {
-	{"AT", "at", COLUMN_TEXT, false},
-	{"KIND", "kind", COLUMN_TEXT, false},
-	{"DEPLOYMENT", "deployment", COLUMN_TEXT, false},
-	{"NODE", "node", COLUMN_TEXT, false},
-	{"ROLLOUT", "rollout", COLUMN_SHORT, true},
-	{"TEXT", "text", COLUMN_TEXT, false},
-	{0},
+    {"AT", "at", COLUMN_TEXT, false},
+    {"KIND", "kind", COLUMN_TEXT, false},
+    {"DEPLOYMENT", "deployment", COLUMN_TEXT, false},
+    {"NODE", "node", COLUMN_TEXT, false},
+    {"ROLLOUT", "rollout", COLUMN_SHORT, true},
+    {"TEXT", "text", COLUMN_TEXT, false},
+    {0},
 };
 
 int cmd_status(struct cli *cli)
@@ -30,17 +30,17 @@ int cmd_status(struct cli *cli)
 	}
 	nodes = output_member(status, "nodes");
 	fprintf(cli->out.file, "nodes: %lld, %lld online, %lld unreachable\n",
-		(long long)json_integer_value(output_member(nodes, "total")),
-		(long long)json_integer_value(output_member(nodes, "online")),
-		(long long)json_integer_value(output_member(nodes, "unreachable")));
+	        (long long)json_integer_value(output_member(nodes, "total")),
+	        (long long)json_integer_value(output_member(nodes, "online")),
+	        (long long)json_integer_value(output_member(nodes, "unreachable")));
 	if (json_is_true(output_member(status, "frozen")))
 		fputs("frozen: no rollout goes on; `covey unfreeze` ends that\n", cli->out.file);
 	fputc('\n', cli->out.file);
 	output_table(&cli->out, cmd_deployment_columns, output_member(status, "deployments"),
-		     "there is no deployment");
+	             "there is no deployment");
 	fputc('\n', cli->out.file);
 	output_table(&cli->out, cmd_rollout_columns, output_member(status, "rollouts"),
-		     "no rollout is under way");
+	             "no rollout is under way");
 	return EXIT_DONE;
 }
 
@@ -59,7 +59,8 @@ static void print_event(struct cli *cli, const json_t *event)
 			continue;
 		output_cell(&cell, event, c, true);
 		if (cell.size)
-			fprintf(cli->out.file, "%s%s", c == event_columns ? "" : "  ", str_get(&cell));
+			fprintf(cli->out.file, "%s%s", c == event_columns ? "" : "  ",
+			        str_get(&cell));
 	}
 	fputc('\n', cli->out.file);
 	fflush(cli->out.file);
@@ -76,16 +77,16 @@ static json_int_t print_events(struct cli *cli, const json_t *events, json_int_t
 
 /* The next events; with *client NULL it connects first. */
 static int poll_events(struct cli *cli, struct client **client, json_int_t since,
-		       struct reply *ret_reply)
+                       struct reply *ret_reply)
 {
 	int r = *client ? 0 : client_open(cli, client, &cli->err);
 
 	if (r < 0)
 		return r;
-	return client_call(*client, "events",
-			   json_pack("{sIsI}", "since", since, "wait_ms",
-				     (json_int_t)LIMIT_POLL_WAIT_MS),
-			   NULL, 0, LIMIT_POLL_WAIT_MS, ret_reply, &cli->err);
+	return client_call(
+	    *client, "events",
+	    json_pack("{sIsI}", "since", since, "wait_ms", (json_int_t)LIMIT_POLL_WAIT_MS), NULL, 0,
+	    LIMIT_POLL_WAIT_MS, ret_reply, &cli->err);
 }
 
 /* Until the coordinator is away for a minute: a restart of it is not the end of a log. */
@@ -142,10 +143,10 @@ int cmd_logs(struct cli *cli)
 	AUTO_JSON json_t *answer = NULL;
 	AUTO_STR struct str text = {0};
 	json_int_t lines = o->lines ? (json_int_t)o->lines : LIMIT_LOG_TAIL_LINES;
-	int code = client_simple(cli, "logs",
-				 json_pack("{sssssI}", "node", o->args[0], "deployment", o->args[1],
-					   "lines", lines),
-				 &answer);
+	int code = client_simple(
+	    cli, "logs",
+	    json_pack("{sssssI}", "node", o->args[0], "deployment", o->args[1], "lines", lines),
+	    &answer);
 
 	if (code != EXIT_DONE)
 		return code;
@@ -164,7 +165,8 @@ int cmd_logs(struct cli *cli)
 
 int cmd_freeze(struct cli *cli)
 {
-	return cmd_act(cli, "freeze", NULL, "every rollout stands still; `covey unfreeze` ends that");
+	return cmd_act(cli, "freeze", NULL,
+	               "every rollout stands still; `covey unfreeze` ends that");
 }
 
 int cmd_unfreeze(struct cli *cli)
@@ -181,7 +183,7 @@ int cmd_version(struct cli *cli)
 	int code = client_simple(cli, "version", NULL, &answer);
 
 	both = json_pack("{ssso?}", "version", COVEY_VERSION, "coordinator",
-			 code == EXIT_DONE ? json_incref(answer) : NULL);
+	                 code == EXIT_DONE ? json_incref(answer) : NULL);
 	if (cli->options.output == OUTPUT_JSON)
 		output_json(&cli->out, both);
 	else
@@ -191,7 +193,7 @@ int cmd_version(struct cli *cli)
 
 		output_safe(&text, output_text(answer, "version"), false);
 		fprintf(cli->out.file, "coordinator %s, protocol %lld\n", str_get(&text),
-			(long long)json_integer_value(output_member(answer, "protocol")));
+		        (long long)json_integer_value(output_member(answer, "protocol")));
 	}
 	return code;
 }

@@ -6,12 +6,12 @@
 #include "coordinator/cli/cmd.h"
 
 static const struct column columns[] = {
-	{"ID", "id", COLUMN_TEXT, false},
-	{"LABELS", "labels", COLUMN_LABELS, false},
-	{"USES LEFT", "uses_left", COLUMN_TEXT, false},
-	{"EXPIRES", "expires_at", COLUMN_AGE, false},
-	{"APPROVAL", "approval", COLUMN_TEXT, true},
-	{0},
+    {"ID", "id", COLUMN_TEXT, false},
+    {"LABELS", "labels", COLUMN_LABELS, false},
+    {"USES LEFT", "uses_left", COLUMN_TEXT, false},
+    {"EXPIRES", "expires_at", COLUMN_AGE, false},
+    {"APPROVAL", "approval", COLUMN_TEXT, true},
+    {0},
 };
 
 int cmd_token_create(struct cli *cli)
@@ -25,13 +25,14 @@ int cmd_token_create(struct cli *cli)
 	if (code != EXIT_DONE)
 		return code;
 	if (!o->uses || !o->ttl_ms)
-		return cli_fail(cli, EXIT_USAGE, "a token with --uses 0 or --ttl 0 lets nobody join; "
-				"write at least 1 and 1s");
-	code = client_simple(cli, "token.create",
-			     json_pack("{sOsIsIsb}", "labels", labels, "ttl_ms",
-				       (json_int_t)o->ttl_ms, "uses", (json_int_t)o->uses,
-				       "approval", o->approval),
-			     &answer);
+		return cli_fail(cli, EXIT_USAGE,
+		                "a token with --uses 0 or --ttl 0 lets nobody join; "
+		                "write at least 1 and 1s");
+	code =
+	    client_simple(cli, "token.create",
+	                  json_pack("{sOsIsIsb}", "labels", labels, "ttl_ms", (json_int_t)o->ttl_ms,
+	                            "uses", (json_int_t)o->uses, "approval", o->approval),
+	                  &answer);
 	if (code != EXIT_DONE)
 		return code;
 	if (o->output == OUTPUT_JSON) {
@@ -46,11 +47,11 @@ int cmd_token_create(struct cli *cli)
 int cmd_token_ls(struct cli *cli)
 {
 	return cmd_list(cli, "token.ls", NULL, columns,
-			"there is no token; `covey token create` makes one");
+	                "there is no token; `covey token create` makes one");
 }
 
 int cmd_token_rm(struct cli *cli)
 {
 	return cmd_act(cli, "token.rm", cmd_body_of_arg(cli, "id"), "token %s is no longer good",
-		       cli->options.args[0]);
+	               cli->options.args[0]);
 }

@@ -40,12 +40,16 @@ int config_load(const char *path, struct fleet_config *ret_config, struct err *e
 		return err_errno(err, -errno, "%s", path);
 	line = ini_parse(path, take, &load);
 	if (line != 0)
-		return err_set(err, -EINVAL,
-			       "%s:%d: [fleet] holds `endpoint = tcp://HOST:PORT` and `server_key = "
-			       "<64 hex digits>`; correct this line", path, line > 0 ? line : 1);
+		return err_set(
+		    err, -EINVAL,
+		    "%s:%d: [fleet] holds `endpoint = tcp://HOST:PORT` and `server_key = "
+		    "<64 hex digits>`; correct this line",
+		    path, line > 0 ? line : 1);
 	if (!load.endpoint || !load.server_key)
-		return err_set(err, -EINVAL, "%s:1: [fleet] lacks `%s`; copy the file that `covey "
-			       "init` made", path, load.endpoint ? "server_key" : "endpoint");
+		return err_set(err, -EINVAL,
+		               "%s:1: [fleet] lacks `%s`; copy the file that `covey "
+		               "init` made",
+		               path, load.endpoint ? "server_key" : "endpoint");
 	*ret_config = config;
 	return 0;
 }
@@ -56,5 +60,6 @@ char *config_format(const struct fleet_config *config)
 
 	public_key_text(key, &config->server_key);
 	return mem_format("# where this fleet's coordinator is, and the key that it must prove\n"
-			  "[fleet]\nendpoint = %s\nserver_key = %s\n", config->endpoint, key);
+	                  "[fleet]\nendpoint = %s\nserver_key = %s\n",
+	                  config->endpoint, key);
 }

@@ -18,9 +18,10 @@ struct fleet_config {
 #define CONFIG_ROOT "root.doc"
 #define CONFIG_OPERATOR_KEY "operator.key"
 #define CONFIG_RELEASE_KEY "release.key"
-#define CONFIG_LOCAL_SOCKET "ipc:///run/covey/coordinator.sock"
+#define CONFIG_LOCAL_SOCKET "ipc:///run/covey/coordinator/control.sock"
 
 /* -ENOENT; -EINVAL with file and line. */
-int config_load(const char *path, struct fleet_config *ret_config, struct err *err) COVEY_MUST_CHECK;
+int config_load(const char *path, struct fleet_config *ret_config,
+                struct err *err) COVEY_MUST_CHECK;
 /* The file's text, owned by the caller. */
 char *config_format(const struct fleet_config *config);

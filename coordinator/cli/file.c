@@ -21,7 +21,7 @@ static int check_size(int fd, size_t max, size_t *ret_size, struct err *err)
 		return err_set(err, -EINVAL, "this is not a regular file");
 	if ((uint64_t)st.st_size > max)
 		return err_set(err, -EFBIG, "the file has %lld bytes; %zu are allowed",
-			       (long long)st.st_size, max);
+		               (long long)st.st_size, max);
 	*ret_size = (size_t)st.st_size;
 	return 0;
 }
@@ -116,8 +116,9 @@ int file_temporary(int *ret_fd, struct err *err)
 	fd = mkostemp(template, O_CLOEXEC);
 	if (fd < 0)
 		return err_errno(err, -errno,
-				 "%s: no temporary file can be made there; set TMPDIR to a folder "
-				 "with space", folder);
+		                 "%s: no temporary file can be made there; set TMPDIR to a folder "
+		                 "with space",
+		                 folder);
 	unlink(template);
 	*ret_fd = fd;
 	return 0;

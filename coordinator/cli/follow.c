@@ -18,9 +18,9 @@ struct follow {
 	enum follow_style style;
 	struct client *client;
 	struct tree *tree;
-	uint64_t deadline_ms;	/* monotonic; UINT64_MAX: none */
-	uint64_t give_up_ms;	/* while not connected; 0: connected */
-	json_int_t change;	/* of the state that was shown; -1: none yet */
+	uint64_t deadline_ms; /* monotonic; UINT64_MAX: none */
+	uint64_t give_up_ms;  /* while not connected; 0: connected */
+	json_int_t change;    /* of the state that was shown; -1: none yet */
 	json_t *last;
 };
 
@@ -36,9 +36,11 @@ int follow_exit_code(const char *state)
 	static const struct {
 		const char *state;
 		enum exit_code code;
-	} ends[] = {{"completed", EXIT_DONE},	    {"rolled_back", EXIT_ROLLED_BACK},
-		    {"aborted", EXIT_ABORTED},	    {"paused", EXIT_WAITING},
-		    {"stuck", EXIT_WAITING}};
+	} ends[] = {{"completed", EXIT_DONE},
+	            {"rolled_back", EXIT_ROLLED_BACK},
+	            {"aborted", EXIT_ABORTED},
+	            {"paused", EXIT_WAITING},
+	            {"stuck", EXIT_WAITING}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
 		if (str_equal(ends[i].state, state))
@@ -53,12 +55,12 @@ static void describe(const json_t *rollout, struct str *s)
 	const json_t *reason = output_member(rollout, "reason");
 
 	str_addf(s, "rollout %.12s of %s", output_text(rollout, "id"),
-		 output_text(rollout, "deployment"));
+	         output_text(rollout, "deployment"));
 	if (!reason || !*output_text(reason, "text"))
 		return;
 	str_addf(s, " (%s%s%s%s%s)", output_text(reason, "node"),
-		 *output_text(reason, "node") ? ": " : "", output_text(reason, "phase"),
-		 *output_text(reason, "phase") ? ": " : "", output_text(reason, "text"));
+	         *output_text(reason, "node") ? ": " : "", output_text(reason, "phase"),
+	         *output_text(reason, "phase") ? ": " : "", output_text(reason, "text"));
 }
 
 static int end(struct follow *f, int code)
@@ -69,21 +71,26 @@ static int end(struct follow *f, int code)
 	describe(f->last, &what);
 	switch (code) {
 	case EXIT_ROLLED_BACK:
-		return cli_fail(f->cli, EXIT_ROLLED_BACK,
-				"%s was rolled back to %s; `covey rollout show %.12s` has the "
-				"reasons", str_get(&what),
-				*output_text(f->last, "from") ? output_text(f->last, "from") : "nothing",
-				id);
+		return cli_fail(
+		    f->cli, EXIT_ROLLED_BACK,
+		    "%s was rolled back to %s; `covey rollout show %.12s` has the "
+		    "reasons",
+		    str_get(&what),
+		    *output_text(f->last, "from") ? output_text(f->last, "from") : "nothing", id);
 	case EXIT_ABORTED:
-		return cli_fail(f->cli, EXIT_ABORTED, "%s was aborted by an operator; `covey events` "
-				"says who", str_get(&what));
+		return cli_fail(f->cli, EXIT_ABORTED,
+		                "%s was aborted by an operator; `covey events` "
+		                "says who",
+		                str_get(&what));
 	case EXIT_WAITING:
-		return cli_fail(f->cli, EXIT_WAITING,
-				"%s is %s and waits for a person; `covey rollout show %.12s` says why, "
-				"then `covey rollout %s`", str_get(&what),
-				output_text(f->last, "state"), id,
-				str_equal(output_text(f->last, "state"), "stuck")
-					? "retry` or `abort" : "resume`, `promote` or `abort");
+		return cli_fail(
+		    f->cli, EXIT_WAITING,
+		    "%s is %s and waits for a person; `covey rollout show %.12s` says why, "
+		    "then `covey rollout %s`",
+		    str_get(&what), output_text(f->last, "state"), id,
+		    str_equal(output_text(f->last, "state"), "stuck")
+		        ? "retry` or `abort"
+		        : "resume`, `promote` or `abort");
 	default:
 		return code;
 	}
@@ -151,12 +158,14 @@ static int lost(struct follow *f, int r)
 		return (int)client_exit_code(r);
 	if (!f->give_up_ms) {
 		f->give_up_ms = now + RECONNECT_MS;
-		fprintf(stderr, "covey: the coordinator does not answer; trying again for a minute\n");
+		fprintf(stderr,
+		        "covey: the coordinator does not answer; trying again for a minute\n");
 	}
 	if (now >= f->give_up_ms)
-		return cli_fail(f->cli, EXIT_UNREACHABLE, "%s; the rollout goes on without this "
-				"command, watch it with `covey rollout watch %.12s`", why.text,
-				f->rollout);
+		return cli_fail(f->cli, EXIT_UNREACHABLE,
+		                "%s; the rollout goes on without this "
+		                "command, watch it with `covey rollout watch %.12s`",
+		                why.text, f->rollout);
 	if (!interrupted)
 		usleep(RETRY_MS * 1000);
 	return -1;
@@ -177,7 +186,7 @@ static int step(struct follow *f)
 		if (f->change >= 0)
 			json_object_set_new(body, "since", json_integer(f->change));
 		r = client_call(f->client, "rollout.show", body, NULL, 0, wait, &reply,
-				&f->cli->err);
+		                &f->cli->err);
 	}
 	if (r == 0)
 		return take(f, &reply);
@@ -187,7 +196,7 @@ static int step(struct follow *f)
 static int detach(struct follow *f)
 {
 	fprintf(stderr, "\nthe rollout goes on; watch it again with `covey rollout watch %.12s`\n",
-		f->rollout);
+	        f->rollout);
 	return EXIT_DONE;
 }
 
@@ -199,9 +208,11 @@ static int loop(struct follow *f)
 		if (interrupted)
 			return detach(f);
 		if (f->last && left_ms(f) == 0)
-			return cli_fail(f->cli, EXIT_TIMEOUT,
-					"the rollout did not end within --timeout; it goes on, watch "
-					"it with `covey rollout watch %.12s`", f->rollout);
+			return cli_fail(
+			    f->cli, EXIT_TIMEOUT,
+			    "the rollout did not end within --timeout; it goes on, watch "
+			    "it with `covey rollout watch %.12s`",
+			    f->rollout);
 		code = step(f);
 	}
 	return code;
@@ -209,9 +220,13 @@ static int loop(struct follow *f)
 
 int follow_rollout(struct cli *cli, const char *rollout, enum follow_style style)
 {
-	const struct sigaction catch = {.sa_handler = on_interrupt}; /* no SA_RESTART: ends the wait */
-	struct follow f = {.cli = cli, .rollout = rollout, .style = style, .change = -1,
-			   .deadline_ms = UINT64_MAX};
+	const struct sigaction catch = {.sa_handler =
+	                                    on_interrupt}; /* no SA_RESTART: ends the wait */
+	struct follow f = {.cli = cli,
+	                   .rollout = rollout,
+	                   .style = style,
+	                   .change = -1,
+	                   .deadline_ms = UINT64_MAX};
 	struct sigaction old;
 	uint64_t timeout_ms = cli->options.timeout_ms;
 	int code;

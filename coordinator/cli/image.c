@@ -23,9 +23,9 @@ const char *image_host_arch(void)
 {
 	static const struct {
 		const char *machine, *arch;
-	} names[] = {{"x86_64", "amd64"}, {"aarch64", "arm64"},	  {"armv7l", "arm/v7"},
-		     {"armv6l", "arm/v6"}, {"i686", "386"},	  {"riscv64", "riscv64"},
-		     {"ppc64le", "ppc64le"}, {"s390x", "s390x"}};
+	} names[] = {{"x86_64", "amd64"},    {"aarch64", "arm64"}, {"armv7l", "arm/v7"},
+	             {"armv6l", "arm/v6"},   {"i686", "386"},      {"riscv64", "riscv64"},
+	             {"ppc64le", "ppc64le"}, {"s390x", "s390x"}};
 	struct utsname uts;
 
 	if (uname(&uts) == 0)
@@ -63,20 +63,21 @@ static const char *text_of(const json_t *object, const char *key)
 }
 
 static int take_platform(const char *name, const json_t *config, const char *arch,
-			 struct image *image, struct err *err)
+                         struct image *image, struct err *err)
 {
 	const char *os = text_of(config, "os"), *have = text_of(config, "architecture");
 	size_t size = strcspn(arch, "/");
 	const char *variant = text_of(config, "variant");
 
 	if (!str_equal(os, "linux"))
-		return err_set(err, -EINVAL, "%s: the image is for `%.50s`; Covey runs linux images",
-			       name, os);
+		return err_set(err, -EINVAL,
+		               "%s: the image is for `%.50s`; Covey runs linux images", name, os);
 	if (strlen(have) != size || strncmp(have, arch, size) != 0 ||
 	    (arch[size] && *variant && !str_equal(arch + size + 1, variant)))
-		return err_set(err, -EINVAL, "%s: the image is for %.50s%s%.50s, not for %s; if that is "
-			       "what you mean, write --arch %.50s", name, have, *variant ? "/" : "",
-			       variant, arch, have);
+		return err_set(err, -EINVAL,
+		               "%s: the image is for %.50s%s%.50s, not for %s; if that is "
+		               "what you mean, write --arch %.50s",
+		               name, have, *variant ? "/" : "", variant, arch, have);
 	if (STR_SET(image->os, os) < 0 || STR_SET(image->arch, have) < 0)
 		return err_set(err, -EINVAL, "%s: the platform's name is too long", name);
 	return 0;
@@ -108,27 +109,31 @@ static int add_env(const json_t *list, struct image *image)
 		if (!equals || equals == text)
 			return -EINVAL;
 		image->env[image->env_count++] = (struct env_var){
-			mem_format("%.*s", (int)(equals - text), text), mem_str(equals + 1)};
+		    mem_format("%.*s", (int)(equals - text), text), mem_str(equals + 1)};
 	}
 	return 0;
 }
 
 static int take_process(const char *name, const json_t *config, struct image *image,
-			struct err *err)
+                        struct err *err)
 {
 	const json_t *process = json_object_get(config, "config");
 
 	image->argv = mem_array(LIMIT_ARGV, sizeof(*image->argv));
 	image->user = mem_str(text_of(process, "User"));
-	image->workdir = mem_str(*text_of(process, "WorkingDir") ? text_of(process, "WorkingDir")
-								 : "/");
+	image->workdir =
+	    mem_str(*text_of(process, "WorkingDir") ? text_of(process, "WorkingDir") : "/");
 	if (add_argv(json_object_get(process, "Entrypoint"), image) < 0 ||
 	    add_argv(json_object_get(process, "Cmd"), image) < 0)
-		return err_set(err, -EINVAL, "%s: entrypoint and command are not lists of at most %d "
-			       "texts", name, LIMIT_ARGV);
+		return err_set(err, -EINVAL,
+		               "%s: entrypoint and command are not lists of at most %d "
+		               "texts",
+		               name, LIMIT_ARGV);
 	if (add_env(json_object_get(process, "Env"), image) < 0)
-		return err_set(err, -EINVAL, "%s: the environment is not a list of at most %d "
-			       "NAME=value texts", name, LIMIT_ENV);
+		return err_set(err, -EINVAL,
+		               "%s: the environment is not a list of at most %d "
+		               "NAME=value texts",
+		               name, LIMIT_ENV);
 	return 0;
 }
 
@@ -146,8 +151,9 @@ static int take_layer(int *fd, const char *diff_id, struct image_layer *ret_laye
 		return r;
 	if (image_sha256_parse(diff_id, wanted) < 0 ||
 	    memcmp(wanted, layer.diff_id, DIGEST_SIZE) != 0)
-		return err_set(err, -EINVAL, "its content does not have the diff_id that the image's "
-			       "config promises; build or download the image again");
+		return err_set(err, -EINVAL,
+		               "its content does not have the diff_id that the image's "
+		               "config promises; build or download the image again");
 	r = layer_check(*fd, err);
 	if (r < 0)
 		return r;
@@ -157,18 +163,19 @@ static int take_layer(int *fd, const char *diff_id, struct image_layer *ret_laye
 }
 
 static int take_layers(const char *name, struct image_parts *parts, struct image *image,
-		       struct err *err)
+                       struct err *err)
 {
 	const json_t *rootfs = json_object_get(parts->config, "rootfs");
 	const json_t *diff_ids = json_object_get(rootfs, "diff_ids");
 
 	if (json_array_size(diff_ids) != parts->layers_count)
 		return err_set(err, -EINVAL, "%s: the image has %zu layers and %zu diff_ids", name,
-			       parts->layers_count, json_array_size(diff_ids));
+		               parts->layers_count, json_array_size(diff_ids));
 	image->layers = mem_array(parts->layers_count, sizeof(*image->layers));
 	for (size_t i = 0; i < parts->layers_count; i++) {
-		int r = take_layer(&parts->layers[i], json_string_value(json_array_get(diff_ids, i)),
-				   &image->layers[i], err);
+		int r =
+		    take_layer(&parts->layers[i], json_string_value(json_array_get(diff_ids, i)),
+		               &image->layers[i], err);
 
 		if (r < 0)
 			return err_prefix(err, r, "%s: layer %zu", name, i + 1);
@@ -178,7 +185,7 @@ static int take_layers(const char *name, struct image_parts *parts, struct image
 }
 
 static int read_source(struct image_source *source, const char *arch, struct image *ret_image,
-		       struct err *err)
+                       struct err *err)
 {
 	struct image_parts parts = {0};
 	struct image image = {0};
@@ -188,8 +195,10 @@ static int read_source(struct image_source *source, const char *arch, struct ima
 	if (r == -ENOENT) {
 		r = image_docker_parts(source, &parts, &docker);
 		if (r == -ENOENT)
-			r = err_set(err, -EINVAL, "%s: this is no image: it has neither index.json (OCI) "
-				    "nor manifest.json (docker save)", source->name);
+			r = err_set(err, -EINVAL,
+			            "%s: this is no image: it has neither index.json (OCI) "
+			            "nor manifest.json (docker save)",
+			            source->name);
 		else if (r < 0)
 			*err = docker;
 	}
@@ -222,10 +231,12 @@ static int run_skopeo(char *const *argv, struct err *err)
 			continue;
 	sigaction(SIGINT, &old, NULL);
 	if (r == ENOENT)
-		return err_set(err, -EINVAL, "skopeo is not installed, which reads registries; `apt-get "
-			       "install skopeo`, or save the image as a .tar");
+		return err_set(err, -EINVAL,
+		               "skopeo is not installed, which reads registries; `apt-get "
+		               "install skopeo`, or save the image as a .tar");
 	if (r != 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		return err_set(err, -EINVAL, "skopeo could not copy the image; its words are above");
+		return err_set(err, -EINVAL,
+		               "skopeo could not copy the image; its words are above");
 	return 0;
 }
 
@@ -237,8 +248,8 @@ static int copy_from_registry(const char *url, const char *arch, const char *pat
 	char program[] = "skopeo", os[] = "--override-os", linux_os[] = "linux";
 	char arch_option[] = "--override-arch", variant_option[] = "--override-variant";
 	char copy[] = "copy", quiet[] = "--quiet";
-	char *with[] = {program, os, linux_os, arch_option, name, variant_option, variant, copy,
-			quiet, from, to, NULL};
+	char *with[] = {program, os,   linux_os, arch_option, name, variant_option,
+	                variant, copy, quiet,    from,        to,   NULL};
 	char *without[] = {program, os, linux_os, arch_option, name, copy, quiet, from, to, NULL};
 
 	name[strcspn(name, "/")] = 0;
@@ -264,8 +275,7 @@ static int fetch(const char *url, const char *arch, struct image_source *source,
 	return r < 0 ? err_prefix(err, r, "%s", url) : 0;
 }
 
-int image_read(const char *source_name, const char *arch, struct image *ret_image,
-	       struct err *err)
+int image_read(const char *source_name, const char *arch, struct image *ret_image, struct err *err)
 {
 	struct image_source source = {.folder = -1, .archive = -1};
 	int r;

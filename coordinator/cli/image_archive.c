@@ -30,30 +30,30 @@ static int check_config(struct image_source *source, const char *name, struct er
 
 	if (!named_digest(name, wanted))
 		return err_set(err, -EINVAL, "%s: the config `%.100s` is not named by its digest",
-			       source->name, name);
+		               source->name, name);
 	r = image_source_member(source, name, &fd, err);
 	if (r == 0)
 		r = layer_sha256(fd, sha256, &size, err);
 	if (r == 0 && memcmp(sha256, wanted, DIGEST_SIZE) != 0)
 		r = err_set(err, -EINVAL, "%s: %s does not have the content that its name promises",
-			    source->name, name);
+		            source->name, name);
 	return r;
 }
 
 static int take_layers(struct image_source *source, const json_t *names, struct image_parts *parts,
-		       struct err *err)
+                       struct err *err)
 {
 	size_t count = json_array_size(names);
 
 	if (!count || count > LIMIT_LAYERS)
 		return err_set(err, -EINVAL, "%s: the image has %zu layers; 1 to %d are possible",
-			       source->name, count, LIMIT_LAYERS);
+		               source->name, count, LIMIT_LAYERS);
 	parts->layers = mem_array(count, sizeof(*parts->layers));
 	for (size_t i = 0; i < count; i++) {
 		const char *name = json_string_value(json_array_get(names, i));
 		int fd = -1;
 		int r = name ? image_source_member(source, name, &fd, err)
-			     : err_set(err, -EINVAL, "%s: a layer has no name", source->name);
+		             : err_set(err, -EINVAL, "%s: a layer has no name", source->name);
 
 		if (r < 0)
 			return r;
@@ -62,8 +62,7 @@ static int take_layers(struct image_source *source, const json_t *names, struct 
 	return 0;
 }
 
-int image_docker_parts(struct image_source *source, struct image_parts *ret_parts,
-		       struct err *err)
+int image_docker_parts(struct image_source *source, struct image_parts *ret_parts, struct err *err)
 {
 	json_t *manifest = NULL;
 	const json_t *image;
@@ -76,8 +75,10 @@ int image_docker_parts(struct image_source *source, struct image_parts *ret_part
 	image = json_array_get(manifest, 0);
 	config = json_string_value(json_object_get(image, "Config"));
 	if (json_array_size(manifest) != 1 || !config)
-		r = err_set(err, -EINVAL, "%s: manifest.json lists %zu images; save exactly one into "
-			    "the archive", source->name, json_array_size(manifest));
+		r = err_set(err, -EINVAL,
+		            "%s: manifest.json lists %zu images; save exactly one into "
+		            "the archive",
+		            source->name, json_array_size(manifest));
 	if (r == 0)
 		r = check_config(source, config, err);
 	if (r == 0)

@@ -63,7 +63,7 @@ static void add_candidate(struct search *s, const json_t *descriptor, const stru
 	found = &s->found[s->count++];
 	found->manifest = *blob;
 	snprintf(found->platform, sizeof(found->platform), "%s%s%s",
-		 text_of(platform, "architecture"), *variant ? "/" : "", variant);
+	         text_of(platform, "architecture"), *variant ? "/" : "", variant);
 }
 
 static int collect(struct search *s, const json_t *index, unsigned depth)
@@ -71,8 +71,9 @@ static int collect(struct search *s, const json_t *index, unsigned depth)
 	const json_t *manifests = json_object_get(index, "manifests");
 
 	if (depth == INDEX_DEPTH_MAX || !json_is_array(manifests))
-		return err_set(s->err, -EINVAL, "%s: an index has no manifests or is nested too deeply",
-			       s->source->name);
+		return err_set(s->err, -EINVAL,
+		               "%s: an index has no manifests or is nested too deeply",
+		               s->source->name);
 	for (size_t i = 0; i < json_array_size(manifests); i++) {
 		const json_t *descriptor = json_array_get(manifests, i);
 		struct image_blob blob = {0};
@@ -121,13 +122,15 @@ static int choose(struct search *s, const char *arch, const struct candidate **r
 	if (!s->count)
 		return err_set(s->err, -EINVAL, "%s: there is no image in it", s->source->name);
 	if (!hits)
-		return err_set(s->err, -EINVAL, "%s: the image is for %.200s, not for %s; choose with "
-			       "--arch, or build it for %s", s->source->name, str_get(&known), arch,
-			       arch);
+		return err_set(s->err, -EINVAL,
+		               "%s: the image is for %.200s, not for %s; choose with "
+		               "--arch, or build it for %s",
+		               s->source->name, str_get(&known), arch, arch);
 	if (hits > 1)
-		return err_set(s->err, -EINVAL, "%s: %zu images are for %s (%.200s); leave one in it, "
-			       "or name a variant such as --arch arm/v7", s->source->name, hits, arch,
-			       str_get(&known));
+		return err_set(s->err, -EINVAL,
+		               "%s: %zu images are for %s (%.200s); leave one in it, "
+		               "or name a variant such as --arch arm/v7",
+		               s->source->name, hits, arch, str_get(&known));
 	return 0;
 }
 
@@ -136,8 +139,9 @@ static int take_layers(struct search *s, const json_t *layers, struct image_part
 	size_t count = json_array_size(layers);
 
 	if (!count || count > LIMIT_LAYERS)
-		return err_set(s->err, -EINVAL, "%s: the image has %zu layers; 1 to %d are possible",
-			       s->source->name, count, LIMIT_LAYERS);
+		return err_set(s->err, -EINVAL,
+		               "%s: the image has %zu layers; 1 to %d are possible",
+		               s->source->name, count, LIMIT_LAYERS);
 	parts->layers = mem_array(count, sizeof(*parts->layers));
 	for (size_t i = 0; i < count; i++) {
 		struct image_blob blob = {0};
@@ -154,7 +158,7 @@ static int take_layers(struct search *s, const json_t *layers, struct image_part
 }
 
 static int read_manifest(struct search *s, const struct candidate *candidate,
-			 struct image_parts *ret_parts)
+                         struct image_parts *ret_parts)
 {
 	struct image_parts parts = {0};
 	struct image_blob config = {0};
@@ -176,7 +180,7 @@ static int read_manifest(struct search *s, const struct candidate *candidate,
 }
 
 int image_oci_parts(struct image_source *source, const char *arch, struct image_parts *ret_parts,
-		    struct err *err)
+                    struct err *err)
 {
 	AUTO_FREE struct search *s = mem_alloc(sizeof(*s));
 	const struct candidate *candidate = NULL;
@@ -192,5 +196,6 @@ int image_oci_parts(struct image_source *source, const char *arch, struct image_
 		r = choose(s, arch, &candidate);
 	if (r == 0)
 		r = read_manifest(s, candidate, ret_parts);
-	return r == -ENOENT ? -EINVAL : r; /* there is an index: this is the form, and it is damaged */
+	return r == -ENOENT ? -EINVAL
+	                    : r; /* there is an index: this is the form, and it is damaged */
 }

@@ -133,7 +133,8 @@ int layer_inflate(int *fd, struct err *err)
 /* ---- the entries of a layer ---- */
 
 struct check {
-	json_t *names; /* clean name -> true: a symbolic link, false: a file; folders are not in it */
+	json_t
+	    *names; /* clean name -> true: a symbolic link, false: a file; folders are not in it */
 	uint64_t left; /* bytes that entries may still claim */
 	struct err *err;
 };
@@ -225,7 +226,7 @@ static bool is_bad_whiteout(const char *path)
 }
 
 static int check_type(struct check *c, struct archive_entry *entry, const char *name,
-		      const char *path)
+                      const char *path)
 {
 	const char *link = archive_entry_symlink(entry);
 	uint64_t size = archive_entry_size(entry) > 0 ? (uint64_t)archive_entry_size(entry) : 0;
@@ -246,7 +247,8 @@ static int check_type(struct check *c, struct archive_entry *entry, const char *
 		return 0;
 	case AE_IFCHR:
 	case AE_IFBLK:
-		return refuse(c, name, "is a device; `resources: {devices: [...]}` asks for devices");
+		return refuse(c, name,
+		              "is a device; `resources: {devices: [...]}` asks for devices");
 	default: /* folders; pipes and sockets, which a node leaves out */
 		return 0;
 	}

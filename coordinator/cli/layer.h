@@ -7,8 +7,9 @@
 
 /* SHA-256 and size of a whole open file. */
 int layer_sha256(int fd, uint8_t ret_sha256[DIGEST_SIZE], uint64_t *ret_size,
-		 struct err *err) COVEY_MUST_CHECK;
-/* gzip or zstd (by its first bytes): replaces *fd by an uncompressed temporary file. Else nothing. */
+                 struct err *err) COVEY_MUST_CHECK;
+/* gzip or zstd (by its first bytes): replaces *fd by an uncompressed temporary file. Else nothing.
+ */
 int layer_inflate(int *fd, struct err *err) COVEY_MUST_CHECK;
 /*
  * Reads the tar's headers: whole, and no entry with an absolute name or .., behind a symbolic link,

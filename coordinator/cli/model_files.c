@@ -30,10 +30,10 @@ void model_files_free(struct model_files *files)
 }
 
 static int walk(struct model_files *files, const char *folder, const char *prefix, unsigned depth,
-		struct err *err);
+                struct err *err);
 
 static int add(struct model_files *files, const char *path, const char *name, unsigned depth,
-	       struct err *err)
+               struct err *err)
 {
 	struct stat st, link;
 
@@ -44,16 +44,17 @@ static int add(struct model_files *files, const char *path, const char *name, un
 	if (!S_ISREG(st.st_mode))
 		return err_set(err, -EINVAL, "%s: a model folder has files and folders only", path);
 	if (strlen(name) > LIMIT_PATH || files->count == LIMIT_FILES)
-		return err_set(err, -EINVAL, "%s: at most %d files with names of %d bytes are possible",
-			       path, LIMIT_FILES, LIMIT_PATH);
+		return err_set(err, -EINVAL,
+		               "%s: at most %d files with names of %d bytes are possible", path,
+		               LIMIT_FILES, LIMIT_PATH);
 	MEM_GROW(files->items, &files->cap, files->count);
-	files->items[files->count++] = (struct model_file){mem_str(path), mem_str(name),
-							   st.st_mode & S_IXUSR ? 0755u : 0644u};
+	files->items[files->count++] =
+	    (struct model_file){mem_str(path), mem_str(name), st.st_mode & S_IXUSR ? 0755u : 0644u};
 	return 0;
 }
 
 static int walk(struct model_files *files, const char *folder, const char *prefix, unsigned depth,
-		struct err *err)
+                struct err *err)
 {
 	COVEY_CLEANUP(close_folder) DIR *dir = opendir(folder);
 	struct dirent *item;
@@ -62,7 +63,7 @@ static int walk(struct model_files *files, const char *folder, const char *prefi
 		return err_errno(err, -errno, "%s", folder);
 	if (depth == DEPTH_MAX)
 		return err_set(err, -EINVAL, "%s: folders are nested more than %d deep", folder,
-			       DEPTH_MAX);
+		               DEPTH_MAX);
 	while ((item = readdir(dir))) {
 		AUTO_FREE char *path = NULL, *name = NULL;
 		int r;

@@ -6,8 +6,8 @@
 #include "covey/ids.h"
 
 struct model_file {
-	char *path; /* as seen from here */
-	char *name; /* below /model */
+	char *path;    /* as seen from here */
+	char *name;    /* below /model */
 	uint32_t mode; /* 0644, or 0755 where the owner may execute it: equal on every machine */
 };
 
@@ -18,5 +18,6 @@ struct model_files { /* ordered by name, bytewise */
 
 /* Regular files, also behind symbolic links to files; anything else is refused with its name, as is
  * an empty folder. */
-int model_files_list(const char *folder, struct model_files *ret_files, struct err *err) COVEY_MUST_CHECK;
+int model_files_list(const char *folder, struct model_files *ret_files,
+                     struct err *err) COVEY_MUST_CHECK;
 void model_files_free(struct model_files *files);

@@ -26,40 +26,40 @@ struct option_def {
 #define AT(member) offsetof(struct options, member)
 
 static const struct option_def defs[OPTION_COUNT] = {
-	[OPTION_COORDINATOR] = {"coordinator", 0, TEXT, AT(coordinator), "URL",
-				"ipc:///run/covey/coordinator.sock or tcp://HOST:PORT"},
-	[OPTION_HOME] = {"home", 0, TEXT, AT(home), "DIR",
-			 "operator.key, release.key, fleet.conf (default ~/.config/covey)"},
-	[OPTION_OUTPUT] = {"output", 'o', CHOICE, AT(output), "table|wide|json", "how to print"},
-	[OPTION_COLOR] = {"color", 0, CHOICE, AT(color), "auto|always|never",
-			  "auto: on a terminal, unless NO_COLOR is set"},
-	[OPTION_TIMEOUT] = {"timeout", 0, DURATION, AT(timeout_ms), "TIME",
-			    "longest wait: for the end while following, else for an answer"},
-	[OPTION_HELP] = {"help", 'h', FLAG, AT(help), NULL, "this text"},
-	[OPTION_SELECTOR] = {"selector", 'l', TEXT, AT(selector), "KEY=VALUE,...",
-			     "only what has these labels: site in (lyon,paris),hw!=old"},
-	[OPTION_YES] = {"yes", 'y', FLAG, AT(yes), NULL, "no questions"},
-	[OPTION_DETACH] = {"detach", 0, FLAG, AT(detach), NULL, "start, do not follow"},
-	[OPTION_FILE] = {"file", 'f', TEXT, AT(file), "FILE", "the YAML file"},
-	[OPTION_FOLLOW] = {"follow", 'f', FLAG, AT(follow), NULL, "go on with what happens next"},
-	[OPTION_ARCH] = {"arch", 0, TEXT, AT(arch), "ARCH",
-			 "the image's architecture: amd64, arm64, arm/v7 (default: this machine's)"},
-	[OPTION_DIR] = {"dir", 0, TEXT, AT(dir), "DIR",
-			"the coordinator's state (default /var/lib/covey/coordinator)"},
-	[OPTION_ENDPOINT] = {"endpoint", 0, TEXT, AT(endpoint), "tcp://HOST:PORT",
-			     "where nodes and operators reach the coordinator"},
-	[OPTION_LABEL] = {"label", 0, LIST, AT(labels), "KEY=VALUE",
-			  "a label that nodes get; may be repeated"},
-	[OPTION_TTL] = {"ttl", 0, DURATION, AT(ttl_ms), "TIME", "how long it is good (default 1h)"},
-	[OPTION_USES] = {"uses", 0, NUMBER, AT(uses), "N", "how many nodes may join (default 1)"},
-	[OPTION_APPROVAL] = {"approval", 0, FLAG, AT(approval), NULL,
-			     "joined nodes wait for `covey node approve`"},
-	[OPTION_LINES] = {"lines", 0, NUMBER, AT(lines), "N", "only the last N"},
-	[OPTION_FULL] = {"full", 0, FLAG, AT(full), NULL, "skip the remaining stages"},
-	[OPTION_SUPERSEDE] = {"supersede", 0, FLAG, AT(supersede), NULL,
-			      "end a rollout of this deployment that is under way"},
-	[OPTION_ALLOW_REMOVAL] = {"allow-removal", 0, FLAG, AT(allow_removal), NULL,
-				  "take the deployment away from nodes that left the selector"},
+    [OPTION_COORDINATOR] = {"coordinator", 0, TEXT, AT(coordinator), "URL",
+                            "ipc:///run/covey/coordinator/control.sock or tcp://HOST:PORT"},
+    [OPTION_HOME] = {"home", 0, TEXT, AT(home), "DIR",
+                     "operator.key, release.key, fleet.conf (default ~/.config/covey)"},
+    [OPTION_OUTPUT] = {"output", 'o', CHOICE, AT(output), "table|wide|json", "how to print"},
+    [OPTION_COLOR] = {"color", 0, CHOICE, AT(color), "auto|always|never",
+                      "auto: on a terminal, unless NO_COLOR is set"},
+    [OPTION_TIMEOUT] = {"timeout", 0, DURATION, AT(timeout_ms), "TIME",
+                        "longest wait: for the end while following, else for an answer"},
+    [OPTION_HELP] = {"help", 'h', FLAG, AT(help), NULL, "this text"},
+    [OPTION_SELECTOR] = {"selector", 'l', TEXT, AT(selector), "KEY=VALUE,...",
+                         "only what has these labels: site in (lyon,paris),hw!=old"},
+    [OPTION_YES] = {"yes", 'y', FLAG, AT(yes), NULL, "no questions"},
+    [OPTION_DETACH] = {"detach", 0, FLAG, AT(detach), NULL, "start, do not follow"},
+    [OPTION_FILE] = {"file", 'f', TEXT, AT(file), "FILE", "the YAML file"},
+    [OPTION_FOLLOW] = {"follow", 'f', FLAG, AT(follow), NULL, "go on with what happens next"},
+    [OPTION_ARCH] = {"arch", 0, TEXT, AT(arch), "ARCH",
+                     "the image's architecture: amd64, arm64, arm/v7 (default: this machine's)"},
+    [OPTION_DIR] = {"dir", 0, TEXT, AT(dir), "DIR",
+                    "the coordinator's state (default /var/lib/covey/coordinator)"},
+    [OPTION_ENDPOINT] = {"endpoint", 0, TEXT, AT(endpoint), "tcp://HOST:PORT",
+                         "where nodes and operators reach the coordinator"},
+    [OPTION_LABEL] = {"label", 0, LIST, AT(labels), "KEY=VALUE",
+                      "a label that nodes get; may be repeated"},
+    [OPTION_TTL] = {"ttl", 0, DURATION, AT(ttl_ms), "TIME", "how long it is good (default 1h)"},
+    [OPTION_USES] = {"uses", 0, NUMBER, AT(uses), "N", "how many nodes may join (default 1)"},
+    [OPTION_APPROVAL] = {"approval", 0, FLAG, AT(approval), NULL,
+                         "joined nodes wait for `covey node approve`"},
+    [OPTION_LINES] = {"lines", 0, NUMBER, AT(lines), "N", "only the last N"},
+    [OPTION_FULL] = {"full", 0, FLAG, AT(full), NULL, "skip the remaining stages"},
+    [OPTION_SUPERSEDE] = {"supersede", 0, FLAG, AT(supersede), NULL,
+                          "end a rollout of this deployment that is under way"},
+    [OPTION_ALLOW_REMOVAL] = {"allow-removal", 0, FLAG, AT(allow_removal), NULL,
+                              "take the deployment away from nodes that left the selector"},
 };
 
 static_assert(OPTION_COUNT <= 64, "a set of options is a uint64_t");
@@ -98,8 +98,8 @@ static int set_choice(const struct option_def *def, const char *text, void *plac
 static int set_flag(const char *text, bool *place)
 {
 	bool on = str_equal(text, "1") || str_equal(text, "true") || str_equal(text, "yes");
-	bool off = !*text || str_equal(text, "0") || str_equal(text, "false") ||
-		   str_equal(text, "no");
+	bool off =
+	    !*text || str_equal(text, "0") || str_equal(text, "false") || str_equal(text, "no");
 
 	if (!on && !off)
 		return -EINVAL;
@@ -157,16 +157,16 @@ static const char *wanted(const struct option_def *def)
 }
 
 static int set_checked(struct options *options, const struct option_def *def, const char *text,
-		       const char *shown, struct err *err)
+                       const char *shown, struct err *err)
 {
 	int r = set_value(options, def, text);
 
 	if (r == -E2BIG)
 		return err_set(err, -EINVAL, "%s is given more than %d times", shown,
-			       OPTION_LIST_MAX);
+		               OPTION_LIST_MAX);
 	if (r < 0)
 		return err_set(err, -EINVAL, "%s does not take `%s`; write %s", shown, text,
-			       wanted(def));
+		               wanted(def));
 	return 0;
 }
 
@@ -231,7 +231,7 @@ struct reader {
 };
 
 static int take_value(struct reader *r, const struct option_def *def, const char *inlined,
-		      const char *shown)
+                      const char *shown)
 {
 	uint64_t bit = UINT64_C(1) << (def - defs);
 
@@ -241,7 +241,7 @@ static int take_value(struct reader *r, const struct option_def *def, const char
 	if (!inlined && def->kind != FLAG) {
 		if (r->at >= r->argc)
 			return err_set(r->err, -EINVAL, "%s needs a value; write %s", shown,
-				       wanted(def));
+			               wanted(def));
 		inlined = r->argv[r->at++];
 	}
 	return set_checked(r->options, def, inlined ? inlined : "1", shown, r->err);
@@ -287,10 +287,14 @@ static int add_word(struct reader *r, const char *word)
 }
 
 int options_parse(struct options *options, uint64_t accepted, bool stop_at_word, int argc,
-		  char **argv, int *at, struct err *err)
+                  char **argv, int *at, struct err *err)
 {
-	struct reader reader = {.options = options, .accepted = accepted, .argc = argc,
-				.argv = argv, .at = *at, .err = err};
+	struct reader reader = {.options = options,
+	                        .accepted = accepted,
+	                        .argc = argc,
+	                        .argv = argv,
+	                        .at = *at,
+	                        .err = err};
 	bool ended = false;
 	int r = 0;
 
@@ -323,8 +327,8 @@ void options_describe(uint64_t accepted, FILE *out)
 		if (!accepts(accepted, id))
 			continue;
 		snprintf(left, sizeof(left), "%c%c%s --%s%s%s", def->letter ? '-' : ' ',
-			 def->letter ? def->letter : ' ', def->letter ? "," : " ", def->name,
-			 def->value ? " " : "", def->value ? def->value : "");
+		         def->letter ? def->letter : ' ', def->letter ? "," : " ", def->name,
+		         def->value ? " " : "", def->value ? def->value : "");
 		fprintf(out, "  %-34s %s\n", left, def->help);
 	}
 }

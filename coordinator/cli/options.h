@@ -14,15 +14,33 @@
 #include <stdio.h>
 
 enum option_id {
-	OPTION_COORDINATOR, OPTION_HOME, OPTION_OUTPUT, OPTION_COLOR, OPTION_TIMEOUT, OPTION_HELP,
-	OPTION_SELECTOR, OPTION_YES, OPTION_DETACH, OPTION_FILE, OPTION_FOLLOW, OPTION_ARCH,
-	OPTION_DIR, OPTION_ENDPOINT, OPTION_LABEL, OPTION_TTL, OPTION_USES, OPTION_APPROVAL,
-	OPTION_LINES, OPTION_FULL, OPTION_SUPERSEDE, OPTION_ALLOW_REMOVAL,
+	OPTION_COORDINATOR,
+	OPTION_HOME,
+	OPTION_OUTPUT,
+	OPTION_COLOR,
+	OPTION_TIMEOUT,
+	OPTION_HELP,
+	OPTION_SELECTOR,
+	OPTION_YES,
+	OPTION_DETACH,
+	OPTION_FILE,
+	OPTION_FOLLOW,
+	OPTION_ARCH,
+	OPTION_DIR,
+	OPTION_ENDPOINT,
+	OPTION_LABEL,
+	OPTION_TTL,
+	OPTION_USES,
+	OPTION_APPROVAL,
+	OPTION_LINES,
+	OPTION_FULL,
+	OPTION_SUPERSEDE,
+	OPTION_ALLOW_REMOVAL,
 	OPTION_COUNT
 };
 
 #define OPT(name) (UINT64_C(1) << OPTION_##name)
-#define OPTIONS_COMMON                                                                             \
+#define OPTIONS_COMMON \
 	(OPT(COORDINATOR) | OPT(HOME) | OPT(OUTPUT) | OPT(COLOR) | OPT(TIMEOUT) | OPT(HELP))
 
 enum output_format { OUTPUT_TABLE, OUTPUT_WIDE, OUTPUT_JSON };
@@ -35,7 +53,7 @@ struct option_list {
 	size_t count;
 };
 
-struct options { /* texts are borrowed from argv and the environment */
+struct options {                 /* texts are borrowed from argv and the environment */
 	const char *coordinator; /* NULL: from fleet.conf, else the local socket */
 	const char *home;
 	enum output_format output;
@@ -65,13 +83,14 @@ struct options { /* texts are borrowed from argv and the environment */
 /* Every default. */
 void options_init(struct options *options);
 /* Takes the environment variables of the accepted options. */
-int options_environment(struct options *options, uint64_t accepted, struct err *err) COVEY_MUST_CHECK;
+int options_environment(struct options *options, uint64_t accepted,
+                        struct err *err) COVEY_MUST_CHECK;
 /*
  * Reads argv[*at ...]; with stop_at_word it ends before the first word that is not an option, and
  * *at says where. Values as `-o json`, `-ojson`, `--output json`, `--output=json`; `--` ends the
  * options. -EINVAL with a sentence that names the option and what it takes.
  */
 int options_parse(struct options *options, uint64_t accepted, bool stop_at_word, int argc,
-		  char **argv, int *at, struct err *err) COVEY_MUST_CHECK;
+                  char **argv, int *at, struct err *err) COVEY_MUST_CHECK;
 /* One line for each accepted option, for --help. */
 void options_describe(uint64_t accepted, FILE *out);

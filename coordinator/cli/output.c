@@ -19,12 +19,11 @@ void output_init(struct output *out, const struct options *options)
 	bool terminal = isatty(STDOUT_FILENO);
 
 	*out = (struct output){.format = options->output, .file = stdout, .terminal = terminal};
-	out->narration = options->output == OUTPUT_JSON ? stderr : stdout;
 	if (options->color == COLOR_ALWAYS)
 		out->color = true;
 	else if (options->color == COLOR_AUTO)
-		out->color = terminal && !(no_color && *no_color) &&
-			     !(term && str_equal(term, "dumb"));
+		out->color =
+		    terminal && !(no_color && *no_color) && !(term && str_equal(term, "dumb"));
 	if (options->output == OUTPUT_JSON)
 		out->color = false;
 }
@@ -148,7 +147,8 @@ static void add_labels(struct str *s, const json_t *value)
 	json_t *item;
 	bool first = true;
 
-	json_object_foreach((json_t *)(uintptr_t)value, key, item) {
+	json_object_foreach((json_t *)(uintptr_t)value, key, item)
+	{
 		str_add(s, first ? "" : ",");
 		output_safe(s, key, false);
 		str_add(s, "=");
@@ -276,8 +276,8 @@ void output_json_line(struct output *out, const json_t *value)
 }
 
 static const char *const good[] = {"online", "completed", "serving", "passed", "running", NULL};
-static const char *const bad[] = {"failed", "rolled_back", "unreachable", "revoked", "stuck",
-				  "aborted", "rolling_back", "reverting", NULL};
+static const char *const bad[] = {"failed",  "rolled_back",  "unreachable", "revoked", "stuck",
+                                  "aborted", "rolling_back", "reverting",   NULL};
 
 static bool is_one_of(const char *const *words, const char *word)
 {
@@ -293,8 +293,8 @@ const char *output_state_color(const char *state)
 	return is_one_of(bad, state) ? "\033[31m" : "\033[33m";
 }
 
-static void fill_row(struct libscols_table *table, const struct column *columns,
-		     const json_t *item, const struct output *out)
+static void fill_row(struct libscols_table *table, const struct column *columns, const json_t *item,
+                     const struct output *out)
 {
 	struct libscols_line *line = scols_table_new_line(table, NULL);
 	bool wide = out->format == OUTPUT_WIDE;
@@ -312,13 +312,13 @@ static void fill_row(struct libscols_table *table, const struct column *columns,
 			abort();
 		if (c->kind == COLUMN_STATE && out->color)
 			scols_cell_set_color(scols_line_get_cell(line, at),
-					     output_state_color(str_get(&text)));
+			                     output_state_color(str_get(&text)));
 		at++;
 	}
 }
 
 void output_table(struct output *out, const struct column *columns, const json_t *array,
-		  const char *none)
+                  const char *none)
 {
 	struct libscols_table *table;
 
@@ -356,7 +356,7 @@ void output_object(struct output *out, const struct column *columns, const json_
 			continue;
 		if (c->kind == COLUMN_STATE && out->color)
 			fprintf(out->file, "%-14s %s%s\033[0m\n", c->title,
-				output_state_color(str_get(&text)), str_get(&text));
+			        output_state_color(str_get(&text)), str_get(&text));
 		else
 			fprintf(out->file, "%-14s %s\n", c->title, str_get(&text));
 	}

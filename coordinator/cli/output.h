@@ -15,22 +15,21 @@
 struct output {
 	enum output_format format;
 	bool color;
-	FILE *file;	 /* stdout */
-	FILE *narration; /* progress, plans and questions: stdout, with JSON stderr */
-	bool terminal;	 /* file is one */
+	FILE *file;    /* stdout */
+	bool terminal; /* file is one */
 };
 
 enum column_kind {
-	COLUMN_TEXT,	 /* a string or a number as it is */
-	COLUMN_STATE,	 /* a word with a colour of its own */
+	COLUMN_TEXT,  /* a string or a number as it is */
+	COLUMN_STATE, /* a word with a colour of its own */
 	COLUMN_BYTES,
 	COLUMN_DURATION, /* ms */
-	COLUMN_AGE,	 /* a time, shown as the distance from now */
-	COLUMN_LABELS,	 /* an object: k=v,k=v */
-	COLUMN_COUNT,	 /* the length of an array */
-	COLUMN_LIST,	 /* an array of texts */
-	COLUMN_SHORT,	 /* an id or digest, shortened; whole with -o wide */
-	COLUMN_SLOTS,	 /* a node's slots */
+	COLUMN_AGE,      /* a time, shown as the distance from now */
+	COLUMN_LABELS,   /* an object: k=v,k=v */
+	COLUMN_COUNT,    /* the length of an array */
+	COLUMN_LIST,     /* an array of texts */
+	COLUMN_SHORT,    /* an id or digest, shortened; whole with -o wide */
+	COLUMN_SLOTS,    /* a node's slots */
 };
 
 struct column {
@@ -47,7 +46,7 @@ void output_json(struct output *out, const json_t *value);
 void output_json_line(struct output *out, const json_t *value);
 /* An array as a table; columns end with title == NULL. Says `none` words when it is empty. */
 void output_table(struct output *out, const struct column *columns, const json_t *array,
-		  const char *none);
+                  const char *none);
 /* One object as lines of `title: value`; members that are absent are left out. */
 void output_object(struct output *out, const struct column *columns, const json_t *object);
 

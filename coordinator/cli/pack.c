@@ -39,18 +39,21 @@ void pack_free(struct pack *pack)
 }
 
 static void add_object(struct pack *pack, const struct digest *digest, uint64_t size,
-		       uint64_t offset, bool index)
+                       uint64_t offset, bool index)
 {
 	MEM_GROW(pack->objects, &pack->objects_cap, pack->objects_count);
-	pack->objects[pack->objects_count++] = (struct pack_object){
-		.digest = *digest, .size = size, .offset = offset,
-		.blob = (uint32_t)pack->blobs_count - 1, .index = index};
+	pack->objects[pack->objects_count++] =
+	    (struct pack_object){.digest = *digest,
+	                         .size = size,
+	                         .offset = offset,
+	                         .blob = (uint32_t)pack->blobs_count - 1,
+	                         .index = index};
 }
 
 /* ---- one blob ---- */
 
 static int cut_blob(struct build *b, int fd, struct chunker *chunker, struct release_blob *blob,
-		    struct chunk_index *index)
+                    struct chunk_index *index)
 {
 	struct digest_state whole;
 	size_t cap = 0;
@@ -58,7 +61,8 @@ static int cut_blob(struct build *b, int fd, struct chunker *chunker, struct rel
 
 	digest_init(&whole);
 	while (at < blob->size) {
-		size_t room = blob->size - at < LIMIT_CHUNK ? (size_t)(blob->size - at) : LIMIT_CHUNK;
+		size_t room =
+		    blob->size - at < LIMIT_CHUNK ? (size_t)(blob->size - at) : LIMIT_CHUNK;
 		struct chunk_ref chunk = {0};
 		int r = file_read_at(fd, b->window, room, at, b->err);
 
@@ -96,7 +100,7 @@ static int encode_index(struct build *b, struct chunk_index *index, struct relea
 
 /* blob->size is known; takes path. */
 static int add_blob(struct build *b, int fd, char *path, bool borrowed, struct chunker *chunker,
-		    struct release_blob *blob)
+                    struct release_blob *blob)
 {
 	struct chunk_index index = {0};
 	int r;
@@ -152,8 +156,10 @@ static int add_file(struct build *b, const struct model_file *file, struct relea
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_errno(b->err, -errno, "%s", file->path);
-	*blob = (struct release_blob){.kind = BLOB_FILE, .path = mem_str(file->name),
-				      .mode = file->mode, .size = (uint64_t)st.st_size};
+	*blob = (struct release_blob){.kind = BLOB_FILE,
+	                              .path = mem_str(file->name),
+	                              .mode = file->mode,
+	                              .size = (uint64_t)st.st_size};
 	chunker_init(&chunker, BLOB_FILE, blob->size);
 	r = find_tensors(b, fd, file->name, &chunker);
 	if (r == 0)
@@ -185,7 +191,7 @@ static int add_blobs(struct build *b, const struct image *image, const struct mo
 static int compare(const void *a, const void *b)
 {
 	return memcmp(((const struct pack_object *)a)->digest.bytes,
-		      ((const struct pack_object *)b)->digest.bytes, DIGEST_SIZE);
+	              ((const struct pack_object *)b)->digest.bytes, DIGEST_SIZE);
 }
 
 static void unique_objects(struct pack *pack)
@@ -210,8 +216,8 @@ static void merge_env(struct release *release, const struct image *image)
 	size_t count = 0;
 
 	for (size_t i = 0; i < image->env_count; i++)
-		all[count++] = (struct env_var){mem_str(image->env[i].name),
-						mem_str(image->env[i].value)};
+		all[count++] =
+		    (struct env_var){mem_str(image->env[i].name), mem_str(image->env[i].value)};
 	for (size_t i = 0; i < own_count; i++) {
 		size_t at = 0;
 
@@ -238,13 +244,16 @@ static int take_process(struct release *release, const struct image *image, stru
 	release->workdir = mem_str(image->workdir);
 	merge_env(release, image);
 	if (release->env_count > LIMIT_ENV)
-		return err_set(err, -EINVAL, "env: image and release have %zu variables together; at "
-			       "most %d are possible", release->env_count, LIMIT_ENV);
+		return err_set(err, -EINVAL,
+		               "env: image and release have %zu variables together; at "
+		               "most %d are possible",
+		               release->env_count, LIMIT_ENV);
 	if (release->argv_count)
 		return 0;
 	if (!image->argv_count)
-		return err_set(err, -EINVAL, "the image has neither entrypoint nor command; write "
-			       "`command: [...]`");
+		return err_set(err, -EINVAL,
+		               "the image has neither entrypoint nor command; write "
+		               "`command: [...]`");
 	release->argv = mem_array(image->argv_count, sizeof(*release->argv));
 	for (size_t i = 0; i < image->argv_count; i++)
 		release->argv[release->argv_count++].text = mem_str(image->argv[i].text);
@@ -267,7 +276,7 @@ static int sign(struct pack *pack, const struct sign_key *key, struct err *err)
 }
 
 int pack_build(struct release_file *file, const struct image *image, const struct sign_key *key,
-	       pack_progress_fn *progress, void *arg, struct pack *ret_pack, struct err *err)
+               pack_progress_fn *progress, void *arg, struct pack *ret_pack, struct err *err)
 {
 	AUTO_FREE uint8_t *window = mem_alloc(LIMIT_CHUNK);
 	struct build b = {.window = window, .progress = progress, .arg = arg, .err = err};
@@ -297,7 +306,7 @@ int pack_build(struct release_file *file, const struct image *image, const struc
 /* ---- reading again ---- */
 
 int pack_read(const struct pack *pack, const struct pack_object *object, uint8_t *data,
-	      struct err *err)
+              struct err *err)
 {
 	const struct pack_blob *blob = &pack->blobs[object->blob];
 	AUTO_CLOSE int opened = -1;
@@ -314,12 +323,12 @@ int pack_read(const struct pack *pack, const struct pack_object *object, uint8_t
 			return err_errno(err, -errno, "%s", blob->path);
 	}
 	r = file_read_at(blob->fd < 0 ? opened : blob->fd, data, (size_t)object->size,
-			 object->offset, err);
+	                 object->offset, err);
 	if (r < 0)
 		return r;
 	digest_of(&digest, data, (size_t)object->size);
 	if (!digest_equal(&digest, &object->digest))
 		return err_set(err, -EINVAL, "%s changed while it was being pushed; push again",
-			       blob->path ? blob->path : "the image");
+		               blob->path ? blob->path : "the image");
 	return 0;
 }

@@ -68,8 +68,10 @@ static int mark_missing(struct push *p, const json_t *list)
 		if (text && digest_parse(text, &digest) == 0)
 			object = find_object(p->pack, &digest);
 		if (!object)
-			return cli_fail(p->cli, EXIT_ERROR, "the coordinator misses an object that "
-					"this release does not have; are both of the same version?");
+			return cli_fail(
+			    p->cli, EXIT_ERROR,
+			    "the coordinator misses an object that "
+			    "this release does not have; are both of the same version?");
 		if (!p->missing[object - p->pack->objects]) {
 			p->missing[object - p->pack->objects] = true;
 			p->result.new_objects++;
@@ -96,7 +98,7 @@ static int ask_missing(struct push *p)
 			p->result.bytes += pack->objects[i].size;
 		}
 		code = client_ask(p->cli, p->client, "object.missing",
-				  json_pack("{so}", "digests", digests), NULL, &reply);
+		                  json_pack("{so}", "digests", digests), NULL, &reply);
 		if (code == EXIT_DONE)
 			code = mark_missing(p, output_member(reply.body, "missing"));
 		if (code != EXIT_DONE)
@@ -163,7 +165,7 @@ static int send_object(struct push *p, const struct pack_object *object, uint8_t
 	int code = EXIT_DONE, r;
 
 	while (code == EXIT_DONE && (p->requests == WINDOW_REQUESTS ||
-				     (p->requests && p->in_flight + object->size > window_bytes)))
+	                             (p->requests && p->in_flight + object->size > window_bytes)))
 		code = receive_one(p);
 	if (code != EXIT_DONE)
 		return code;
@@ -171,7 +173,7 @@ static int send_object(struct push *p, const struct pack_object *object, uint8_t
 		return EXIT_USAGE;
 	digest_text(text, &object->digest);
 	r = client_send(p->client, "object.put", json_pack("{ss}", "digest", text), buffer,
-			(size_t)object->size, &id, &p->cli->err);
+	                (size_t)object->size, &id, &p->cli->err);
 	if (r < 0)
 		return (int)client_exit_code(r);
 	remember(p, id, object->size);
@@ -203,7 +205,7 @@ static int send_manifest(struct push *p)
 }
 
 int push_send(struct cli *cli, struct client *client, const struct pack *pack,
-	      struct push_result *ret_result)
+              struct push_result *ret_result)
 {
 	struct push p = {.cli = cli, .client = client, .pack = pack};
 	int code;
@@ -217,7 +219,8 @@ int push_send(struct cli *cli, struct client *client, const struct pack *pack,
 	free(p.missing);
 	*ret_result = p.result;
 	if (code == EXIT_UNREACHABLE)
-		err_prefix(&cli->err, -EIO, "the push was interrupted; run it again and it goes on "
-			   "where it stopped");
+		err_prefix(&cli->err, -EIO,
+		           "the push was interrupted; run it again and it goes on "
+		           "where it stopped");
 	return code;
 }

@@ -15,9 +15,9 @@ enum { NAME_WIDTH = 20, STATE_WIDTH = 12, RATE_SPAN_MS = 1500 };
 struct tree {
 	FILE *file;
 	bool live, color;
-	size_t drawn;	/* lines on the screen that are ours */
+	size_t drawn;   /* lines on the screen that are ours */
 	json_t *before; /* for tree_changes */
-	json_t *rates;	/* node -> {bytes, at, rate} */
+	json_t *rates;  /* node -> {bytes, at, rate} */
 };
 
 struct tree *tree_new(FILE *file, bool live, bool color)
@@ -61,7 +61,7 @@ static size_t width_of(const char *text)
 
 /* "  name      state   rest", where only the state has a colour; never wider than width. */
 static void add_line(const struct tree *tree, struct str *s, size_t width, size_t indent,
-		     const char *name, const char *state, const char *rest)
+                     const char *name, const char *state, const char *rest)
 {
 	AUTO_STR struct str plain_name = {0}, plain_state = {0}, plain_rest = {0};
 	size_t used = indent, room;
@@ -79,9 +79,10 @@ static void add_line(const struct tree *tree, struct str *s, size_t width, size_
 	used++;
 	if (used + STATE_WIDTH < width) {
 		str_addf(s, "%s%-*s%s", tree->color ? output_state_color(state) : "", STATE_WIDTH,
-			 str_get(&plain_state), tree->color ? "\033[0m" : "");
+		         str_get(&plain_state), tree->color ? "\033[0m" : "");
 		used += width_of(str_get(&plain_state)) > STATE_WIDTH
-				? width_of(str_get(&plain_state)) : STATE_WIDTH;
+		            ? width_of(str_get(&plain_state))
+		            : STATE_WIDTH;
 		if (plain_rest.size && used + 2 < width) {
 			str_add(s, " ");
 			add_cut(s, str_get(&plain_rest), width - used - 1);
@@ -108,8 +109,8 @@ static void add_reason(struct str *s, const json_t *object)
 	if (!reason || !*output_text(reason, "text"))
 		return;
 	str_addf(s, "%s%s%s%s%s: %s", s->size ? "  " : "", output_text(reason, "phase"),
-		 *output_text(reason, "check") ? " (" : "", output_text(reason, "check"),
-		 *output_text(reason, "check") ? ")" : "", output_text(reason, "text"));
+	         *output_text(reason, "check") ? " (" : "", output_text(reason, "check"),
+	         *output_text(reason, "check") ? ")" : "", output_text(reason, "text"));
 }
 
 /* Bytes a second of one node, smoothed over RATE_SPAN_MS. */
@@ -125,8 +126,8 @@ static double rate_of(struct tree *tree, const char *node, uint64_t bytes, uint6
 	if (old && bytes >= old_bytes && now_ms > old_at)
 		rate = (double)(bytes - old_bytes) * 1000 / (double)(now_ms - old_at);
 	json_object_set_new(tree->rates, node,
-			    json_pack("{sIsIsf}", "bytes", (json_int_t)bytes, "at",
-				      (json_int_t)now_ms, "rate", rate));
+	                    json_pack("{sIsIsf}", "bytes", (json_int_t)bytes, "at",
+	                              (json_int_t)now_ms, "rate", rate));
 	return rate;
 }
 
@@ -198,8 +199,10 @@ static void draw_nodes(struct drawing *d, json_int_t stage, bool boring)
 			continue;
 		add_bytes(d->tree, &rest, node, d->now_ms);
 		add_reason(&rest, node);
+		if (!rest.size)
+			str_add(&rest, output_text(node, "release"));
 		add_line(d->tree, d->text, d->width, 4, node_name(node), output_text(node, "state"),
-			 str_get(&rest));
+		         str_get(&rest));
 		d->rows--;
 	}
 }
@@ -221,7 +224,7 @@ static void draw_stage(struct drawing *d, const json_t *stage, json_int_t index,
 	if (str_equal(output_text(stage, "state"), "baking"))
 		add_time_left(&rest, stage, d->now_ms);
 	add_line(d->tree, d->text, d->width, 2, str_get(&name), output_text(stage, "state"),
-		 str_get(&rest));
+	         str_get(&rest));
 	draw_nodes(d, index, boring);
 }
 
@@ -237,9 +240,9 @@ static void draw_gates(struct drawing *d)
 		str_add(&rest, output_text(gate, "text"));
 		if (*output_text(gate, "evidence"))
 			str_addf(&rest, "%sevidence: %s", rest.size ? "  " : "",
-				 output_text(gate, "evidence"));
-		add_line(d->tree, d->text, d->width, 2, str_get(&name), output_text(gate, "verdict"),
-			 str_get(&rest));
+			         output_text(gate, "evidence"));
+		add_line(d->tree, d->text, d->width, 2, str_get(&name),
+		         output_text(gate, "verdict"), str_get(&rest));
 	}
 }
 
@@ -249,16 +252,17 @@ static void draw_head(struct drawing *d)
 	AUTO_STR struct str rest = {0};
 
 	str_addf(&rest, "%s -> %s  rollout %.12s", *from ? from : "(nothing)",
-		 output_text(d->rollout, "to"), output_text(d->rollout, "id"));
+	         output_text(d->rollout, "to"), output_text(d->rollout, "id"));
 	add_reason(&rest, d->rollout);
 	add_line(d->tree, d->text, d->width, 0, output_text(d->rollout, "deployment"),
-		 output_text(d->rollout, "state"), str_get(&rest));
+	         output_text(d->rollout, "state"), str_get(&rest));
 }
 
 /* What goes on, in the coordinator's words, unless the reason has said it. */
 static void add_summary(struct str *s, const json_t *rollout)
 {
-	const char *text = output_text(rollout, "text"), *evidence = output_text(rollout, "evidence");
+	const char *text = output_text(rollout, "text"),
+	           *evidence = output_text(rollout, "evidence");
 
 	if (*text && !str_equal(text, output_text(rollout, "reason.text")))
 		str_addf(s, "%s%s%s", text, *evidence ? "; evidence: " : "", evidence);
@@ -277,8 +281,8 @@ static void draw_summary(struct drawing *d)
 	str_add(d->text, "\n");
 }
 
-void tree_draw(struct tree *tree, const json_t *rollout, uint64_t now_ms, size_t width,
-	       size_t rows, struct str *text)
+void tree_draw(struct tree *tree, const json_t *rollout, uint64_t now_ms, size_t width, size_t rows,
+               struct str *text)
 {
 	const json_t *stages = output_member(rollout, "stages");
 	size_t nodes = json_array_size(output_member(rollout, "nodes"));
@@ -318,7 +322,7 @@ static void add_change(struct str *text, const char *what, const char *name, con
 	if (!reason.size && str_equal(output_text(object, "state"), "completed"))
 		add_summary(&reason, object);
 	str_addf(&line, "%s %s: %s%s%s", what, name, output_text(object, "state"),
-		 reason.size ? ": " : "", str_get(&reason));
+	         reason.size ? ": " : "", str_get(&reason));
 	output_safe(text, str_get(&line), false);
 	str_add(text, "\n");
 }
@@ -331,7 +335,7 @@ static void add_head_change(struct str *text, const json_t *after, bool first)
 	str_addf(&name, "%.12s", output_text(after, "id"));
 	if (first)
 		str_addf(&name, " of %s (%s -> %s)", output_text(after, "deployment"),
-			 *from ? from : "nothing", output_text(after, "to"));
+		         *from ? from : "nothing", output_text(after, "to"));
 	add_change(text, "rollout", str_get(&name), after);
 }
 
@@ -341,8 +345,8 @@ void tree_changes(const json_t *before, const json_t *after, struct str *text)
 	const json_t *stages = output_member(after, "stages");
 	const json_t *nodes = output_member(after, "nodes");
 
-	if (!before || changed(before, after))
-		add_head_change(text, after, !before);
+	if (!before)
+		add_head_change(text, after, true);
 	for (size_t i = 0; i < json_array_size(stages); i++) {
 		const json_t *stage = json_array_get(stages, i);
 		AUTO_STR struct str name = {0};
@@ -357,6 +361,8 @@ void tree_changes(const json_t *before, const json_t *after, struct str *text)
 		if (changed(find_node(before, node_name(node)), node))
 			add_change(text, "node", node_name(node), node);
 	}
+	if (before && changed(before, after)) /* what the stages and nodes above led to */
+		add_head_change(text, after, false);
 }
 
 /* ---- on the screen ---- */

@@ -19,7 +19,7 @@ COVEY_DEFINE_CLEANUP(struct tree *, tree_free)
 void tree_show(struct tree *tree, const json_t *rollout, uint64_t now_ms);
 
 /* The whole tree once, as text of lines at most width wide and rows many; appends. */
-void tree_draw(struct tree *tree, const json_t *rollout, uint64_t now_ms, size_t width,
-	       size_t rows, struct str *text);
+void tree_draw(struct tree *tree, const json_t *rollout, uint64_t now_ms, size_t width, size_t rows,
+               struct str *text);
 /* Appends one line for each difference between two states of a rollout; before may be NULL. */
 void tree_changes(const json_t *before, const json_t *after, struct str *text);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The coordinator is not believed: the manifest must carry signatures of keys that the root document
- * here names, must be the one that was asked for, and every index, chunk and whole blob must have
- * its digest. Objects stream through; nothing is stored.
+ * The coordinator is not believed: the manifest must carry signatures of keys that the root
+ * document here names, must be the one that was asked for, and every index, chunk and whole blob
+ * must have its digest. Objects stream through; nothing is stored.
  */
 #include "coordinator/cli/verify.h"
 #include "base/mem.h"
@@ -30,8 +30,10 @@ static int load_root(struct verify *v)
 	int r = file_read(path, LIMIT_ROOT_DOCUMENT, &data, &v->cli->err);
 
 	if (r < 0)
-		return cli_fail(v->cli, EXIT_ERROR, "%s cannot be read, so nothing can be verified; "
-				"copy it from the folder in which `covey init` was run", path);
+		return cli_fail(v->cli, EXIT_ERROR,
+		                "%s cannot be read, so nothing can be verified; "
+		                "copy it from the folder in which `covey init` was run",
+		                path);
 	r = root_open(data.data, data.size, NULL, &v->root, &v->cli->err);
 	free(data.data);
 	if (r == 0)
@@ -50,13 +52,15 @@ static int get_object(struct verify *v, const struct digest *digest, struct byte
 
 	digest_text(text, digest);
 	code = client_ask(v->cli, v->client, "object.get", json_pack("{ss}", "digest", text), NULL,
-			  &reply);
+	                  &reply);
 	if (code != EXIT_DONE)
 		return code;
 	digest_of(&got, reply.blob.data, reply.blob.size);
 	if (!digest_equal(&got, digest))
-		return cli_fail(v->cli, EXIT_ERROR, "object %s is damaged at the coordinator; push the "
-				"release again", text);
+		return cli_fail(v->cli, EXIT_ERROR,
+		                "object %s is damaged at the coordinator; push the "
+		                "release again",
+		                text);
 	v->result.objects++;
 	v->result.bytes += reply.blob.size;
 	*ret_data = reply.blob;
@@ -72,7 +76,7 @@ static bool is_asked_for(const struct release *release, const char *name)
 
 	return !strchr(name, '@') ||
 	       (strncmp(name, release->model, model) == 0 && name[model] == '@' &&
-		str_equal(name + model + 1, release->version));
+	        str_equal(name + model + 1, release->version));
 }
 
 static int get_manifest(struct verify *v, const char *name)
@@ -81,38 +85,42 @@ static int get_manifest(struct verify *v, const char *name)
 	struct envelope envelope = {0};
 	struct digest expected;
 	int code = client_ask(v->cli, v->client, "release.get", json_pack("{ss}", "release", name),
-			      NULL, &reply);
+	                      NULL, &reply);
 	int r;
 
 	if (code != EXIT_DONE)
 		return code;
-	r = codec_decode(&codec_envelope, reply.blob.data, reply.blob.size, &envelope, &v->cli->err);
+	r = codec_decode(&codec_envelope, reply.blob.data, reply.blob.size, &envelope,
+	                 &v->cli->err);
 	if (r == 0) {
 		digest_of(&expected, envelope.payload.data, envelope.payload.size);
 		digest_text(v->result.digest, &expected);
 		v->result.signatures = envelope.signatures_count;
 		codec_free(&codec_envelope, &envelope);
 		r = release_open(reply.blob.data, reply.blob.size, &v->root, &expected, &v->release,
-				 &v->cli->err);
+		                 &v->cli->err);
 	}
 	if (r < 0) {
-		err_prefix(&v->cli->err, r, "the manifest of %s is not what this fleet's release keys "
-			   "signed; do not roll it out", name);
+		err_prefix(&v->cli->err, r,
+		           "the manifest of %s is not what this fleet's release keys "
+		           "signed; do not roll it out",
+		           name);
 		return EXIT_ERROR;
 	}
 	if (!is_asked_for(&v->release, name) ||
 	    (!strchr(name, '@') &&
 	     !str_starts(v->result.digest + (str_starts(name, "blake2b:") ? 0 : strlen("blake2b:")),
-			 name)))
-		return cli_fail(v->cli, EXIT_ERROR, "the coordinator sent %s@%s for %s; do not trust it",
-				v->release.model, v->release.version, name);
+	                 name)))
+		return cli_fail(v->cli, EXIT_ERROR,
+		                "the coordinator sent %s@%s for %s; do not trust it",
+		                v->release.model, v->release.version, name);
 	return EXIT_DONE;
 }
 
 /* ---- blobs ---- */
 
 static int verify_chunks(struct verify *v, const struct chunk_index *index,
-			 const struct release_blob *blob, EVP_MD_CTX *sha256)
+                         const struct release_blob *blob, EVP_MD_CTX *sha256)
 {
 	struct digest_state whole;
 	struct digest content;
@@ -124,7 +132,8 @@ static int verify_chunks(struct verify *v, const struct chunk_index *index,
 		int code = get_object(v, &index->chunks[i].digest, &data);
 
 		if (code == EXIT_DONE && data.size != index->chunks[i].size)
-			code = cli_fail(v->cli, EXIT_ERROR, "an index tells a wrong size of its chunk");
+			code = cli_fail(v->cli, EXIT_ERROR,
+			                "an index tells a wrong size of its chunk");
 		if (code == EXIT_DONE) {
 			digest_add(&whole, data.data, data.size);
 			EVP_DigestUpdate(sha256, data.data, data.size);
@@ -133,11 +142,13 @@ static int verify_chunks(struct verify *v, const struct chunk_index *index,
 		free(data.data);
 		if (code != EXIT_DONE)
 			return code;
-		push_progress(v->cli, "%llu objects verified", (unsigned long long)v->result.objects);
+		push_progress(v->cli, "%llu objects verified",
+		              (unsigned long long)v->result.objects);
 	}
 	digest_end(&whole, &content);
 	if (size != blob->size || !digest_equal(&content, &blob->content))
-		return cli_fail(v->cli, EXIT_ERROR, "its chunks do not make the content that was signed");
+		return cli_fail(v->cli, EXIT_ERROR,
+		                "its chunks do not make the content that was signed");
 	return EXIT_DONE;
 }
 
@@ -183,7 +194,7 @@ static int verify_all(struct verify *v, const char *name)
 		code = verify_blob(v, blob);
 		if (code != EXIT_DONE)
 			err_prefix(&v->cli->err, -EINVAL, "%s %s", name,
-				   blob->path ? blob->path : "(image layer)");
+			           blob->path ? blob->path : "(image layer)");
 	}
 	push_progress(v->cli, "%s", "");
 	return code;

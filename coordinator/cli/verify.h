@@ -10,5 +10,6 @@ struct verify_result {
 	uint64_t objects, bytes;
 };
 
-/* name: MODEL@VERSION or a digest. Trusts root.doc in the operator's folder alone. The exit code. */
+/* name: MODEL@VERSION or a digest. Trusts root.doc in the operator's folder alone. The exit code.
+ */
 int verify_release(struct cli *cli, const char *name, struct verify_result *ret_result);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * libyaml builds a tree in which every node knows its line; the binder walks a table of fields over
- * it. The path of the field at hand is one growing text in the file, so that every sentence can name
- * field and line without each binder carrying them. Aliases make the tree a graph: depth and the
- * number of visited nodes are bounded where content is free-form (yml_json).
+ * it. The path of the field at hand is one growing text in the file, so that every sentence can
+ * name field and line without each binder carrying them. Aliases make the tree a graph: depth and
+ * the number of visited nodes are bounded where content is free-form (yml_json).
  */
 #include "coordinator/cli/yml.h"
 #include "base/mem.h"
@@ -17,7 +17,7 @@
 static int fail_line(struct yml_file *file, size_t line, const char *field, const char *sentence)
 {
 	return err_set(file->err, -EINVAL, "%s:%zu: %s%s%s", file->name, line, field,
-		       *field ? ": " : "", sentence);
+	               *field ? ": " : "", sentence);
 }
 
 int yml_fail(struct yml_file *file, const yaml_node_t *node, const char *format, ...)
@@ -43,7 +43,7 @@ static int check_document(struct yml_file *file, yaml_parser_t *parser)
 		return fail_line(file, 1, "", "the file is empty; write a release or a deployment");
 	if (root->type != YAML_MAPPING_NODE)
 		return fail_line(file, root->start_mark.line + 1, "",
-				 "the file is not a map; write `key: value` lines");
+		                 "the file is not a map; write `key: value` lines");
 	if (!yaml_parser_load(parser, &second))
 		return -EBADMSG;
 	more = yaml_document_get_root_node(&second);
@@ -66,9 +66,9 @@ static int parse(struct yml_file *file, const struct bytes *text)
 		r = check_document(file, &parser);
 	if (r == -EBADMSG)
 		r = err_set(file->err, -EINVAL, "%s:%zu: this is not YAML: %s%s%s", file->name,
-			    parser.problem_mark.line + 1,
-			    parser.problem ? parser.problem : "unreadable",
-			    parser.context ? " " : "", parser.context ? parser.context : "");
+		            parser.problem_mark.line + 1,
+		            parser.problem ? parser.problem : "unreadable",
+		            parser.context ? " " : "", parser.context ? parser.context : "");
 	yaml_parser_delete(&parser);
 	return r;
 }
@@ -168,7 +168,7 @@ void yml_leave(struct yml_file *file, size_t mark)
 
 /* One step of a path such as stages[1].bake: a key, or an index behind it. */
 static const yaml_node_t *step_down(struct yml_file *file, const yaml_node_t *node,
-				    const char **path)
+                                    const char **path)
 {
 	char key[64];
 	size_t size;
@@ -178,8 +178,8 @@ static const yaml_node_t *step_down(struct yml_file *file, const yaml_node_t *no
 
 		*path += strcspn(*path, "]") + 1;
 		if (node->type != YAML_SEQUENCE_NODE ||
-		    index >= (size_t)(node->data.sequence.items.top -
-				      node->data.sequence.items.start))
+		    index >=
+		        (size_t)(node->data.sequence.items.top - node->data.sequence.items.start))
 			return NULL;
 		return node_at(file, node->data.sequence.items.start[index]);
 	}
@@ -217,7 +217,7 @@ static const struct yml_field *find_field(const struct yml_field *fields, const 
 }
 
 static int unknown_key(struct yml_file *file, const yaml_node_t *node,
-		       const struct yml_field *fields, const char *key)
+                       const struct yml_field *fields, const char *key)
 {
 	AUTO_STR struct str known = {0};
 	size_t mark = yml_enter(file, key);
@@ -231,7 +231,7 @@ static int unknown_key(struct yml_file *file, const yaml_node_t *node,
 }
 
 static int bind_pair(struct yml_file *file, const yaml_node_t *map, yaml_node_pair_t *pair,
-		     const struct yml_field *fields, void *object)
+                     const struct yml_field *fields, void *object)
 {
 	const yaml_node_t *key_node = node_at(file, pair->key);
 	const char *key = yml_text(key_node);
@@ -254,7 +254,7 @@ static int bind_pair(struct yml_file *file, const yaml_node_t *map, yaml_node_pa
 }
 
 int yml_bind(struct yml_file *file, const yaml_node_t *map, const struct yml_field *fields,
-	      void *object)
+             void *object)
 {
 	int r;
 
@@ -276,13 +276,13 @@ int yml_bind(struct yml_file *file, const yaml_node_t *map, const struct yml_fie
 }
 
 int yml_map(struct yml_file *file, const yaml_node_t *node, const struct yml_field *field,
-	     void *object)
+            void *object)
 {
 	return yml_bind(file, node, field->fields, object);
 }
 
 int yml_text_list(struct yml_file *file, const yaml_node_t *node, size_t max,
-		   struct text_item **ret_items, size_t *ret_count)
+                  struct text_item **ret_items, size_t *ret_count)
 {
 	size_t count;
 

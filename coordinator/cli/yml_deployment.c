@@ -20,7 +20,7 @@
 enum { DEFAULT_BAKE_MS = 5 * 60 * 1000 };
 
 static int bind_release(struct yml_file *file, const yaml_node_t *node,
-			const struct yml_field *field, void *object)
+                        const struct yml_field *field, void *object)
 {
 	struct deployment_spec *spec = object;
 	const char *text = yml_text(node);
@@ -31,15 +31,17 @@ static int bind_release(struct yml_file *file, const yaml_node_t *node,
 		snprintf(model, sizeof(model), "%.*s", (int)(at - text), text);
 	if (!at || !name_is_valid(model) || !version_is_valid(at + 1) ||
 	    STR_SET(spec->version, at + 1) < 0)
-		return yml_fail(file, node, "`%.80s` is not a release; write MODEL@VERSION, for "
-				 "instance ocr@2.1.0", text ? text : "");
+		return yml_fail(file, node,
+		                "`%.80s` is not a release; write MODEL@VERSION, for "
+		                "instance ocr@2.1.0",
+		                text ? text : "");
 	memcpy(spec->model, model, sizeof(model));
 	return 0;
 }
 
 /* A share that selects somebody: `percent: 0` is a mistake and not an empty stage. */
 static int bind_positive_share(struct yml_file *file, const yaml_node_t *node,
-			       const struct yml_field *field, void *object)
+                               const struct yml_field *field, void *object)
 {
 	int r = yml_share(file, node, field, object);
 
@@ -49,7 +51,7 @@ static int bind_positive_share(struct yml_file *file, const yaml_node_t *node,
 }
 
 static int bind_percent(struct yml_file *file, const yaml_node_t *node,
-			const struct yml_field *field, void *object)
+                        const struct yml_field *field, void *object)
 {
 	const struct yml_field number = {.min = 1, .max = 100};
 	uint32_t value = 0;
@@ -64,27 +66,27 @@ static int bind_percent(struct yml_file *file, const yaml_node_t *node,
 
 /* How many items a list has; the sentence when it is none or has too many. */
 static int list_size(struct yml_file *file, const yaml_node_t *node, size_t min, size_t max,
-		     size_t *ret_count)
+                     size_t *ret_count)
 {
 	if (node->type != YAML_SEQUENCE_NODE)
 		return yml_fail(file, node, "this is not a list; write `- {...}` items");
 	*ret_count = (size_t)(node->data.sequence.items.top - node->data.sequence.items.start);
 	if (*ret_count < min || *ret_count > max)
 		return yml_fail(file, node, "the list has %zu items; write %zu to %zu", *ret_count,
-				 min, max);
+		                min, max);
 	return 0;
 }
 
 static int bind_items(struct yml_file *file, const yaml_node_t *node,
-		      const struct yml_field *fields, void *items, size_t item_size,
-		      int (*check)(struct yml_file *, const yaml_node_t *))
+                      const struct yml_field *fields, void *items, size_t item_size,
+                      int (*check)(struct yml_file *, const yaml_node_t *))
 {
 	char *at = items;
 	size_t count = (size_t)(node->data.sequence.items.top - node->data.sequence.items.start);
 
 	for (size_t i = 0; i < count; i++, at += item_size) {
-		const yaml_node_t *item = yaml_document_get_node(
-			&file->document, node->data.sequence.items.start[i]);
+		const yaml_node_t *item =
+		    yaml_document_get_node(&file->document, node->data.sequence.items.start[i]);
 		size_t mark = yml_enter_index(file, i);
 		int r = yml_bind(file, item, fields, at);
 
@@ -98,23 +100,24 @@ static int bind_items(struct yml_file *file, const yaml_node_t *node,
 }
 
 static const struct yml_field stage_fields[] = {
-	{.key = "nodes", .bind = bind_positive_share, .offset = IN_STAGE(nodes)},
-	{.key = "percent", .bind = bind_percent},
-	{.key = "bake", .bind = yml_duration, .offset = IN_STAGE(bake_ms)},
-	{.key = "where", .bind = yml_selector, .offset = IN_STAGE(where), .max = LIMIT_SELECTOR + 1},
-	{0},
+    {.key = "nodes", .bind = bind_positive_share, .offset = IN_STAGE(nodes)},
+    {.key = "percent", .bind = bind_percent},
+    {.key = "bake", .bind = yml_duration, .offset = IN_STAGE(bake_ms)},
+    {.key = "where", .bind = yml_selector, .offset = IN_STAGE(where), .max = LIMIT_SELECTOR + 1},
+    {0},
 };
 
 static int check_stage(struct yml_file *file, const yaml_node_t *stage)
 {
 	if (!yml_get(file, stage, "nodes") == !yml_get(file, stage, "percent"))
-		return yml_fail(file, stage, "a stage has either nodes or percent; write for instance "
-				 "{nodes: 1, bake: 5m} or {percent: 10, bake: 30m}");
+		return yml_fail(file, stage,
+		                "a stage has either nodes or percent; write for instance "
+		                "{nodes: 1, bake: 5m} or {percent: 10, bake: 30m}");
 	return 0;
 }
 
 static int bind_stages(struct yml_file *file, const yaml_node_t *node,
-		       const struct yml_field *field, void *object)
+                       const struct yml_field *field, void *object)
 {
 	struct deployment_spec *spec = object;
 	size_t count = 0;
@@ -128,29 +131,32 @@ static int bind_stages(struct yml_file *file, const yaml_node_t *node,
 	for (size_t i = 0; i < count; i++)
 		spec->stages[i].bake_ms = DEFAULT_BAKE_MS;
 	return bind_items(file, node, stage_fields, spec->stages, sizeof(*spec->stages),
-			  check_stage);
+	                  check_stage);
 }
 
 static const char *const requires[] = {"guard-rail", "evidence", NULL};
 
 static const struct yml_field gate_fields[] = {
-	{.key = "metric", .bind = yml_array, .offset = IN_GATE(metric), .max = LIMIT_SHORT_TEXT + 1,
-	 .required = true},
-	{.key = "absolute", .bind = yml_bool, .offset = IN_GATE(absolute)},
-	{.key = "tolerance", .bind = yml_double, .offset = IN_GATE(tolerance)},
-	{.key = "margin", .bind = yml_double, .offset = IN_GATE(margin)},
-	{.key = "weight", .bind = yml_double, .offset = IN_GATE(weight)},
-	{.key = "slo", .bind = yml_double, .offset = IN_GATE(slo)},
-	{.key = "critical", .bind = yml_bool, .offset = IN_GATE(critical)},
-	{.key = "dry_run", .bind = yml_bool, .offset = IN_GATE(dry_run)},
-	{.key = "require", .bind = yml_word, .offset = IN_GATE(require), .words = requires},
-	{.key = "min_bake", .bind = yml_duration, .offset = IN_GATE(min_bake_ms)},
-	{.key = "deadline", .bind = yml_duration, .offset = IN_GATE(deadline_ms)},
-	{0},
+    {.key = "metric",
+     .bind = yml_array,
+     .offset = IN_GATE(metric),
+     .max = LIMIT_SHORT_TEXT + 1,
+     .required = true},
+    {.key = "absolute", .bind = yml_bool, .offset = IN_GATE(absolute)},
+    {.key = "tolerance", .bind = yml_double, .offset = IN_GATE(tolerance)},
+    {.key = "margin", .bind = yml_double, .offset = IN_GATE(margin)},
+    {.key = "weight", .bind = yml_double, .offset = IN_GATE(weight)},
+    {.key = "slo", .bind = yml_double, .offset = IN_GATE(slo)},
+    {.key = "critical", .bind = yml_bool, .offset = IN_GATE(critical)},
+    {.key = "dry_run", .bind = yml_bool, .offset = IN_GATE(dry_run)},
+    {.key = "require", .bind = yml_word, .offset = IN_GATE(require), .words = requires},
+    {.key = "min_bake", .bind = yml_duration, .offset = IN_GATE(min_bake_ms)},
+    {.key = "deadline", .bind = yml_duration, .offset = IN_GATE(deadline_ms)},
+    {0},
 };
 
-static int bind_gates(struct yml_file *file, const yaml_node_t *node,
-		      const struct yml_field *field, void *object)
+static int bind_gates(struct yml_file *file, const yaml_node_t *node, const struct yml_field *field,
+                      void *object)
 {
 	struct deployment_spec *spec = object;
 	size_t count = 0;
@@ -166,36 +172,36 @@ static int bind_gates(struct yml_file *file, const yaml_node_t *node,
 /* ---- strategies ---- */
 
 static const struct yml_field canary_fields[] = {
-	{.key = "stages", .bind = bind_stages, .required = true},
-	{.key = "batch", .bind = bind_positive_share, .offset = AT(batch)}, /* the implied rest */
-	{.key = "batch_bake", .bind = yml_duration, .offset = AT(batch_bake_ms)},
-	{0},
+    {.key = "stages", .bind = bind_stages, .required = true},
+    {.key = "batch", .bind = bind_positive_share, .offset = AT(batch)}, /* the implied rest */
+    {.key = "batch_bake", .bind = yml_duration, .offset = AT(batch_bake_ms)},
+    {0},
 };
 
 static const char *const promotes[] = {"auto", "manual", NULL};
 
 static const struct yml_field blue_green_fields[] = {
-	{.key = "promote", .bind = yml_word, .offset = AT(promote), .words = promotes},
-	{.key = "bake", .bind = yml_duration, .offset = AT(batch_bake_ms)},
-	{0},
+    {.key = "promote", .bind = yml_word, .offset = AT(promote), .words = promotes},
+    {.key = "bake", .bind = yml_duration, .offset = AT(batch_bake_ms)},
+    {0},
 };
 
 static const struct yml_field rolling_fields[] = {
-	{.key = "batch", .bind = bind_positive_share, .offset = AT(batch)},
-	{.key = "bake", .bind = yml_duration, .offset = AT(batch_bake_ms)},
-	{0},
+    {.key = "batch", .bind = bind_positive_share, .offset = AT(batch)},
+    {.key = "bake", .bind = yml_duration, .offset = AT(batch_bake_ms)},
+    {0},
 };
 
 /* In the order of enum strategy_kind. */
 static const struct yml_field strategy_fields[] = {
-	{.key = "canary", .bind = yml_map, .fields = canary_fields},
-	{.key = "blue_green", .bind = yml_map, .fields = blue_green_fields},
-	{.key = "rolling", .bind = yml_map, .fields = rolling_fields},
-	{0},
+    {.key = "canary", .bind = yml_map, .fields = canary_fields},
+    {.key = "blue_green", .bind = yml_map, .fields = blue_green_fields},
+    {.key = "rolling", .bind = yml_map, .fields = rolling_fields},
+    {0},
 };
 
 static int bind_strategy(struct yml_file *file, const yaml_node_t *node,
-			 const struct yml_field *field, void *object)
+                         const struct yml_field *field, void *object)
 {
 	struct deployment_spec *spec = object;
 	int given = 0;
@@ -207,8 +213,9 @@ static int bind_strategy(struct yml_file *file, const yaml_node_t *node,
 		spec->strategy = (enum strategy_kind)i;
 	}
 	if (given > 1)
-		return yml_fail(file, node, "there are several strategies; write one of canary, "
-				 "blue_green and rolling");
+		return yml_fail(file, node,
+		                "there are several strategies; write one of canary, "
+		                "blue_green and rolling");
 	if (given && spec->strategy != STRATEGY_CANARY) {
 		free(spec->stages); /* of the default */
 		spec->stages = NULL;
@@ -222,59 +229,77 @@ static int bind_strategy(struct yml_file *file, const yaml_node_t *node,
 /* ---- the file ---- */
 
 static const struct yml_field per_label_fields[] = {
-	{.key = "label", .bind = yml_array, .offset = AT(per_label), .max = LIMIT_LABEL_KEY + 1,
-	 .required = true},
-	{.key = "nodes", .bind = yml_u32, .offset = AT(per_label_nodes), .min = 1,
-	 .max = LIMIT_FLEET, .required = true},
-	{0},
+    {.key = "label",
+     .bind = yml_array,
+     .offset = AT(per_label),
+     .max = LIMIT_LABEL_KEY + 1,
+     .required = true},
+    {.key = "nodes",
+     .bind = yml_u32,
+     .offset = AT(per_label_nodes),
+     .min = 1,
+     .max = LIMIT_FLEET,
+     .required = true},
+    {0},
 };
 
 static const struct yml_field failures_fields[] = {
-	{.key = "nodes", .bind = yml_u32, .offset = AT(failures.nodes), .max = LIMIT_FLEET},
-	{.key = "percent", .bind = yml_u32, .offset = AT(failures.percent), .max = 100},
-	{.key = "unreachable", .bind = yml_share, .offset = AT(failures.unreachable)},
-	{0},
+    {.key = "nodes", .bind = yml_u32, .offset = AT(failures.nodes), .max = LIMIT_FLEET},
+    {.key = "percent", .bind = yml_u32, .offset = AT(failures.percent), .max = 100},
+    {.key = "unreachable", .bind = yml_share, .offset = AT(failures.unreachable)},
+    {0},
 };
 
 static const struct yml_field deadlines_fields[] = {
-	{.key = "node", .bind = yml_duration, .offset = AT(deadlines.node_ms)},
-	{.key = "stage", .bind = yml_duration, .offset = AT(deadlines.stage_ms)},
-	{.key = "rollout", .bind = yml_duration, .offset = AT(deadlines.rollout_ms)},
-	{0},
+    {.key = "node", .bind = yml_duration, .offset = AT(deadlines.node_ms)},
+    {.key = "stage", .bind = yml_duration, .offset = AT(deadlines.stage_ms)},
+    {.key = "rollout", .bind = yml_duration, .offset = AT(deadlines.rollout_ms)},
+    {0},
 };
 
 static const struct yml_field windows_fields[] = {
-	{.key = "download", .bind = yml_array, .offset = AT(windows.download),
-	 .max = LIMIT_SHORT_TEXT + 1},
-	{.key = "switch", .bind = yml_array, .offset = AT(windows.swap),
-	 .max = LIMIT_SHORT_TEXT + 1},
-	{.key = "timezone", .bind = yml_array, .offset = AT(windows.timezone),
-	 .max = LIMIT_SHORT_TEXT + 1},
-	{0},
+    {.key = "download",
+     .bind = yml_array,
+     .offset = AT(windows.download),
+     .max = LIMIT_SHORT_TEXT + 1},
+    {.key = "switch", .bind = yml_array, .offset = AT(windows.swap), .max = LIMIT_SHORT_TEXT + 1},
+    {.key = "timezone",
+     .bind = yml_array,
+     .offset = AT(windows.timezone),
+     .max = LIMIT_SHORT_TEXT + 1},
+    {0},
 };
 
 static const char *const swaps[] = {"start-first", "stop-first", NULL};
 static const char *const inconclusives[] = {"hold", "promote", "rollback", NULL};
 
 static const struct yml_field deployment_fields[] = {
-	{.key = "deployment", .bind = yml_name, .offset = AT(name), .max = LIMIT_NAME + 1,
-	 .required = true},
-	{.key = "release", .bind = bind_release, .required = true},
-	{.key = "nodes", .bind = yml_selector, .offset = AT(selector), .max = LIMIT_SELECTOR + 1,
-	 .required = true},
-	{.key = "swap", .bind = yml_word, .offset = AT(swap), .words = swaps},
-	{.key = "drain", .bind = yml_duration, .offset = AT(drain_ms)},
-	{.key = "keep_warm", .bind = yml_duration, .offset = AT(keep_warm_ms)},
-	{.key = "strategy", .bind = bind_strategy},
-	{.key = "max_unavailable", .bind = yml_share, .offset = AT(max_unavailable)},
-	{.key = "max_unavailable_per", .bind = yml_map, .fields = per_label_fields},
-	{.key = "failures", .bind = yml_map, .fields = failures_fields},
-	{.key = "deadlines", .bind = yml_map, .fields = deadlines_fields},
-	{.key = "windows", .bind = yml_map, .fields = windows_fields},
-	{.key = "gates", .bind = bind_gates},
-	{.key = "on_inconclusive", .bind = yml_word, .offset = AT(on_inconclusive),
-	 .words = inconclusives},
-	{0},
+    {.key = "deployment",
+     .bind = yml_name,
+     .offset = AT(name),
+     .max = LIMIT_NAME + 1,
+     .required = true},
+    {.key = "release", .bind = bind_release, .required = true},
+    {.key = "nodes",
+     .bind = yml_selector,
+     .offset = AT(selector),
+     .max = LIMIT_SELECTOR + 1,
+     .required = true},
+    {.key = "swap", .bind = yml_word, .offset = AT(swap), .words = swaps},
+    {.key = "drain", .bind = yml_duration, .offset = AT(drain_ms)},
+    {.key = "keep_warm", .bind = yml_duration, .offset = AT(keep_warm_ms)},
+    {.key = "strategy", .bind = bind_strategy},
+    {.key = "max_unavailable", .bind = yml_share, .offset = AT(max_unavailable)},
+    {.key = "max_unavailable_per", .bind = yml_map, .fields = per_label_fields},
+    {.key = "failures", .bind = yml_map, .fields = failures_fields},
+    {.key = "deadlines", .bind = yml_map, .fields = deadlines_fields},
+    {.key = "windows", .bind = yml_map, .fields = windows_fields},
+    {.key = "gates", .bind = bind_gates},
+    {.key = "on_inconclusive",
+     .bind = yml_word,
+     .offset = AT(on_inconclusive),
+     .words = inconclusives},
+    {0},
 };
 
 int deployment_file_read(const char *name, struct deployment_spec *ret_spec, struct err *err)
@@ -312,8 +337,9 @@ int yml_file_kind(const char *name, enum file_kind *ret_kind, struct err *err)
 	else if (yml_get(&yaml, root, "model"))
 		*ret_kind = FILE_RELEASE;
 	else
-		r = yml_fail(&yaml, root, "this is neither a release nor a deployment; begin with "
-			      "`model: NAME` or `deployment: NAME`");
+		r = yml_fail(&yaml, root,
+		             "this is neither a release nor a deployment; begin with "
+		             "`model: NAME` or `deployment: NAME`");
 	yml_free(&yaml);
 	return r;
 }

@@ -11,19 +11,20 @@
 #include "base/err.h"
 
 struct release_file {
-	struct release release; /* without blobs, os and arch; argv, env and user are the file's own */
-	char *image;		/* a path as seen from here, or docker://... */
-	char *files;		/* folder as seen from here; NULL: none */
-	bool whole;		/* image and files must be there; false for a file that is checked alone */
+	struct release
+	    release; /* without blobs, os and arch; argv, env and user are the file's own */
+	char *image; /* a path as seen from here, or docker://... */
+	char *files; /* folder as seen from here; NULL: none */
+	bool whole;  /* image and files must be there; false for a file that is checked alone */
 };
 
 /* whole: also look whether image and files are there. */
 int release_file_read(const char *name, bool whole, struct release_file *ret_file,
-		      struct err *err) COVEY_MUST_CHECK;
+                      struct err *err) COVEY_MUST_CHECK;
 void release_file_free(struct release_file *file);
 
 int deployment_file_read(const char *name, struct deployment_spec *ret_spec,
-			 struct err *err) COVEY_MUST_CHECK;
+                         struct err *err) COVEY_MUST_CHECK;
 
 enum file_kind { FILE_RELEASE, FILE_DEPLOYMENT };
 /* By its keys. */

@@ -19,9 +19,9 @@
 
 /* Free keys: calls add() for each pair, with the path and the repeated keys taken care of. */
 static int each_pair(struct yml_file *file, const yaml_node_t *map, size_t max,
-		     int (*add)(struct yml_file *, const char *, const yaml_node_t *,
-				struct release *),
-		     struct release *release)
+                     int (*add)(struct yml_file *, const char *, const yaml_node_t *,
+                                struct release *),
+                     struct release *release)
 {
 	size_t count;
 
@@ -52,20 +52,21 @@ static int each_pair(struct yml_file *file, const yaml_node_t *map, size_t max,
 }
 
 static int add_env(struct yml_file *file, const char *name, const yaml_node_t *value,
-		   struct release *release)
+                   struct release *release)
 {
 	if (strchr(name, '='))
-		return yml_fail(file, value, "a variable's name has no `=`; write {NAME: \"value\"}");
+		return yml_fail(file, value,
+		                "a variable's name has no `=`; write {NAME: \"value\"}");
 	if (value->type != YAML_SCALAR_NODE ||
 	    strlen((char *)value->data.scalar.value) != value->data.scalar.length)
 		return yml_fail(file, value, "this is not a text; write {NAME: \"value\"}");
 	release->env[release->env_count++] =
-		(struct env_var){mem_str(name), mem_str((char *)value->data.scalar.value)};
+	    (struct env_var){mem_str(name), mem_str((char *)value->data.scalar.value)};
 	return 0;
 }
 
-static int bind_env(struct yml_file *file, const yaml_node_t *node,
-		    const struct yml_field *field, void *object)
+static int bind_env(struct yml_file *file, const yaml_node_t *node, const struct yml_field *field,
+                    void *object)
 {
 	struct release *release = &((struct release_file *)object)->release;
 
@@ -74,7 +75,7 @@ static int bind_env(struct yml_file *file, const yaml_node_t *node,
 }
 
 static int add_metric(struct yml_file *file, const char *name, const yaml_node_t *value,
-		      struct release *release)
+                      struct release *release)
 {
 	struct release_metric *metric = &release->lineage_metrics[release->lineage_metrics_count];
 	const struct yml_field field = {.offset = offsetof(struct release_metric, value)};
@@ -88,7 +89,7 @@ static int add_metric(struct yml_file *file, const char *name, const yaml_node_t
 }
 
 static int bind_metrics(struct yml_file *file, const yaml_node_t *node,
-			const struct yml_field *field, void *object)
+                        const struct yml_field *field, void *object)
 {
 	struct release *release = &((struct release_file *)object)->release;
 
@@ -97,18 +98,20 @@ static int bind_metrics(struct yml_file *file, const yaml_node_t *node,
 }
 
 static int bind_version(struct yml_file *file, const yaml_node_t *node,
-			const struct yml_field *field, void *object)
+                        const struct yml_field *field, void *object)
 {
 	const char *text = yml_text(node);
 
 	if (!text || !version_is_valid(text))
-		return yml_fail(file, node, "`%.80s` is not a version; write for instance 2.1.0 or "
-				 "2024-05-01_a", text ? text : "");
+		return yml_fail(file, node,
+		                "`%.80s` is not a version; write for instance 2.1.0 or "
+		                "2024-05-01_a",
+		                text ? text : "");
 	return yml_array(file, node, field, object);
 }
 
-static int bind_argv(struct yml_file *file, const yaml_node_t *node,
-		     const struct yml_field *field, void *object)
+static int bind_argv(struct yml_file *file, const yaml_node_t *node, const struct yml_field *field,
+                     void *object)
 {
 	struct release *release = &((struct release_file *)object)->release;
 
@@ -116,22 +119,24 @@ static int bind_argv(struct yml_file *file, const yaml_node_t *node,
 }
 
 static int bind_devices(struct yml_file *file, const yaml_node_t *node,
-			const struct yml_field *field, void *object)
+                        const struct yml_field *field, void *object)
 {
 	struct release_resources *resources = &((struct release_file *)object)->release.resources;
 	int r = yml_text_list(file, node, LIMIT_DEVICES, &resources->devices,
-			       &resources->devices_count);
+	                      &resources->devices_count);
 
 	for (size_t i = 0; r == 0 && i < resources->devices_count; i++)
 		if (!str_starts(resources->devices[i].text, "/dev/") ||
 		    strstr(resources->devices[i].text, ".."))
-			r = yml_fail(file, node, "`%.80s` is not a device; write for instance "
-				      "/dev/dri/renderD128", resources->devices[i].text);
+			r = yml_fail(file, node,
+			             "`%.80s` is not a device; write for instance "
+			             "/dev/dri/renderD128",
+			             resources->devices[i].text);
 	return r;
 }
 
-static int bind_cpus(struct yml_file *file, const yaml_node_t *node,
-		     const struct yml_field *field, void *object)
+static int bind_cpus(struct yml_file *file, const yaml_node_t *node, const struct yml_field *field,
+                     void *object)
 {
 	const struct yml_field value_field = {0};
 	double cpus = 0;
@@ -142,12 +147,12 @@ static int bind_cpus(struct yml_file *file, const yaml_node_t *node,
 	if (cpus < 0.01 || cpus > 4096)
 		return yml_fail(file, node, "%g CPUs are not possible; write 0.01 to 4096", cpus);
 	((struct release_file *)object)->release.resources.cpu_millis =
-		(uint32_t)(cpus * 1000 + 0.5);
+	    (uint32_t)(cpus * 1000 + 0.5);
 	return 0;
 }
 
 static int bind_egress(struct yml_file *file, const yaml_node_t *node,
-		       const struct yml_field *field, void *object)
+                       const struct yml_field *field, void *object)
 {
 	static const char *const words[] = {"deny", "allow", NULL};
 	const struct yml_field word = {.words = words};
@@ -162,7 +167,7 @@ static int bind_egress(struct yml_file *file, const yaml_node_t *node,
 /* ---- health ---- */
 
 static int bind_health_http(struct yml_file *file, const yaml_node_t *node,
-			    const struct yml_field *field, void *object)
+                            const struct yml_field *field, void *object)
 {
 	struct release_health *health = &((struct release_file *)object)->release.health;
 	const char *text = yml_text(node);
@@ -175,7 +180,7 @@ static int bind_health_http(struct yml_file *file, const yaml_node_t *node,
 }
 
 static int bind_health_tcp(struct yml_file *file, const yaml_node_t *node,
-			   const struct yml_field *field, void *object)
+                           const struct yml_field *field, void *object)
 {
 	const char *text = yml_text(node);
 
@@ -186,7 +191,7 @@ static int bind_health_tcp(struct yml_file *file, const yaml_node_t *node,
 }
 
 static int bind_health_command(struct yml_file *file, const yaml_node_t *node,
-			       const struct yml_field *field, void *object)
+                               const struct yml_field *field, void *object)
 {
 	struct release_health *health = &((struct release_file *)object)->release.health;
 
@@ -195,38 +200,40 @@ static int bind_health_command(struct yml_file *file, const yaml_node_t *node,
 }
 
 static const struct yml_field health_fields[] = {
-	{.key = "http", .bind = bind_health_http},
-	{.key = "tcp", .bind = bind_health_tcp},
-	{.key = "command", .bind = bind_health_command},
-	{.key = "interval", .bind = yml_duration, .offset = AT(health.interval_ms)},
-	{.key = "timeout", .bind = yml_duration, .offset = AT(health.timeout_ms)},
-	{.key = "failures", .bind = yml_u32, .offset = AT(health.failures), .min = 1, .max = 1000},
-	{.key = "start_period", .bind = yml_duration, .offset = AT(health.start_period_ms)},
-	{0},
+    {.key = "http", .bind = bind_health_http},
+    {.key = "tcp", .bind = bind_health_tcp},
+    {.key = "command", .bind = bind_health_command},
+    {.key = "interval", .bind = yml_duration, .offset = AT(health.interval_ms)},
+    {.key = "timeout", .bind = yml_duration, .offset = AT(health.timeout_ms)},
+    {.key = "failures", .bind = yml_u32, .offset = AT(health.failures), .min = 1, .max = 1000},
+    {.key = "start_period", .bind = yml_duration, .offset = AT(health.start_period_ms)},
+    {0},
 };
 
 static int bind_health(struct yml_file *file, const yaml_node_t *node,
-		       const struct yml_field *field, void *object)
+                       const struct yml_field *field, void *object)
 {
 	const struct release_health *health = &((struct release_file *)object)->release.health;
 	int kinds = !!yml_get(file, node, "http") + !!yml_get(file, node, "tcp") +
-		    !!yml_get(file, node, "command");
+	            !!yml_get(file, node, "command");
 	int r;
 
 	if (kinds > 1)
-		return yml_fail(file, node, "there are several checks; write one of http, tcp and "
-				 "command");
+		return yml_fail(file, node,
+		                "there are several checks; write one of http, tcp and "
+		                "command");
 	r = yml_bind(file, node, health_fields, object);
 	if (r == 0 && (!health->interval_ms || !health->timeout_ms))
-		r = yml_fail(file, node, "interval and timeout are more than 0; write for instance "
-			      "interval: 2s, timeout: 1s");
+		r = yml_fail(file, node,
+		             "interval and timeout are more than 0; write for instance "
+		             "interval: 2s, timeout: 1s");
 	return r;
 }
 
 /* ---- smoke tests ---- */
 
-static int bind_bytes(struct yml_file *file, const yaml_node_t *node,
-		      const struct yml_field *field, void *object)
+static int bind_bytes(struct yml_file *file, const yaml_node_t *node, const struct yml_field *field,
+                      void *object)
 {
 	const char *text = yml_text(node);
 	AUTO_FREE char *path = text ? file_beside(file->name, text) : NULL;
@@ -234,17 +241,20 @@ static int bind_bytes(struct yml_file *file, const yaml_node_t *node,
 	int r;
 
 	if (!path)
-		return yml_fail(file, node, "this is not a file's name; write a path beside this file");
+		return yml_fail(file, node,
+		                "this is not a file's name; write a path beside this file");
 	r = file_read(path, field->max, (struct bytes *)(void *)((char *)object + field->offset),
-		      &why);
+	              &why);
 	if (r < 0)
-		return yml_fail(file, node, "%s; write the path of a readable file, as seen from "
-				 "this file's folder", err_text(&why, r));
+		return yml_fail(file, node,
+		                "%s; write the path of a readable file, as seen from "
+		                "this file's folder",
+		                err_text(&why, r));
 	return 0;
 }
 
-static int bind_json(struct yml_file *file, const yaml_node_t *node,
-		     const struct yml_field *field, void *object)
+static int bind_json(struct yml_file *file, const yaml_node_t *node, const struct yml_field *field,
+                     void *object)
 {
 	AUTO_FREE char *text = NULL;
 	json_t *value = NULL;
@@ -256,13 +266,13 @@ static int bind_json(struct yml_file *file, const yaml_node_t *node,
 	json_decref(value);
 	if (!text || strlen(text) > LIMIT_SMOKE_BODY)
 		return yml_fail(file, node, "this is too large; write at most %d bytes of JSON",
-				 LIMIT_SMOKE_BODY);
+		                LIMIT_SMOKE_BODY);
 	*(char **)(void *)((char *)object + field->offset) = TAKE_PTR(text);
 	return 0;
 }
 
 static int bind_url_path(struct yml_file *file, const yaml_node_t *node,
-			 const struct yml_field *field, void *object)
+                         const struct yml_field *field, void *object)
 {
 	const char *text = yml_text(node);
 
@@ -272,7 +282,7 @@ static int bind_url_path(struct yml_file *file, const yaml_node_t *node,
 }
 
 static int bind_tolerance(struct yml_file *file, const yaml_node_t *node,
-			  const struct yml_field *field, void *object)
+                          const struct yml_field *field, void *object)
 {
 	int r = yml_double(file, node, field, object);
 
@@ -282,27 +292,27 @@ static int bind_tolerance(struct yml_file *file, const yaml_node_t *node,
 }
 
 static const struct yml_field request_fields[] = {
-	{.key = "method", .bind = yml_heap, .offset = IN(method)},
-	{.key = "path", .bind = bind_url_path, .offset = IN(path), .required = true},
-	{.key = "body_file", .bind = bind_bytes, .offset = IN(body), .max = LIMIT_SMOKE_BODY},
-	{.key = "content_type", .bind = yml_heap, .offset = IN(content_type)},
-	{0},
+    {.key = "method", .bind = yml_heap, .offset = IN(method)},
+    {.key = "path", .bind = bind_url_path, .offset = IN(path), .required = true},
+    {.key = "body_file", .bind = bind_bytes, .offset = IN(body), .max = LIMIT_SMOKE_BODY},
+    {.key = "content_type", .bind = yml_heap, .offset = IN(content_type)},
+    {0},
 };
 
 static const struct yml_field expect_fields[] = {
-	{.key = "status", .bind = yml_u32, .offset = IN(expect_status), .min = 100, .max = 599},
-	{.key = "json", .bind = bind_json, .offset = IN(expect_json)},
-	{.key = "contains", .bind = yml_heap, .offset = IN(expect_contains)},
-	{.key = "body_file", .bind = bind_bytes, .offset = IN(expect_body), .max = LIMIT_SMOKE_BODY},
-	{.key = "tolerance", .bind = bind_tolerance, .offset = IN(tolerance)},
-	{0},
+    {.key = "status", .bind = yml_u32, .offset = IN(expect_status), .min = 100, .max = 599},
+    {.key = "json", .bind = bind_json, .offset = IN(expect_json)},
+    {.key = "contains", .bind = yml_heap, .offset = IN(expect_contains)},
+    {.key = "body_file", .bind = bind_bytes, .offset = IN(expect_body), .max = LIMIT_SMOKE_BODY},
+    {.key = "tolerance", .bind = bind_tolerance, .offset = IN(tolerance)},
+    {0},
 };
 
 static const struct yml_field smoke_fields[] = {
-	{.key = "name", .bind = yml_heap, .offset = IN(name)},
-	{.key = "request", .bind = yml_map, .fields = request_fields, .required = true},
-	{.key = "expect", .bind = yml_map, .fields = expect_fields},
-	{0},
+    {.key = "name", .bind = yml_heap, .offset = IN(name)},
+    {.key = "request", .bind = yml_map, .fields = request_fields, .required = true},
+    {.key = "expect", .bind = yml_map, .fields = expect_fields},
+    {0},
 };
 
 static void default_smoke(struct release_smoke *smoke, size_t index)
@@ -314,7 +324,7 @@ static void default_smoke(struct release_smoke *smoke, size_t index)
 }
 
 static int bind_smokes(struct yml_file *file, const yaml_node_t *node,
-		       const struct yml_field *field, void *object)
+                       const struct yml_field *field, void *object)
 {
 	struct release *release = &((struct release_file *)object)->release;
 	size_t count;
@@ -324,15 +334,15 @@ static int bind_smokes(struct yml_file *file, const yaml_node_t *node,
 	count = (size_t)(node->data.sequence.items.top - node->data.sequence.items.start);
 	if (count > LIMIT_SMOKES)
 		return yml_fail(file, node, "there are %zu smoke tests; write at most %d", count,
-				 LIMIT_SMOKES);
+		                LIMIT_SMOKES);
 	release->smokes = mem_array(count, sizeof(*release->smokes));
 	release->smokes_count = count;
 	for (size_t i = 0; i < count; i++) {
 		size_t mark = yml_enter_index(file, i);
-		int r = yml_bind(file,
-				  yaml_document_get_node(&file->document,
-							 node->data.sequence.items.start[i]),
-				  smoke_fields, &release->smokes[i]);
+		int r = yml_bind(
+		    file,
+		    yaml_document_get_node(&file->document, node->data.sequence.items.start[i]),
+		    smoke_fields, &release->smokes[i]);
 
 		if (r < 0)
 			return r;
@@ -345,7 +355,7 @@ static int bind_smokes(struct yml_file *file, const yaml_node_t *node,
 /* ---- the file ---- */
 
 static int bind_local_path(struct yml_file *file, const yaml_node_t *node,
-			   const struct yml_field *field, void *object)
+                           const struct yml_field *field, void *object)
 {
 	const char *text = yml_text(node);
 	AUTO_FREE char *path = NULL;
@@ -356,7 +366,7 @@ static int bind_local_path(struct yml_file *file, const yaml_node_t *node,
 	if (((struct release_file *)object)->whole && !str_starts(text, "docker://") &&
 	    access(path, R_OK) < 0)
 		return yml_fail(file, node, "%s: %s; write a path as seen from this file's folder",
-				 path, strerror(errno));
+		                path, strerror(errno));
 	*(char **)(void *)((char *)object + field->offset) = TAKE_PTR(path);
 	return 0;
 }
@@ -365,58 +375,75 @@ static const char *const protocols[] = {"http", "tcp", "grpc", NULL};
 static const char *const networks[] = {"slot", "host", NULL};
 
 static const struct yml_field serve_fields[] = {
-	{.key = "port", .bind = yml_u32, .offset = AT(serve.port), .min = 1, .max = 65535,
-	 .required = true},
-	{.key = "container_port", .bind = yml_u32, .offset = AT(serve.container_port), .min = 1,
-	 .max = 65535},
-	{.key = "protocol", .bind = yml_word, .offset = AT(serve.protocol), .words = protocols},
-	{.key = "network", .bind = yml_word, .offset = AT(serve.network), .words = networks},
-	{.key = "privileged_port", .bind = yml_bool, .offset = AT(serve.privileged_port)},
-	{.key = "egress", .bind = bind_egress},
-	{0},
+    {.key = "port",
+     .bind = yml_u32,
+     .offset = AT(serve.port),
+     .min = 1,
+     .max = 65535,
+     .required = true},
+    {.key = "container_port",
+     .bind = yml_u32,
+     .offset = AT(serve.container_port),
+     .min = 1,
+     .max = 65535},
+    {.key = "protocol", .bind = yml_word, .offset = AT(serve.protocol), .words = protocols},
+    {.key = "network", .bind = yml_word, .offset = AT(serve.network), .words = networks},
+    {.key = "privileged_port", .bind = yml_bool, .offset = AT(serve.privileged_port)},
+    {.key = "egress", .bind = bind_egress},
+    {0},
 };
 
 static const struct yml_field resources_fields[] = {
-	{.key = "memory", .bind = yml_size, .offset = AT(resources.memory_bytes)},
-	{.key = "cpus", .bind = bind_cpus},
-	{.key = "pids", .bind = yml_u32, .offset = AT(resources.pids), .min = 1, .max = 4194304},
-	{.key = "devices", .bind = bind_devices},
-	{0},
+    {.key = "memory", .bind = yml_size, .offset = AT(resources.memory_bytes)},
+    {.key = "cpus", .bind = bind_cpus},
+    {.key = "pids", .bind = yml_u32, .offset = AT(resources.pids), .min = 1, .max = 4194304},
+    {.key = "devices", .bind = bind_devices},
+    {0},
 };
 
 static const struct yml_field lineage_fields[] = {
-	{.key = "code", .bind = yml_heap, .offset = AT(lineage_code)},
-	{.key = "data", .bind = yml_heap, .offset = AT(lineage_data)},
-	{.key = "metrics", .bind = bind_metrics},
-	{0},
+    {.key = "code", .bind = yml_heap, .offset = AT(lineage_code)},
+    {.key = "data", .bind = yml_heap, .offset = AT(lineage_data)},
+    {.key = "metrics", .bind = bind_metrics},
+    {0},
 };
 
 static const struct yml_field release_fields[] = {
-	{.key = "model", .bind = yml_name, .offset = AT(model), .max = LIMIT_NAME + 1,
-	 .required = true},
-	{.key = "version", .bind = bind_version, .offset = AT(version), .max = LIMIT_VERSION + 1,
-	 .required = true},
-	{.key = "image", .bind = bind_local_path, .offset = offsetof(struct release_file, image),
-	 .required = true},
-	{.key = "files", .bind = bind_local_path, .offset = offsetof(struct release_file, files)},
-	{.key = "command", .bind = bind_argv},
-	{.key = "env", .bind = bind_env},
-	{.key = "serve", .bind = yml_map, .fields = serve_fields, .required = true},
-	{.key = "resources", .bind = yml_map, .fields = resources_fields},
-	{.key = "health", .bind = bind_health},
-	{.key = "smoke", .bind = bind_smokes},
-	{.key = "baseline", .bind = bind_bytes, .offset = AT(baseline), .max = LIMIT_BASELINE},
-	{.key = "lineage", .bind = yml_map, .fields = lineage_fields},
-	{0},
+    {.key = "model",
+     .bind = yml_name,
+     .offset = AT(model),
+     .max = LIMIT_NAME + 1,
+     .required = true},
+    {.key = "version",
+     .bind = bind_version,
+     .offset = AT(version),
+     .max = LIMIT_VERSION + 1,
+     .required = true},
+    {.key = "image",
+     .bind = bind_local_path,
+     .offset = offsetof(struct release_file, image),
+     .required = true},
+    {.key = "files", .bind = bind_local_path, .offset = offsetof(struct release_file, files)},
+    {.key = "command", .bind = bind_argv},
+    {.key = "env", .bind = bind_env},
+    {.key = "serve", .bind = yml_map, .fields = serve_fields, .required = true},
+    {.key = "resources", .bind = yml_map, .fields = resources_fields},
+    {.key = "health", .bind = bind_health},
+    {.key = "smoke", .bind = bind_smokes},
+    {.key = "baseline", .bind = bind_bytes, .offset = AT(baseline), .max = LIMIT_BASELINE},
+    {.key = "lineage", .bind = yml_map, .fields = lineage_fields},
+    {0},
 };
 
 /* A server whose author says nothing about health must at least accept connections. */
 static void set_defaults(struct release_file *file)
 {
 	file->release.serve.egress = false;
-	file->release.health = (struct release_health){.kind = HEALTH_TCP, .interval_ms = 2000,
-						       .timeout_ms = 1000, .failures = 3,
-						       .start_period_ms = 30000};
+	file->release.health = (struct release_health){.kind = HEALTH_TCP,
+	                                               .interval_ms = 2000,
+	                                               .timeout_ms = 1000,
+	                                               .failures = 3,
+	                                               .start_period_ms = 30000};
 }
 
 static int check_ports(struct yml_file *yaml, struct release_serve *serve)
@@ -425,12 +452,11 @@ static int check_ports(struct yml_file *yaml, struct release_serve *serve)
 		serve->container_port = serve->port;
 	if (serve->port < 1024 && !serve->privileged_port)
 		return yml_fail_at(yaml, "serve.port: ports under 1024 are refused; write a higher "
-					  "one, or `privileged_port: true` beside it");
+		                         "one, or `privileged_port: true` beside it");
 	return 0;
 }
 
-int release_file_read(const char *name, bool whole, struct release_file *ret_file,
-		      struct err *err)
+int release_file_read(const char *name, bool whole, struct release_file *ret_file, struct err *err)
 {
 	struct release_file file = {.whole = whole};
 	struct yml_file yaml;

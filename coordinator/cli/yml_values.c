@@ -30,12 +30,12 @@ static const char *need_text(struct yml_file *file, const yaml_node_t *node, con
 		(void)yml_fail(file, node, "the value is empty; write %s", want);
 	else
 		(void)yml_fail(file, node, "this is a %s; write %s",
-				node->type == YAML_SEQUENCE_NODE ? "list" : "map", want);
+		               node->type == YAML_SEQUENCE_NODE ? "list" : "map", want);
 	return NULL;
 }
 
 int yml_heap(struct yml_file *file, const yaml_node_t *node, const struct yml_field *field,
-	      void *object)
+             void *object)
 {
 	const char *text = need_text(file, node, "a text");
 
@@ -46,7 +46,7 @@ int yml_heap(struct yml_file *file, const yaml_node_t *node, const struct yml_fi
 }
 
 int yml_array(struct yml_file *file, const yaml_node_t *node, const struct yml_field *field,
-	       void *object)
+              void *object)
 {
 	const char *text = need_text(file, node, "a text");
 
@@ -54,25 +54,27 @@ int yml_array(struct yml_file *file, const yaml_node_t *node, const struct yml_f
 		return -EINVAL;
 	if (str_set(place_of(field, object), field->max, text) < 0)
 		return yml_fail(file, node, "the text is too long; write at most %llu characters",
-				 (unsigned long long)field->max - 1);
+		                (unsigned long long)field->max - 1);
 	return 0;
 }
 
 int yml_name(struct yml_file *file, const yaml_node_t *node, const struct yml_field *field,
-	      void *object)
+             void *object)
 {
 	const char *text = need_text(file, node, "a name");
 
 	if (!text)
 		return -EINVAL;
 	if (!name_is_valid(text))
-		return yml_fail(file, node, "`%.80s` is not a name; write 1 to %d of a-z, 0-9, `.` "
-				 "and `-`, a letter or digit first", text, LIMIT_NAME);
+		return yml_fail(file, node,
+		                "`%.80s` is not a name; write 1 to %d of a-z, 0-9, `.` "
+		                "and `-`, a letter or digit first",
+		                text, LIMIT_NAME);
 	return yml_array(file, node, field, object);
 }
 
 int yml_selector(struct yml_file *file, const yaml_node_t *node, const struct yml_field *field,
-		  void *object)
+                 void *object)
 {
 	const char *text = need_text(file, node, "a label selector such as \"site=lyon\", or all");
 	struct err why = {0};
@@ -80,13 +82,15 @@ int yml_selector(struct yml_file *file, const yaml_node_t *node, const struct ym
 	if (!text)
 		return -EINVAL;
 	if (selector_check(text, &why) < 0)
-		return yml_fail(file, node, "this is not a label selector (%s); write for instance "
-				 "\"site in (lyon,paris),hw!=old\", or all", why.text);
+		return yml_fail(file, node,
+		                "this is not a label selector (%s); write for instance "
+		                "\"site in (lyon,paris),hw!=old\", or all",
+		                why.text);
 	return yml_array(file, node, field, object);
 }
 
 int yml_bool(struct yml_file *file, const yaml_node_t *node, const struct yml_field *field,
-	      void *object)
+             void *object)
 {
 	const char *text = need_text(file, node, "true or false");
 	bool on;
@@ -101,7 +105,7 @@ int yml_bool(struct yml_file *file, const yaml_node_t *node, const struct yml_fi
 }
 
 int yml_u32(struct yml_file *file, const yaml_node_t *node, const struct yml_field *field,
-	     void *object)
+            void *object)
 {
 	const char *text = need_text(file, node, "a whole number");
 	uint64_t value = 0;
@@ -109,15 +113,17 @@ int yml_u32(struct yml_file *file, const yaml_node_t *node, const struct yml_fie
 	if (!text)
 		return -EINVAL;
 	if (str_parse_u64(text, field->max, &value) < 0 || value < field->min)
-		return yml_fail(file, node, "`%.80s` is not allowed; write a whole number from %llu "
-				 "to %llu", text, (unsigned long long)field->min,
-				 (unsigned long long)field->max);
+		return yml_fail(file, node,
+		                "`%.80s` is not allowed; write a whole number from %llu "
+		                "to %llu",
+		                text, (unsigned long long)field->min,
+		                (unsigned long long)field->max);
 	*(uint32_t *)place_of(field, object) = (uint32_t)value;
 	return 0;
 }
 
 int yml_double(struct yml_file *file, const yaml_node_t *node, const struct yml_field *field,
-		void *object)
+               void *object)
 {
 	const char *text = need_text(file, node, "a number");
 	char *end = NULL;
@@ -127,39 +133,44 @@ int yml_double(struct yml_file *file, const yaml_node_t *node, const struct yml_
 		return -EINVAL;
 	value = strtod(text, &end);
 	if (*end || !isfinite(value) || strpbrk(text, "xXpP"))
-		return yml_fail(file, node, "`%.80s` is not a number; write for instance 0.97", text);
+		return yml_fail(file, node, "`%.80s` is not a number; write for instance 0.97",
+		                text);
 	*(double *)place_of(field, object) = value;
 	return 0;
 }
 
 int yml_duration(struct yml_file *file, const yaml_node_t *node, const struct yml_field *field,
-		  void *object)
+                 void *object)
 {
 	const char *text = need_text(file, node, "a time such as 500ms, 2s, 5m or 24h");
 
 	if (!text)
 		return -EINVAL;
 	if (str_parse_duration(text, place_of(field, object)) < 0)
-		return yml_fail(file, node, "`%.80s` is not a time; write for instance 500ms, 2s, 5m "
-				 "or 24h", text);
+		return yml_fail(file, node,
+		                "`%.80s` is not a time; write for instance 500ms, 2s, 5m "
+		                "or 24h",
+		                text);
 	return 0;
 }
 
 int yml_size(struct yml_file *file, const yaml_node_t *node, const struct yml_field *field,
-	      void *object)
+             void *object)
 {
 	const char *text = need_text(file, node, "a size such as 64KiB or 512MiB");
 
 	if (!text)
 		return -EINVAL;
 	if (str_parse_size(text, place_of(field, object)) < 0)
-		return yml_fail(file, node, "`%.80s` is not a size; write for instance 64KiB, 512MiB "
-				 "or 2GiB", text);
+		return yml_fail(file, node,
+		                "`%.80s` is not a size; write for instance 64KiB, 512MiB "
+		                "or 2GiB",
+		                text);
 	return 0;
 }
 
 int yml_share(struct yml_file *file, const yaml_node_t *node, const struct yml_field *field,
-	       void *object)
+              void *object)
 {
 	const char *text = need_text(file, node, "a count, or a share such as 20%");
 	struct share *share = place_of(field, object);
@@ -174,16 +185,19 @@ int yml_share(struct yml_file *file, const yaml_node_t *node, const struct yml_f
 	percent = text[size - 1] == '%';
 	snprintf(number, sizeof(number), "%.*s", (int)(size - percent), text);
 	if (size >= sizeof(number) || str_parse_u64(number, LIMIT_FLEET, &value) < 0)
-		return yml_fail(file, node, "`%.80s` is neither a count nor a share; write for "
-				 "instance 2 or 20%%", text);
+		return yml_fail(file, node,
+		                "`%.80s` is neither a count nor a share; write for "
+		                "instance 2 or 20%%",
+		                text);
 	if (percent && value > 100)
-		return yml_fail(file, node, "`%s` is more than everything; write at most 100%%", text);
+		return yml_fail(file, node, "`%s` is more than everything; write at most 100%%",
+		                text);
 	*share = (struct share){percent, (uint32_t)value};
 	return 0;
 }
 
 int yml_word(struct yml_file *file, const yaml_node_t *node, const struct yml_field *field,
-	      void *object)
+             void *object)
 {
 	AUTO_STR struct str all = {0};
 	const char *text;
@@ -198,7 +212,7 @@ int yml_word(struct yml_file *file, const yaml_node_t *node, const struct yml_fi
 		index++;
 	if (!field->words[index])
 		return yml_fail(file, node, "`%.80s` is not one of the words; write %s", text,
-				 str_get(&all));
+		                str_get(&all));
 	memcpy(place_of(field, object), &index, sizeof(index)); /* enums are int-sized */
 	return 0;
 }
@@ -244,18 +258,21 @@ static int convert_list(struct to_json *c, const yaml_node_t *node, json_t *list
 
 static int convert_map(struct to_json *c, const yaml_node_t *node, json_t *object)
 {
-	for (yaml_node_pair_t *p = node->data.mapping.pairs.start;
-	     p < node->data.mapping.pairs.top; p++) {
+	for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top;
+	     p++) {
 		const yaml_node_t *key_node = yaml_document_get_node(&c->file->document, p->key);
 		const char *key = yml_text(key_node);
 		json_t *value = NULL;
 		int r;
 
 		if (!key)
-			return yml_fail(c->file, key_node, "a key is not a word; write `key: value`");
+			return yml_fail(c->file, key_node,
+			                "a key is not a word; write `key: value`");
 		if (json_object_get(object, key))
-			return yml_fail(c->file, key_node, "the key `%.80s` is there twice; write it "
-					 "once", key);
+			return yml_fail(c->file, key_node,
+			                "the key `%.80s` is there twice; write it "
+			                "once",
+			                key);
 		r = convert(c, yaml_document_get_node(&c->file->document, p->value), &value);
 		if (r < 0)
 			return r;
@@ -270,8 +287,10 @@ static int convert(struct to_json *c, const yaml_node_t *node, json_t **ret_valu
 	int r = 0;
 
 	if (++c->nodes > JSON_NODES_MAX || c->depth == JSON_DEPTH_MAX)
-		return yml_fail(c->file, node, "this is nested too deeply or too large; write at most "
-				 "%d levels and %d values", JSON_DEPTH_MAX, JSON_NODES_MAX);
+		return yml_fail(c->file, node,
+		                "this is nested too deeply or too large; write at most "
+		                "%d levels and %d values",
+		                JSON_DEPTH_MAX, JSON_NODES_MAX);
 	c->depth++;
 	if (node->type == YAML_SEQUENCE_NODE) {
 		value = json_array();

@@ -111,8 +111,7 @@ static bool fail_early(struct rollout *r, const struct tally *tally)
 		rollout_go_back(r, CAUSE_FAIL, &r->stages[i].verdict_why, ROLLOUT_NO_NODE);
 		return true;
 	}
-	if (!r->stopped && r->state != ROLLOUT_PAUSED &&
-	    rollout_clock(r) >= r->started_ms + r->policy.deadlines.rollout_ms) {
+	if (rollout_clock(r) >= r->started_ms + r->policy.deadlines.rollout_ms) {
 		STR_CUT(why.phase, "deadline");
 		STR_CUT(why.check, "rollout");
 		snprintf(why.text, sizeof(why.text), "the rollout did not end in time");
@@ -255,8 +254,6 @@ void rollout_advance(struct rollout *r)
 		tally = look(r);
 		if (fail_early(r, &tally))
 			break;
-		if (!rollout_is_forward(r))
-			return;
 		rollout_let_go(r);
 		if (!rollout_is_forward(r))
 			return;

@@ -157,7 +157,7 @@ static void apply_joined(struct rollout *r, const struct rollout_event *e)
 			     r->attempt);
 	} else {
 		n = &r->nodes[node]; /* what it did meanwhile is not known: it begins anew */
-		n->gone = n->told = n->current = n->ours = n->staged = n->proven = false;
+		n->gone = n->told = n->current = n->ours = false;
 	}
 	n->reachable = e->reachable;
 	n->silent_clock_ms = n->step_clock_ms = rollout_clock(r);

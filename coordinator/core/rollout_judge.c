@@ -82,22 +82,6 @@ static void free_place(struct rollout *r, struct rollout_node *n)
 		n->place = false;
 }
 
-static void judge_nodes(struct rollout *r)
-{
-	bool timed = !r->stopped && r->state != ROLLOUT_PAUSED && r->state != ROLLOUT_STUCK;
-
-	for (uint32_t i = 0; i < r->nodes_count; i++) {
-		struct rollout_node *n = &r->nodes[i];
-
-		if (n->gone || !node_opened(r, n))
-			continue;
-		judge_words(r, i);
-		if (timed)
-			judge_time(r, i);
-		free_place(r, n);
-	}
-}
-
 /* The stage's time is over: whoever has not made it has failed, or is lost. */
 static void judge_stage_time(struct rollout *r)
 {
@@ -123,9 +107,16 @@ static void judge_stage_time(struct rollout *r)
 
 void rollout_judge(struct rollout *r)
 {
-	judge_nodes(r);
-	if (rollout_is_forward(r) && !r->stopped)
-		judge_stage_time(r);
+	for (uint32_t i = 0; i < r->nodes_count; i++) {
+		struct rollout_node *n = &r->nodes[i];
+
+		if (n->gone || !node_opened(r, n))
+			continue;
+		judge_words(r, i);
+		judge_time(r, i);
+		free_place(r, n);
+	}
+	judge_stage_time(r);
 }
 
 /* ---- letting nodes go ---- */
@@ -195,7 +186,7 @@ void rollout_let_go(struct rollout *r)
 {
 	struct budget budget;
 
-	if (r->window_closed || rollout_prepares(r) || too_silent(r))
+	if (!rollout_is_forward(r) || r->window_closed || too_silent(r))
 		return;
 	budget = budget_now(r);
 	for (uint32_t i = 0; i < r->nodes_count && rollout_is_forward(r); i++) {

@@ -159,6 +159,10 @@ void sim_step(struct sim *sim, struct sim_event *event)
 {
 	uint64_t head[3] = {event->at_ms, (uint64_t)event->kind, event->node};
 
+	sim->still = event->at_ms > sim->now_ms ? 0 : sim->still + 1;
+	if (sim->still > 200 * (uint64_t)sim->nodes_count)
+		sim_break(sim, "time stands still: event %d of %s", (int)event->kind,
+			  sim->nodes[event->node].name);
 	sim->now_ms = event->at_ms > sim->now_ms ? event->at_ms : sim->now_ms;
 	sim_hash(sim, head, sizeof(head));
 	sim_hash(sim, event->data.data, event->data.size);

@@ -173,6 +173,7 @@ struct sim {
 	size_t queue_count, queue_cap;
 	uint64_t sequence;
 	uint64_t events;      /* handled */
+	uint64_t still;	      /* events since the clock moved */
 	uint64_t hash;	      /* over all that happened: two runs of a seed agree */
 	bool quiet;	      /* no more faults */
 	struct sim_node *nodes;

@@ -14,6 +14,7 @@ DIGITS=$COVEY_SOURCE/examples/digits
 
 scenario_fleet() { # nodes
 	trap scenario_end EXIT
+	fleet_image
 	fleet_up --nodes "$1" >"$WORK/up.log" 2>&1 || {
 		cat "$WORK/up.log"
 		echo "Bail out! the fleet does not come up"

@@ -19,6 +19,7 @@
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -406,11 +407,21 @@ static void make_namespaces(struct fixture *fixture)
 	/* the client's side must not answer for the slots: it has no route to them */
 }
 
+/* Two runs of one test would take each other for leftovers. */
+static void wait_turn(const struct fixture *fixture)
+{
+	AUTO_FREE char *path = mem_format("%s.lock", fixture->dir);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	assert(fd >= 0 && flock(fd, LOCK_EX) == 0); /* held until the test ends */
+}
+
 void fixture_up(struct fixture *fixture, const char *tag, const char *more_config)
 {
 	assert(sodium_init() >= 0);
 	signal(SIGPIPE, SIG_IGN);
 	name_all(fixture, tag);
+	wait_turn(fixture);
 	kill_leftovers(fixture);
 	clear_namespaces(fixture);
 	must("rm -rf %s && mkdir -p %s/agent/blobs %s/agent/releases %s/trust", fixture->dir,

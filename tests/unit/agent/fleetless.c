@@ -111,7 +111,7 @@ static int world_send(void *context, const void *data, size_t size)
 		node->logs = TAKE_PTR(((struct msg_logs *)message.body)->text);
 		break;
 	default:
-		assert(!"a message that agents do not send");
+		abort(); /* a message that agents do not send */
 	}
 	message_free(&message);
 	return 0;
@@ -168,6 +168,10 @@ static int world_get(void *context, uint32_t source, const struct wanted_object 
 		if (!node->origin_cut)
 			enqueue(node, ANSWER_SOURCE_UP, 30);
 		return -ENOTCONN;
+	}
+	if (node->busy_gets > 0 && node->random % 2 == 0) {
+		node->busy_gets--;
+		return -EAGAIN;
 	}
 	node->gets++;
 	node->chunk_gets += object->kind == OBJECT_CHUNK;
@@ -648,6 +652,14 @@ struct digest node_release(struct node *node, const char *version, unsigned seed
 						 .timeout_ms = 1000,
 						 .failures = 3,
 						 .start_period_ms = 3000};
+	if (node->by_command) {
+		release.health.kind = HEALTH_COMMAND;
+		release.health.command = mem_array(1, sizeof(struct text_item));
+		release.health.command[0].text = mem_str("/check");
+		release.health.command_count = 1;
+		free(release.health.http_path);
+		release.health.http_path = NULL;
+	}
 	release.argv = mem_array(1, sizeof(*release.argv));
 	release.argv[0].text = mem_str("/server");
 	release.argv_count = 1;
@@ -692,7 +704,7 @@ static void open_all(struct node *node)
 {
 	struct err err = {0};
 	AUTO_FREE char *path = mem_format("%s/journal.db", node->dir);
-	struct agent_options options = {.name = "n1"};
+	struct agent_options options = {.name = "n1", .fetch_rate = node->fetch_rate};
 	struct chunk_store_config config = {.dir = node->dir,
 					    .root = &node->root,
 					    .free_percent = 0,

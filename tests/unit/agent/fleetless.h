@@ -71,12 +71,15 @@ struct node { /* the fake and the agent on it */
 	struct node_object objects[NODE_OBJECTS];
 	size_t objects_count;
 	size_t gets, chunk_gets;
+	size_t busy_gets; /* so many requests still find the queue full */
 
 	/* what goes wrong */
 	struct digest bad; /* the release that these speak of */
 	bool bad_preflight, bad_unpack, bad_start, bad_smoke, bad_probe, forgotten;
 	bool bad_traffic;
 	bool is_short;
+	bool by_command;     /* releases are probed by a command */
+	uint64_t fetch_rate; /* of agents that start from now on */
 	size_t errors; /* log lines of level error */
 	bool verbose;
 };

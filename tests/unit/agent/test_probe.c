@@ -279,10 +279,11 @@ static void check_compare(const struct release_smoke *smoke, unsigned status, co
 
 static void json_must_hold_what_is_expected(void **state)
 {
-	struct release_smoke smoke = {.expect_json = (char *)"{\"label\":7,\"p\":[0.5,{\"x\":null}]}",
-				      .tolerance = 0.01};
+	static char expected[] = "{\"label\":7,\"p\":[0.5,{\"x\":null}]}";
+	struct release_smoke smoke = {.expect_json = expected, .tolerance = 0.01};
 
-	check_compare(&smoke, 200, "{\"p\":[0.509,{\"x\":null,\"y\":1}],\"label\":7.0,\"z\":2}", NULL);
+	check_compare(&smoke, 200, "{\"p\":[0.509,{\"x\":null,\"y\":1}],\"label\":7.0,\"z\":2}",
+		      NULL);
 	check_compare(&smoke, 200, "{\"label\":1,\"p\":[0.5,{\"x\":null}]}",
 		      "label: expected 7, got 1");
 	check_compare(&smoke, 200, "{\"p\":[0.5,{\"x\":null}]}", "label is missing");
@@ -325,7 +326,8 @@ static void line_of_the_worker_is_read(void **state)
 	assert_false(smoke_parse("", &ok, test, text));
 	assert_false(smoke_parse("{\"ok\":false,\"test\":\"a\"}", &ok, test, text));
 	assert_false(smoke_parse("{\"ok\":false,\"test\":\"a\",\"text\":\"b\\", &ok, test, text));
-	assert_false(smoke_parse("{\"ok\":false,\"test\":\"a\",\"text\":\"b\\u12", &ok, test, text));
+	assert_false(
+		smoke_parse("{\"ok\":false,\"test\":\"a\",\"text\":\"b\\u12", &ok, test, text));
 }
 
 /* ---- the worker ---- */

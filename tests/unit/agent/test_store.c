@@ -254,6 +254,58 @@ static void spoiled_part_is_fetched_again(void **state)
 	check_blobs(node);
 }
 
+static void flip_one_byte(const struct node *node, const char *folder)
+{
+	AUTO_FREE char *path = mem_format("%s/%s", node->dir, folder);
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	int fd = -1;
+
+	while (fd < 0 && (entry = readdir(dir))) {
+		AUTO_FREE char *file = mem_format("%s/%s", path, entry->d_name);
+
+		if (entry->d_name[0] != '.')
+			fd = open(file, O_RDWR | O_CLOEXEC);
+	}
+	closedir(dir);
+	assert_true(fd >= 0);
+	{
+		uint8_t byte;
+
+		assert_int_equal(pread(fd, &byte, 1, CHUNK / 2), 1);
+		byte ^= 0x10;
+		assert_int_equal(pwrite(fd, &byte, 1, CHUNK / 2), 1);
+	}
+	close(fd);
+}
+
+/* A bit flips on the disk long after the blob was sealed: the helper says so, the release mends. */
+static void sealed_blob_that_rots_is_mended(void **state)
+{
+	struct node *node = *state;
+	struct chunk_store_ops *store = &node->world.store;
+	struct digest release = node_release(node, "1.0.0", 1, 5, CHUNK);
+	int r;
+
+	bring(node, &release, SIZE_MAX);
+	assert_int_equal(seal(node, &release), 0);
+	flip_one_byte(node, "blobs");
+	store->suspect(store->context, &release);
+	assert_false(is_sealed(node, &release));
+	assert_int_equal(bring(node, &release, SIZE_MAX), 0); /* as far as the journal knows */
+	assert_int_equal(seal(node, &release), -EBADMSG);
+	r = bring(node, &release, SIZE_MAX);
+	assert_in_range(r, 1, 5);
+	assert_int_equal(seal(node, &release), 0);
+	assert_true(is_sealed(node, &release));
+	check_blobs(node);
+	/* one that is fine after all costs nothing but the reading */
+	store->suspect(store->context, &release);
+	assert_int_equal(bring(node, &release, SIZE_MAX), 0);
+	assert_int_equal(seal(node, &release), 0);
+	check_blobs(node);
+}
+
 static void manifest_must_be_signed_and_be_the_one(void **state)
 {
 	struct node *node = *state;
@@ -316,6 +368,19 @@ static void chunk_is_read_by_its_digest(void **state)
 	assert_int_equal(chunk_store_read(node->store, &release, &bytes, NULL), -ENOENT);
 }
 
+/* Chunks of which the journal says that they are on the disk. */
+static size_t known_chunks(const struct node *node)
+{
+	struct digest blob;
+	uint64_t offset, size;
+	size_t count = 0;
+
+	for (size_t i = 0; i < node->objects_count; i++)
+		count += journal_find_chunk(node->journal, &node->objects[i].digest, NULL, &blob,
+					    &offset, &size, NULL) == 0;
+	return count;
+}
+
 /* The rule: what is kept stays whatever the disk says, the rest goes, longest unused first. */
 static void room_is_made_by_the_rule(void **state)
 {
@@ -352,7 +417,20 @@ static void room_is_made_by_the_rule(void **state)
 	assert_int_equal(files_in(node, "blobs"), 4);
 	assert_int_equal(files_in(node, "releases"), 2);
 	assert_int_equal(files_in(node, "objects"), 4);
+	assert_int_equal(known_chunks(node), 2 * 3);
 	check_blobs(node);
+	/* what a lost journal left behind goes too, but only when room is asked for */
+	{
+		AUTO_FREE char *orphan = mem_format("%s/blobs/%064d", node->dir, 7);
+		AUTO_FREE uint8_t *bytes = mem_alloc(4 * CHUNK);
+		int fd = open(orphan, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+		assert_int_equal(write(fd, bytes, 4 * CHUNK), 4 * CHUNK);
+		close(fd);
+		assert_int_equal(store->prune(store->context, keep, 2, &dropped, NULL), 0);
+		assert_int_equal(access(orphan, F_OK), -1);
+		assert_int_equal(files_in(node, "blobs"), 4);
+	}
 	/* a chunk of what went is not found any more, and what went can come again */
 	assert_true(bring(node, &releases[1], SIZE_MAX) > 3);
 	assert_int_equal(seal(node, &releases[1]), 0);
@@ -438,6 +516,7 @@ int main(void)
 		TEST(power_cut_loses_only_what_was_not_forced_out),
 		TEST(wrong_bytes_are_refused),
 		TEST(spoiled_part_is_fetched_again),
+		TEST(sealed_blob_that_rots_is_mended),
 		TEST(manifest_must_be_signed_and_be_the_one),
 		TEST(chunks_of_other_blobs_are_copied),
 		TEST(chunk_is_read_by_its_digest),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One mutex guards everything that both threads see. Verbs without a canned answer are answered from
- * what was pushed; a verb that the fake does not know is answered as the real one would.
+ * One mutex guards everything that both threads see. Verbs without a canned answer are answered
+ * from what was pushed; a verb that the fake does not know is answered as the real one would.
  */
 #include "fake.h"
 #include "protocol/digest.h"
@@ -64,7 +64,7 @@ static struct digest digest_arg(const json_t *body, const char *key)
 }
 
 static void put(struct fake *f, const struct msg_control *m, const json_t *body,
-		struct msg_control_reply *reply)
+                struct msg_control_reply *reply)
 {
 	struct digest named = digest_arg(body, "digest"), digest;
 
@@ -79,8 +79,8 @@ static void put(struct fake *f, const struct msg_control *m, const json_t *body,
 	if (f->mute || find(f, &digest))
 		return;
 	MEM_GROW(f->objects, &f->objects_cap, f->objects_count);
-	f->objects[f->objects_count++] = (struct object){
-		digest, {mem_copy(m->blob.data, m->blob.size), m->blob.size}};
+	f->objects[f->objects_count++] =
+	    (struct object){digest, {mem_copy(m->blob.data, m->blob.size), m->blob.size}};
 }
 
 static json_t *missing(struct fake *f, const json_t *body)
@@ -102,14 +102,13 @@ static json_t *missing(struct fake *f, const json_t *body)
 static json_t *put_release(struct fake *f, const struct msg_control *m)
 {
 	bool same = f->manifest.size == m->blob.size &&
-		    memcmp(f->manifest.data, m->blob.data, m->blob.size) == 0;
+	            memcmp(f->manifest.data, m->blob.data, m->blob.size) == 0;
 
 	if (!same) {
 		free(f->manifest.data);
 		f->manifest = (struct bytes){mem_copy(m->blob.data, m->blob.size), m->blob.size};
 	}
-	return json_pack("{sssssb}", "release", "m@v", "digest", "blake2b:00", "created",
-			 !same);
+	return json_pack("{sssssb}", "release", "m@v", "digest", "blake2b:00", "created", !same);
 }
 
 /* ---- verbs ---- */
@@ -118,8 +117,8 @@ static json_t *next_state(struct fake *f, const json_t *body)
 {
 	json_t *state;
 	json_int_t since = json_is_integer(json_object_get(body, "since"))
-				   ? json_integer_value(json_object_get(body, "since"))
-				   : -1;
+	                       ? json_integer_value(json_object_get(body, "since"))
+	                       : -1;
 
 	if (since >= 0 && (size_t)since + 1 < f->states_count)
 		f->state_at = (size_t)since + 1;
@@ -132,7 +131,7 @@ static json_t *next_state(struct fake *f, const json_t *body)
 }
 
 static json_t *answer(struct fake *f, const struct msg_control *m, const json_t *body,
-		      struct msg_control_reply *reply)
+                      struct msg_control_reply *reply)
 {
 	const json_t *canned = json_object_get(f->answers, m->verb);
 	struct object *object;
@@ -142,7 +141,7 @@ static json_t *answer(struct fake *f, const struct msg_control *m, const json_t 
 		reply->exit_code = (uint32_t)json_integer_value(json_object_get(canned, "code"));
 		if (!reply->exit_code)
 			return json_loads(json_string_value(json_object_get(canned, "text")),
-					  JSON_DECODE_ANY, NULL);
+			                  JSON_DECODE_ANY, NULL);
 		STR_CUT(reply->error, json_string_value(json_object_get(canned, "text")));
 		return NULL;
 	}
@@ -157,14 +156,14 @@ static json_t *answer(struct fake *f, const struct msg_control *m, const json_t 
 		object = find(f, &digest);
 		if (object)
 			reply->blob = (struct bytes){mem_copy(object->data.data, object->data.size),
-						     object->data.size};
+			                             object->data.size};
 		return json_object();
 	}
 	if (str_equal(m->verb, "release.put"))
 		return put_release(f, m);
 	if (str_equal(m->verb, "release.get")) {
-		reply->blob = (struct bytes){mem_copy(f->manifest.data, f->manifest.size),
-					     f->manifest.size};
+		reply->blob =
+		    (struct bytes){mem_copy(f->manifest.data, f->manifest.size), f->manifest.size};
 		return json_object();
 	}
 	if (str_equal(m->verb, "rollout.show") && f->states_count)
@@ -221,7 +220,7 @@ static void on_message(void *ctx, const struct zmessage *z)
 /* ---- the thread ---- */
 
 static bool admit(void *ctx, const char *domain, const struct public_key *key,
-		  char ret_user_id[ZAP_USER_ID_MAX])
+                  char ret_user_id[ZAP_USER_ID_MAX])
 {
 	struct fake *f = ctx;
 
@@ -236,7 +235,7 @@ static int on_stop(sd_event_source *source, int fd, uint32_t events, void *ctx)
 static void open_server(struct fake *f, struct zhub *hub)
 {
 	struct server_config config = {.max_message_size = LIMIT_CONTROL_MESSAGE,
-				       .ipc_group = (gid_t)SERVER_KEEP_GROUP};
+	                               .ipc_group = (gid_t)SERVER_KEEP_GROUP};
 	char endpoint[LIMIT_ENDPOINT + 1];
 	struct err err = {0};
 	int r;
@@ -244,7 +243,7 @@ static void open_server(struct fake *f, struct zhub *hub)
 	config.endpoint = endpoint;
 	if (f->setup.curve) {
 		snprintf(endpoint, sizeof(endpoint), "tcp://127.0.0.1:%d",
-			 f->setup.base_port + PORT_OFFSET_OPERATORS);
+		         f->setup.base_port + PORT_OFFSET_OPERATORS);
 		config.zap_domain = ZAP_DOMAIN_OPERATORS;
 		config.key = &f->setup.server;
 	} else {
@@ -340,8 +339,7 @@ json_t *fake_last(struct fake *f, const char *verb)
 void fake_answer(struct fake *f, const char *verb, int exit_code, const char *text)
 {
 	pthread_mutex_lock(&f->lock);
-	json_object_set_new(f->answers, verb,
-			    json_pack("{siss}", "code", exit_code, "text", text));
+	json_object_set_new(f->answers, verb, json_pack("{siss}", "code", exit_code, "text", text));
 	pthread_mutex_unlock(&f->lock);
 }
 
@@ -463,8 +461,8 @@ static struct running start(const char *home, const char *extra_env, int termina
 {
 	AUTO_FREE char *home_env = mem_format("COVEY_HOME=%s", home);
 	AUTO_FREE char *path_env = mem_format("PATH=%s", getenv("PATH"));
-	AUTO_FREE char *asan_env = mem_format("ASAN_OPTIONS=%s", getenv("ASAN_OPTIONS")
-								   ? getenv("ASAN_OPTIONS") : "");
+	AUTO_FREE char *asan_env =
+	    mem_format("ASAN_OPTIONS=%s", getenv("ASAN_OPTIONS") ? getenv("ASAN_OPTIONS") : "");
 	AUTO_FREE char *extra = mem_str(extra_env ? extra_env : "COVEY_NOTHING=");
 	char locale[] = "LC_ALL=C.UTF-8", term[] = "TERM=xterm";
 	char *envp[] = {home_env, path_env, asan_env, locale, term, extra, NULL};
@@ -472,13 +470,14 @@ static struct running start(const char *home, const char *extra_env, int termina
 	size_t argc = 1;
 
 	assert_non_null(argv[0]);
-	for (char *at = strtok(line, " "); at && argc + 1 < ARRAY_SIZE(argv); at = strtok(NULL, " "))
+	for (char *at = strtok(line, " "); at && argc + 1 < ARRAY_SIZE(argv);
+	     at = strtok(NULL, " "))
 		argv[argc++] = at;
 	return spawn(argv, envp, terminal);
 }
 
 struct running start_covey(const char *home, const char *extra_env, int terminal,
-			   const char *arguments, ...)
+                           const char *arguments, ...)
 {
 	AUTO_FREE char *line = NULL;
 	va_list args;
@@ -516,7 +515,7 @@ void check_ran(const struct ran *ran, int code, const char *text, const char *fi
 	if (ran->code == code && text_fits)
 		return;
 	print_message("%s:%d: exit code %d (wanted %d)\nstdout: %s\nstderr: %s\nwanted: %s\n", file,
-		      line, ran->code, code, ran->out, ran->err, text ? text : "(nothing)");
+	              line, ran->code, code, ran->out, ran->err, text ? text : "(nothing)");
 	fail();
 }
 

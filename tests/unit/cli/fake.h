@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A coordinator that keeps objects, releases and a script of rollout states, in a thread of its own,
- * over the real transport (ipc, or TCP with CURVE and ZAP). It speaks docs/PROTOCOL.md and nothing
- * of the coordinator's own code. Also: running the real `covey` and keeping what it printed.
+ * A coordinator that keeps objects, releases and a script of rollout states, in a thread of its
+ * own, over the real transport (ipc, or TCP with CURVE and ZAP). It speaks docs/PROTOCOL.md and
+ * nothing of the coordinator's own code. Also: running the real `covey` and keeping what it
+ * printed.
  */
 #pragma once
 
@@ -24,11 +25,11 @@ enum { FAKE_STATES_MAX = 32 };
 struct fake;
 
 struct fake_setup {
-	const char *folder;	      /* ipc: FOLDER/socket; NULL with curve */
-	bool curve;		      /* on a free port of loopback */
-	int base_port;		      /* curve: operators' channel at base_port + 3 */
-	struct link_key server;	      /* curve */
-	struct public_key admitted;   /* curve: the operator's key */
+	const char *folder;         /* ipc: FOLDER/socket; NULL with curve */
+	bool curve;                 /* on a free port of loopback */
+	int base_port;              /* curve: operators' channel at base_port + 3 */
+	struct link_key server;     /* curve */
+	struct public_key admitted; /* curve: the operator's key */
 };
 
 struct fake *fake_start(const struct fake_setup *setup);
@@ -63,15 +64,15 @@ struct ran {
 /* Runs covey with the arguments (split at blanks; no quoting) in an environment that holds only
  * PATH, COVEY_HOME=home, LC_ALL and the extra `NAME=value` (may be NULL). */
 struct ran run_covey(const char *home, const char *extra_env, const char *arguments, ...)
-	__attribute__((format(printf, 3, 4)));
-/* The same in two halves; between them the caller may signal the process. terminal: a descriptor of a
- * pseudo terminal that becomes stdin, stdout and stderr, -1: none; what it shows stays there. */
+    __attribute__((format(printf, 3, 4)));
+/* The same in two halves; between them the caller may signal the process. terminal: a descriptor of
+ * a pseudo terminal that becomes stdin, stdout and stderr, -1: none; what it shows stays there. */
 struct running {
 	pid_t pid;
 	int out, err;
 };
 struct running start_covey(const char *home, const char *extra_env, int terminal,
-			   const char *arguments, ...) __attribute__((format(printf, 4, 5)));
+                           const char *arguments, ...) __attribute__((format(printf, 4, 5)));
 struct ran finish_covey(struct running *running);
 void ran_free(struct ran *ran);
 /* The exit code is `code`, and stderr holds `text` (NULL: is empty). */

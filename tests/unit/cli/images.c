@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Written from the format descriptions, with libarchive for tars, apart from the code under test. */
+/* Written from the format descriptions, with libarchive for tars, apart from the code under test.
+ */
 #include "images.h"
 #include "fake.h"
 
@@ -36,7 +37,7 @@ static mode_t type_of(char type)
 }
 
 static void add_entry(struct archive *archive, const char *name, char type, const void *data,
-		      size_t size)
+                      size_t size)
 {
 	struct archive_entry *entry = archive_entry_new();
 
@@ -63,10 +64,11 @@ struct bytes make_tar(const struct tar_entry *entries)
 	archive_write_set_format_ustar(archive);
 	archive_write_add_filter_none(archive);
 	archive_write_set_bytes_in_last_block(archive, 512);
-	assert_int_equal(archive_write_open_memory(archive, tar.data, TAR_MAX, &tar.size), ARCHIVE_OK);
+	assert_int_equal(archive_write_open_memory(archive, tar.data, TAR_MAX, &tar.size),
+	                 ARCHIVE_OK);
 	for (; entries->name; entries++)
 		add_entry(archive, entries->name, entries->type, entries->data,
-			  entries->data ? strlen(entries->data) : 0);
+		          entries->data ? strlen(entries->data) : 0);
 	assert_int_equal(archive_write_close(archive), ARCHIVE_OK);
 	archive_write_free(archive);
 	return tar;
@@ -115,14 +117,14 @@ static struct bytes dump(json_t *json)
 static json_t *make_config(const struct image_plan *plan, const char *arch, json_t *diff_ids)
 {
 	json_t *process = json_pack("{sss[s]s[s]sss[s]}", "User", "1000", "Env", "PATH=/bin",
-				    "Entrypoint", "/server", "WorkingDir", "/srv", "Cmd", "--port");
+	                            "Entrypoint", "/server", "WorkingDir", "/srv", "Cmd", "--port");
 
 	if (plan->no_config_argv) {
 		json_object_del(process, "Entrypoint");
 		json_object_del(process, "Cmd");
 	}
 	return json_pack("{sssssos{ssso}}", "architecture", arch, "os", "linux", "config", process,
-			 "rootfs", "type", "layers", "diff_ids", diff_ids);
+	                 "rootfs", "type", "layers", "diff_ids", diff_ids);
 }
 
 static void add_diff_id(const struct image_plan *plan, const struct bytes *tar, json_t *diff_ids)
@@ -151,7 +153,7 @@ static struct bytes make_layer(const struct image_plan *plan, size_t index, json
 }
 
 static json_t *store_blob(const char *folder, const struct image_plan *plan, struct bytes data,
-			  const char *type, bool damage)
+                          const char *type, bool damage)
 {
 	char hex[65];
 	AUTO_FREE char *path = NULL;
@@ -160,7 +162,7 @@ static json_t *store_blob(const char *folder, const struct image_plan *plan, str
 	sha256_hex(&data, hex);
 	path = mem_format("%s/blobs/sha256/%s", folder, hex);
 	descriptor = json_pack("{ssss+sI}", "mediaType", type, "digest", "sha256:", hex, "size",
-			       (json_int_t)(data.size + (damage && plan->wrong_size)));
+	                       (json_int_t)(data.size + (damage && plan->wrong_size)));
 	if (damage && plan->wrong_digest)
 		data.data[data.size / 2] ^= 1;
 	if (!(damage && plan->missing_blob))
@@ -172,30 +174,30 @@ static json_t *store_blob(const char *folder, const struct image_plan *plan, str
 #define OCI "application/vnd.oci.image."
 
 static json_t *store_image(const char *folder, const struct image_plan *plan, const char *arch,
-			   const char *platform)
+                           const char *platform)
 {
 	json_t *layers = json_array(), *diff_ids = json_array(), *config, *manifest, *descriptor;
 
 	for (size_t i = 0; plan->layers[i]; i++) {
 		struct bytes layer = make_layer(plan, i, diff_ids);
 
-		json_array_append_new(layers, store_blob(folder, plan, layer, OCI "layer.v1.tar",
-							 i == 0));
+		json_array_append_new(layers,
+		                      store_blob(folder, plan, layer, OCI "layer.v1.tar", i == 0));
 	}
 	config = store_blob(folder, plan, dump(make_config(plan, arch, diff_ids)),
-			    OCI "config.v1+json", false);
+	                    OCI "config.v1+json", false);
 	manifest = json_pack("{sisssoso}", "schemaVersion", 2, "mediaType", OCI "manifest.v1+json",
-			     "config", config, "layers", layers);
+	                     "config", config, "layers", layers);
 	descriptor = store_blob(folder, plan, dump(manifest), OCI "manifest.v1+json", false);
 	json_object_set_new(descriptor, "platform",
-			    json_pack("{ssss}", "os", "linux", "architecture", platform));
+	                    json_pack("{ssss}", "os", "linux", "architecture", platform));
 	return descriptor;
 }
 
 static json_t *make_index(json_t *manifests)
 {
 	return json_pack("{sisssO}", "schemaVersion", 2, "mediaType", OCI "index.v1+json",
-			 "manifests", manifests);
+	                 "manifests", manifests);
 }
 
 static json_t *nest(const char *folder, const struct image_plan *plan, json_t *manifests)
@@ -203,7 +205,7 @@ static json_t *nest(const char *folder, const struct image_plan *plan, json_t *m
 	json_t *attestation = json_deep_copy(json_array_get(manifests, 0)), *inner, *outer;
 
 	json_object_set_new(attestation, "platform",
-			    json_pack("{ssss}", "os", "unknown", "architecture", "unknown"));
+	                    json_pack("{ssss}", "os", "unknown", "architecture", "unknown"));
 	json_array_append_new(manifests, attestation);
 	inner = store_blob(folder, plan, dump(make_index(manifests)), OCI "index.v1+json", false);
 	outer = json_pack("[o]", inner);
@@ -222,11 +224,11 @@ void make_oci_layout(const char *folder, const struct image_plan *plan)
 	struct bytes index;
 
 	assert_int_equal(mkdir(folder, 0755) | mkdir(blobs, 0755) | mkdir(sha256, 0755), 0);
-	json_array_append_new(manifests, store_image(folder, plan, arch,
-						     plan->platform ? plan->platform : arch));
+	json_array_append_new(
+	    manifests, store_image(folder, plan, arch, plan->platform ? plan->platform : arch));
 	if (plan->second_arch)
-		json_array_append_new(manifests, store_image(folder, plan, plan->second_arch,
-							     plan->second_arch));
+		json_array_append_new(
+		    manifests, store_image(folder, plan, plan->second_arch, plan->second_arch));
 	if (plan->nested)
 		manifests = nest(folder, plan, manifests);
 	index = dump(make_index(manifests));
@@ -269,8 +271,8 @@ void make_docker_archive(const char *tar, const struct image_plan *plan, bool li
 		hex[0] = hex[0] == '0' ? '1' : '0';
 	snprintf(name, sizeof(name), "%s.json", hex);
 	add_entry(archive, name, 'f', config.data, config.size);
-	manifest = dump(json_pack("[{sss[s]so}]", "Config", name, "RepoTags", "x:latest", "Layers",
-				  names));
+	manifest = dump(
+	    json_pack("[{sss[s]so}]", "Config", name, "RepoTags", "x:latest", "Layers", names));
 	add_entry(archive, "manifest.json", 'f', manifest.data, manifest.size);
 	free(config.data);
 	free(manifest.data);

@@ -9,7 +9,8 @@
 
 struct tar_entry {
 	const char *name;
-	char type;	  /* 'f' file, 'd' folder, 's' symbolic link, 'h' hard link, 'c' device, 'p' pipe */
+	char
+	    type; /* 'f' file, 'd' folder, 's' symbolic link, 'h' hard link, 'c' device, 'p' pipe */
 	const char *data; /* content, or the link's target */
 };
 
@@ -21,12 +22,12 @@ void sha256_hex(const struct bytes *data, char hex[65]);
 
 struct image_plan {
 	const struct tar_entry *layers[4]; /* ends with NULL */
-	const char *arch;		   /* of the config; NULL: amd64 */
-	const char *platform;		   /* of the index; NULL: as arch */
-	const char *second_arch;	   /* a second image of this architecture in the index */
-	char compression;		   /* 0, 'g', 'z' */
+	const char *arch;                  /* of the config; NULL: amd64 */
+	const char *platform;              /* of the index; NULL: as arch */
+	const char *second_arch;           /* a second image of this architecture in the index */
+	char compression;                  /* 0, 'g', 'z' */
 	bool wrong_diff_id, wrong_digest, wrong_size, missing_blob, truncated_layer, no_config_argv;
-	bool nested;			   /* index in an index, with an attestation beside it */
+	bool nested; /* index in an index, with an attestation beside it */
 };
 
 /* folder must not be there. */

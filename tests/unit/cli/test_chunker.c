@@ -41,9 +41,9 @@ static void test_steps(void **state)
 		uint64_t size;
 		uint64_t step;
 	} cases[] = {
-		{BLOB_LAYER, 10 * MIB, MIB},	     {BLOB_FILE, 10 * MIB, 256 * KIB},
-		{BLOB_FILE, 256 * MIB - 1, 256 * KIB}, {BLOB_FILE, 256 * MIB, MIB},
-		{BLOB_FILE, 32 * gib, LIMIT_CHUNK},  {BLOB_LAYER, 200 * gib, LIMIT_CHUNK},
+	    {BLOB_LAYER, 10 * MIB, MIB},           {BLOB_FILE, 10 * MIB, 256 * KIB},
+	    {BLOB_FILE, 256 * MIB - 1, 256 * KIB}, {BLOB_FILE, 256 * MIB, MIB},
+	    {BLOB_FILE, 32 * gib, LIMIT_CHUNK},    {BLOB_LAYER, 200 * gib, LIMIT_CHUNK},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -52,7 +52,8 @@ static void test_steps(void **state)
 
 		chunker_init(&c, cases[i].kind, cases[i].size);
 		assert_int_equal(next(&c), cases[i].step);
-		count = 1 + cut_all(&(struct chunker){.size = c.size - c.at, .step = c.step}, NULL, 0);
+		count =
+		    1 + cut_all(&(struct chunker){.size = c.size - c.at, .step = c.step}, NULL, 0);
 		assert_int_equal(count, (cases[i].size + cases[i].step - 1) / cases[i].step);
 		assert_true(count <= LIMIT_CHUNKS);
 		chunker_free(&c);
@@ -76,8 +77,9 @@ static size_t make_header(const uint64_t *sizes, size_t count, size_t pad, struc
 	str_add_bytes(header, "........", 8);
 	str_add(header, "{\"__metadata__\":{\"format\":\"pt\"}");
 	for (size_t i = 0; i < count; i++) {
-		str_addf(header, ",\"t%zu\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[%llu,%llu]}",
-			 i, (unsigned long long)at, (unsigned long long)(at + sizes[i]));
+		str_addf(header,
+		         ",\"t%zu\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[%llu,%llu]}",
+		         i, (unsigned long long)at, (unsigned long long)(at + sizes[i]));
 		at += sizes[i];
 	}
 	str_addf(header, "}%*s", (int)pad, "");
@@ -101,9 +103,9 @@ static void test_tensors(void **state)
 	chunker_use_tensors(&c, (const uint8_t *)header.data, head);
 	count = cut_all(&c, offsets, 16);
 	assert_int_equal(count, 8);
-	assert_int_equal(offsets[1], head);		   /* the header apart */
-	assert_int_equal(offsets[2], head + 256 * KIB);	   /* a step inside the first tensor */
-	assert_int_equal(offsets[3], head + 300 * KIB);	   /* two small tensors in one chunk ... */
+	assert_int_equal(offsets[1], head);             /* the header apart */
+	assert_int_equal(offsets[2], head + 256 * KIB); /* a step inside the first tensor */
+	assert_int_equal(offsets[3], head + 300 * KIB); /* two small tensors in one chunk ... */
 	assert_int_equal(offsets[4], head + 300 * KIB + 300); /* ... up to the large one */
 	assert_int_equal(offsets[7], head + 900 * KIB + 300);
 	chunker_free(&c);
@@ -115,7 +117,8 @@ static void test_header_moves_nothing(void **state)
 	const uint64_t sizes[] = {500 * KIB, 700 * KIB};
 	uint64_t a[16], b[16];
 	AUTO_STR struct str one = {0}, two = {0};
-	size_t head_one = make_header(sizes, 2, 0, &one), head_two = make_header(sizes, 2, 777, &two);
+	size_t head_one = make_header(sizes, 2, 0, &one),
+	       head_two = make_header(sizes, 2, 777, &two);
 	struct chunker c, d;
 	size_t count;
 
@@ -134,10 +137,16 @@ static void test_header_moves_nothing(void **state)
 static void test_lies(void **state)
 {
 	static const char *const headers[] = {
-		"", "[]", "{", "{\"t\":{\"data_offsets\":[0,99999999999]}}",
-		"{\"t\":{\"data_offsets\":[-1,5]}}", "{\"t\":{\"data_offsets\":[0]}}",
-		"{\"t\":{\"data_offsets\":\"x\"}}", "{\"t\":5}", "{}",
-		"{\"t\":{\"data_offsets\":[0,9223372036854775807]}}",
+	    "",
+	    "[]",
+	    "{",
+	    "{\"t\":{\"data_offsets\":[0,99999999999]}}",
+	    "{\"t\":{\"data_offsets\":[-1,5]}}",
+	    "{\"t\":{\"data_offsets\":[0]}}",
+	    "{\"t\":{\"data_offsets\":\"x\"}}",
+	    "{\"t\":5}",
+	    "{}",
+	    "{\"t\":{\"data_offsets\":[0,9223372036854775807]}}",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(headers); i++) {
@@ -151,8 +160,9 @@ static void test_lies(void **state)
 		assert_int_equal(cut_all(&c, NULL, 0), 4);
 		chunker_free(&c);
 	}
-	assert_int_equal(chunker_header_size((const uint8_t[]){255, 255, 255, 255, 255, 255, 255, 255},
-					     UINT64_MAX), 0);
+	assert_int_equal(chunker_header_size(
+	                     (const uint8_t[]){255, 255, 255, 255, 255, 255, 255, 255}, UINT64_MAX),
+	                 0);
 	assert_int_equal(chunker_header_size((const uint8_t[]){100, 0, 0, 0, 0, 0, 0, 0}, 50), 0);
 }
 
@@ -208,13 +218,10 @@ static void test_random(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_steps),
-		cmocka_unit_test(test_empty),
-		cmocka_unit_test(test_tensors),
-		cmocka_unit_test(test_header_moves_nothing),
-		cmocka_unit_test(test_lies),
-		cmocka_unit_test(test_bounded_count),
-		cmocka_unit_test(test_random),
+	    cmocka_unit_test(test_steps),   cmocka_unit_test(test_empty),
+	    cmocka_unit_test(test_tensors), cmocka_unit_test(test_header_moves_nothing),
+	    cmocka_unit_test(test_lies),    cmocka_unit_test(test_bounded_count),
+	    cmocka_unit_test(test_random),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Following under bad conditions: Ctrl-C, a coordinator that restarts or stays away, a terminal with
- * a person at it. */
+/* Following under bad conditions: Ctrl-C, a coordinator that restarts or stays away, a terminal
+ * with a person at it. */
 #include "fake.h"
 
 #include "base/clock.h"
@@ -41,10 +41,12 @@ static int teardown(void **state)
 	return 0;
 }
 
-#define STATE(state)                                                                               \
-	"{\"id\": \"0123456789abcdef\", \"deployment\": \"ocr\", \"from\": \"ocr@1\", \"to\": \"ocr@2\"," \
+#define STATE(state)                                                                             \
+	"{\"id\": \"0123456789abcdef\", \"deployment\": \"ocr\", \"from\": \"ocr@1\", \"to\": "  \
+	"\"ocr@2\","                                                                             \
 	" \"state\": \"" state "\", \"stages\": [{\"name\": \"canary\", \"state\": \"running\"," \
-	" \"nodes\": [\"n1\"]}], \"nodes\": [{\"node\": \"n1\", \"stage\": 0, \"state\": \"baking\"}],"  \
+	" \"nodes\": [\"n1\"]}], \"nodes\": [{\"node\": \"n1\", \"stage\": 0, \"state\": "       \
+	"\"baking\"}],"                                                                          \
 	" \"gates\": [], \"text\": \"bakes\", \"evidence\": \"none\"}"
 
 static const char *const going_on[] = {STATE("canary")};
@@ -90,7 +92,8 @@ static void test_coordinator_restarts(void **state)
 	fake_script(p->fake, completed, 1);
 	ran = finish_covey(&running);
 	assert_ran(ran, 0, "the coordinator does not answer; trying again");
-	assert_non_null(strstr(ran.out, "rollout 0123456789ab: completed: bakes; evidence: none\n"));
+	assert_non_null(
+	    strstr(ran.out, "rollout 0123456789ab: completed: bakes; evidence: none\n"));
 	ran_free(&ran);
 }
 
@@ -158,7 +161,8 @@ static void close_screen(struct screen *screen)
 
 static void test_live_tree(void **state)
 {
-	static const char *const states[] = {STATE("canary"), STATE("widening"), STATE("completed")};
+	static const char *const states[] = {STATE("canary"), STATE("widening"),
+	                                     STATE("completed")};
 	struct place *p = *state;
 	struct screen screen = open_screen();
 	struct running running;
@@ -184,7 +188,7 @@ static void test_no_color(void **state)
 
 	fake_script(p->fake, completed, 1);
 	running = start_covey(p->folder, "NO_COLOR=1", screen.slave,
-			      "rollout watch 01 --coordinator ipc://%s/socket", p->folder);
+	                      "rollout watch 01 --coordinator ipc://%s/socket", p->folder);
 	expect(&screen, "completed");
 	ran = finish_covey(&running);
 	assert_int_equal(ran.code, 0);
@@ -212,7 +216,8 @@ static void test_question(void **state)
 {
 	struct place *p = *state;
 
-	fake_answer(p->fake, "plan", 0, "{\"deployment\": \"ocr\", \"to\": \"ocr@2\", \"changed\": true}");
+	fake_answer(p->fake, "plan", 0,
+	            "{\"deployment\": \"ocr\", \"to\": \"ocr@2\", \"changed\": true}");
 	fake_answer(p->fake, "apply", 0, "{\"rollout\": \"0123456789abcdef\", \"changed\": true}");
 	fake_script(p->fake, completed, 1);
 	answer_question(p, "n\n", 1);
@@ -225,12 +230,12 @@ static void test_question(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_interrupt_detaches, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_coordinator_restarts, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_coordinator_stays_away, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_live_tree, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_no_color, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_question, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_interrupt_detaches, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_coordinator_restarts, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_coordinator_stays_away, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_live_tree, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_no_color, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_question, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

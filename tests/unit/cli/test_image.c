@@ -6,6 +6,8 @@
 #include "fake.h"
 #include "images.h"
 
+#include <archive.h>
+#include <archive_entry.h>
 #include <fcntl.h>
 #include <locale.h>
 #include <string.h>
@@ -24,12 +26,17 @@ static int teardown(void **state)
 	return 0;
 }
 
-static const struct tar_entry good_one[] = {
-	{"./", 'd', NULL}, {"./bin", 'd', NULL}, {"./bin/sh", 's', "/bin/busybox"},
-	{"./bin/busybox", 'f', "program"}, {"./bin/ls", 'h', "./bin/busybox"},
-	{"usr/lib/x", 's', "../../bin/ls"}, {0}};
-static const struct tar_entry good_two[] = {
-	{"bin/.wh.ls", 'f', ""}, {"srv/.wh..wh..opq", 'f', ""}, {"\xc3\xa9t\xc3\xa9", 'f', "name"}, {0}};
+static const struct tar_entry good_one[] = {{"./", 'd', NULL},
+                                            {"./bin", 'd', NULL},
+                                            {"./bin/sh", 's', "/bin/busybox"},
+                                            {"./bin/busybox", 'f', "program"},
+                                            {"./bin/ls", 'h', "./bin/busybox"},
+                                            {"usr/lib/x", 's', "../../bin/ls"},
+                                            {0}};
+static const struct tar_entry good_two[] = {{"bin/.wh.ls", 'f', ""},
+                                            {"srv/.wh..wh..opq", 'f', ""},
+                                            {"\xc3\xa9t\xc3\xa9", 'f', "name"},
+                                            {0}};
 static const struct tar_entry empty_layer[] = {{0}};
 
 static void check_image(const char *source, const char *arch)
@@ -61,7 +68,8 @@ static void test_every_form(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(compressions); i++) {
 		struct image_plan plan = {.layers = {good_one, good_two},
-					  .compression = compressions[i], .nested = i == 1};
+		                          .compression = compressions[i],
+		                          .nested = i == 1};
 		AUTO_FREE char *remove = mem_format("rm -rf %s %s %s", layout, tar, tgz);
 
 		make_oci_layout(layout, &plan);
@@ -102,15 +110,15 @@ static void test_damaged_images(void **state)
 		struct image_plan plan;
 		const char *text;
 	} cases[] = {
-		{{.wrong_digest = true}, "does not have the content that its name"},
-		{{.wrong_size = true}, "does not have the content that its name"},
-		{{.missing_blob = true}, "No such file"},
-		{{.wrong_diff_id = true}, "does not have the diff_id"},
-		{{.wrong_diff_id = true, .compression = 'z'}, "layer 1: its content does not have"},
-		{{.truncated_layer = true}, "layer 1: it is not a whole tar archive"},
-		{{.truncated_layer = true, .compression = 'g'}, "it is not a whole tar archive"},
-		{{.platform = "arm64"}, "the image is for arm64, not for amd64; choose with --arch"},
-		{{.arch = "arm64", .platform = "amd64"}, "the image is for arm64, not for amd64"},
+	    {{.wrong_digest = true}, "does not have the content that its name"},
+	    {{.wrong_size = true}, "does not have the content that its name"},
+	    {{.missing_blob = true}, "No such file"},
+	    {{.wrong_diff_id = true}, "does not have the diff_id"},
+	    {{.wrong_diff_id = true, .compression = 'z'}, "layer 1: its content does not have"},
+	    {{.truncated_layer = true}, "layer 1: it is not a whole tar archive"},
+	    {{.truncated_layer = true, .compression = 'g'}, "it is not a whole tar archive"},
+	    {{.platform = "arm64"}, "the image is for arm64, not for amd64; choose with --arch"},
+	    {{.arch = "arm64", .platform = "amd64"}, "the image is for arm64, not for amd64"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -139,7 +147,8 @@ static void test_architectures(void **state)
 
 static void test_no_image(void **state)
 {
-	AUTO_FREE char *file = mem_format("%s/text", folder), *empty = mem_format("%s/none", folder);
+	AUTO_FREE char *file = mem_format("%s/text", folder),
+	               *empty = mem_format("%s/none", folder);
 	AUTO_FREE char *tar = mem_format("%s/short.tar", folder);
 	AUTO_FREE char *cut = NULL;
 	struct image_plan plan = {.layers = {good_one}};
@@ -163,14 +172,17 @@ static void test_layout_that_reaches_out(void **state)
 {
 	AUTO_FREE char *layout = mem_format("%s/reach", folder);
 	AUTO_FREE char *index = mem_format("%s/index.json", layout);
-	AUTO_FREE char *command = mem_format("cd %s/blobs/sha256 && for f in *; do mv $f ../../$f && "
-					     "ln -s ../../$f $f; done", layout);
+	AUTO_FREE char *command =
+	    mem_format("cd %s/blobs/sha256 && for f in *; do mv $f ../../$f && "
+	               "ln -s ../../$f $f; done",
+	               layout);
 	struct image_plan plan = {.layers = {good_one}};
 
 	make_oci_layout(layout, &plan);
 	assert_int_equal(system(command), 0);
 	refused(layout, "amd64", "a part of it is a symbolic link");
-	write_textf(index, "{\"manifests\": [{\"digest\": \"sha256:../../../etc/passwd\", \"size\": 5}]}");
+	write_textf(index,
+	            "{\"manifests\": [{\"digest\": \"sha256:../../../etc/passwd\", \"size\": 5}]}");
 	refused(layout, "amd64", "lacks a size or a sha256 digest");
 	write_textf(index, "{\"manifests\": 5}");
 	refused(layout, "amd64", "an index has no manifests");
@@ -199,25 +211,26 @@ static void test_attacks(void **state)
 		struct tar_entry entries[4];
 		const char *text;
 	} cases[] = {
-		{{{"../etc/passwd", 'f', "x"}}, "leads outside"},
-		{{{"a/../../b", 'f', "x"}}, "leads outside"},
-		{{{"/etc/passwd", 'f', "x"}}, "leads outside"},
-		{{{"a/..", 'd', NULL}}, "leads outside"},
-		{{{"a", 's', "/etc"}, {"a/passwd", 'f', "x"}}, "behind a symbolic link"},
-		{{{"d", 'd', NULL}, {"d/a", 's', "/"}, {"./d//a/b/c", 'f', "x"}}, "behind a symbolic link"},
-		{{{"a", 's', "../../etc"}}, "leaves the image's root"},
-		{{{"d/a", 's', "../../x"}}, "leaves the image's root"},
-		{{{"a", 'h', "../../etc/shadow"}}, "hard link to something outside"},
-		{{{"a", 'h', "/etc/shadow"}}, "hard link to something outside"},
-		{{{"l", 's', "/etc"}, {"a", 'h', "l/shadow"}}, "hard link to something outside"},
-		{{{"dev/null", 'c', NULL}}, "a device"},
-		{{{"a", 'h', "b"}, {"b", 'f', "x"}}, "no file of its layer"},
-		{{{"d", 'd', NULL}, {"a", 'h', "d"}}, "no file of its layer"},
-		{{{"s", 's', "x"}, {"a", 'h', "s"}}, "no file of its layer"},
-		{{{"d/.wh..", 'f', ""}}, "whiteout without a name"},
-		{{{"d/.wh...", 'f', ""}}, "whiteout without a name"},
-		{{{".wh.", 'f', ""}}, "whiteout without a name"},
-		{{{".", 's', "x"}}, "place of the root"},
+	    {{{"../etc/passwd", 'f', "x"}}, "leads outside"},
+	    {{{"a/../../b", 'f', "x"}}, "leads outside"},
+	    {{{"/etc/passwd", 'f', "x"}}, "leads outside"},
+	    {{{"a/..", 'd', NULL}}, "leads outside"},
+	    {{{"a", 's', "/etc"}, {"a/passwd", 'f', "x"}}, "behind a symbolic link"},
+	    {{{"d", 'd', NULL}, {"d/a", 's', "/"}, {"./d//a/b/c", 'f', "x"}},
+	     "behind a symbolic link"},
+	    {{{"a", 's', "../../etc"}}, "leaves the image's root"},
+	    {{{"d/a", 's', "../../x"}}, "leaves the image's root"},
+	    {{{"a", 'h', "../../etc/shadow"}}, "hard link to something outside"},
+	    {{{"a", 'h', "/etc/shadow"}}, "hard link to something outside"},
+	    {{{"l", 's', "/etc"}, {"a", 'h', "l/shadow"}}, "hard link to something outside"},
+	    {{{"dev/null", 'c', NULL}}, "a device"},
+	    {{{"a", 'h', "b"}, {"b", 'f', "x"}}, "no file of its layer"},
+	    {{{"d", 'd', NULL}, {"a", 'h', "d"}}, "no file of its layer"},
+	    {{{"s", 's', "x"}, {"a", 'h', "s"}}, "no file of its layer"},
+	    {{{"d/.wh..", 'f', ""}}, "whiteout without a name"},
+	    {{{"d/.wh...", 'f', ""}}, "whiteout without a name"},
+	    {{{".wh.", 'f', ""}}, "whiteout without a name"},
+	    {{{".", 's', "x"}}, "place of the root"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -230,11 +243,38 @@ static void test_attacks(void **state)
 	}
 }
 
+/* A sparse file claims a gigabyte in a tar of a few blocks. */
+static void test_sparse_claim(void **state)
+{
+	struct archive *archive = archive_write_new();
+	struct archive_entry *entry = archive_entry_new();
+	struct err err = {0};
+	int fd = -1;
+
+	assert_int_equal(file_temporary(&fd, &err), 0);
+	archive_write_set_format_pax(archive);
+	archive_write_open_fd(archive, fd);
+	archive_entry_set_pathname(entry, "huge");
+	archive_entry_set_filetype(entry, AE_IFREG);
+	archive_entry_set_perm(entry, 0644);
+	archive_entry_set_size(entry, 1 << 30);
+	archive_entry_sparse_add_entry(entry, 0, 512);
+	assert_int_equal(archive_write_header(archive, entry), ARCHIVE_OK);
+	archive_write_data(archive, (char[512]){1}, 512);
+	archive_write_close(archive);
+	archive_write_free(archive);
+	archive_entry_free(entry);
+	assert_int_equal(layer_check(fd, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "claims more content than the archive has"));
+	close(fd);
+}
+
 static void test_good_layers(void **state)
 {
-	static const struct tar_entry replaced[] = { /* a link that becomes a folder again */
-		{"a", 's', "/etc"}, {"a", 'd', NULL}, {"a/b", 'f', "x"},
-		{"run", 'd', NULL}, {"run/pipe", 'p', NULL}, {0}};
+	static const struct tar_entry replaced[] = {/* a link that becomes a folder again */
+	                                            {"a", 's', "/etc"},      {"a", 'd', NULL},
+	                                            {"a/b", 'f', "x"},       {"run", 'd', NULL},
+	                                            {"run/pipe", 'p', NULL}, {0}};
 	struct err err = {0};
 
 	assert_int_equal(check_layer(good_one, &err), 0);
@@ -243,7 +283,8 @@ static void test_good_layers(void **state)
 	assert_int_equal(check_layer(replaced, &err), 0);
 }
 
-/* Each cut and each changed byte of a compressed layer ends in a sentence or in the same content. */
+/* Each cut and each changed byte of a compressed layer ends in a sentence or in the same content.
+ */
 static void test_damaged_compression(void **state)
 {
 	struct bytes tar = make_tar(good_one), packed[2];
@@ -271,15 +312,11 @@ static void test_damaged_compression(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_every_form),
-		cmocka_unit_test(test_docker_links),
-		cmocka_unit_test(test_damaged_images),
-		cmocka_unit_test(test_architectures),
-		cmocka_unit_test(test_no_image),
-		cmocka_unit_test(test_layout_that_reaches_out),
-		cmocka_unit_test(test_attacks),
-		cmocka_unit_test(test_good_layers),
-		cmocka_unit_test(test_damaged_compression),
+	    cmocka_unit_test(test_every_form),     cmocka_unit_test(test_docker_links),
+	    cmocka_unit_test(test_damaged_images), cmocka_unit_test(test_architectures),
+	    cmocka_unit_test(test_no_image),       cmocka_unit_test(test_layout_that_reaches_out),
+	    cmocka_unit_test(test_attacks),        cmocka_unit_test(test_sparse_claim),
+	    cmocka_unit_test(test_good_layers),    cmocka_unit_test(test_damaged_compression),
 	};
 
 	setlocale(LC_CTYPE, "C.UTF-8");

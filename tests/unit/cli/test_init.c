@@ -50,7 +50,8 @@ static void test_makes_a_fleet(void **state)
 	struct bytes data = {0}, operators = {0};
 	char key[KEY_TEXT_MAX];
 	struct err err = {0};
-	struct ran ran = run_covey(home, NULL, "init --dir %s/s/co --endpoint tcp://host:7400", folder);
+	struct ran ran =
+	    run_covey(home, NULL, "init --dir %s/s/co --endpoint tcp://host:7400", folder);
 
 	assert_ran(ran, 0, NULL);
 	ran_free(&ran);
@@ -83,8 +84,8 @@ static void test_makes_a_fleet(void **state)
 
 static void test_never_overwrites(void **state)
 {
-	static const char *const files[] = {"s/link.key", "s/root.doc", "s/operators", "h/release.key",
-					    "h/fleet.conf", "h/operator.key"};
+	static const char *const files[] = {"s/link.key",    "s/root.doc",   "s/operators",
+	                                    "h/release.key", "h/fleet.conf", "h/operator.key"};
 	AUTO_FREE char *home = mem_format("%s/h", folder), *dir = mem_format("%s/s", folder);
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
@@ -123,9 +124,10 @@ static void test_leaves_nothing_half_made(void **state)
 /* A full disk in the middle: files are bounded to nothing, the folders were made. */
 static void test_failing_write(void **state)
 {
-	AUTO_FREE char *command = mem_format(
-		"ulimit -f 0; trap '' XFSZ; COVEY_HOME=%s/h2 %s init --dir %s/s2 --endpoint "
-		"tcp://h:7400 2>%s/said", folder, getenv("COVEY_BIN"), folder, folder);
+	AUTO_FREE char *command =
+	    mem_format("ulimit -f 0; trap '' XFSZ; COVEY_HOME=%s/h2 %s init --dir %s/s2 --endpoint "
+	               "tcp://h:7400 2>%s/said",
+	               folder, getenv("COVEY_BIN"), folder, folder);
 	int status = system(command);
 
 	assert_int_not_equal(status, 0);
@@ -136,9 +138,12 @@ static void test_failing_write(void **state)
 static void test_bad_usage(void **state)
 {
 	AUTO_FREE char *home = mem_format("%s/u", folder);
-	static const char *const arguments[] = {
-		"init", "init --endpoint http://x:1", "init --endpoint tcp://x", "init --endpoint tcp://x:70000",
-		"init --endpoint tcp://x:65534", "init --endpoint ipc:///x"};
+	static const char *const arguments[] = {"init",
+	                                        "init --endpoint http://x:1",
+	                                        "init --endpoint tcp://x",
+	                                        "init --endpoint tcp://x:70000",
+	                                        "init --endpoint tcp://x:65534",
+	                                        "init --endpoint ipc:///x"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(arguments); i++) {
 		struct ran ran = run_covey(home, NULL, "%s --dir %s/u2", arguments[i], folder);
@@ -152,11 +157,11 @@ static void test_bad_usage(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_makes_a_fleet, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_never_overwrites, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_leaves_nothing_half_made, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_failing_write, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_bad_usage, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_makes_a_fleet, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_never_overwrites, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_leaves_nothing_half_made, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_failing_write, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_bad_usage, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,7 +23,8 @@ static void test_forms(void **state)
 	struct options o;
 	struct err err = {0};
 
-	assert_int_equal(PARSE(&o, all, &err, "-o", "json", "one", "--timeout=5m", "-yf", "x", "two"), 0);
+	assert_int_equal(
+	    PARSE(&o, all, &err, "-o", "json", "one", "--timeout=5m", "-yf", "x", "two"), 0);
 	assert_int_equal(o.output, OUTPUT_JSON);
 	assert_int_equal(o.timeout_ms, 300000);
 	assert_true(o.yes);
@@ -48,25 +49,26 @@ static void test_refusals(void **state)
 	static const struct {
 		const char *first, *second, *text;
 	} cases[] = {
-		{"--nope", NULL, "there is no option --nope"},
-		{"-q", NULL, "there is no option -q"},
-		{"--detach", NULL, "there is no option --detach"}, /* not of this verb */
-		{"-o", "xml", "-o does not take `xml`; write table|wide|json"},
-		{"--output", NULL, "--output needs a value; write table|wide|json"},
-		{"--output=", NULL, "does not take ``"},
-		{"--timeout", "5", "does not take `5`; write a time such as 30s"},
-		{"--yes=maybe", NULL, "--yes does not take `maybe`; write 1 or 0"},
-		{"--file=", NULL, "--file does not take ``; write FILE"},
-		{"--out", "json", "there is no option --out"}, /* no guessing */
+	    {"--nope", NULL, "there is no option --nope"},
+	    {"-q", NULL, "there is no option -q"},
+	    {"--detach", NULL, "there is no option --detach"}, /* not of this verb */
+	    {"-o", "xml", "-o does not take `xml`; write table|wide|json"},
+	    {"--output", NULL, "--output needs a value; write table|wide|json"},
+	    {"--output=", NULL, "does not take ``"},
+	    {"--timeout", "5", "does not take `5`; write a time such as 30s"},
+	    {"--yes=maybe", NULL, "--yes does not take `maybe`; write 1 or 0"},
+	    {"--file=", NULL, "--file does not take ``; write FILE"},
+	    {"--out", "json", "there is no option --out"}, /* no guessing */
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		char *argv[] = {(char *)(uintptr_t)cases[i].first, (char *)(uintptr_t)cases[i].second,
-				NULL};
+		char *argv[] = {(char *)(uintptr_t)cases[i].first,
+		                (char *)(uintptr_t)cases[i].second, NULL};
 		struct options o;
 		struct err err = {0};
 
-		assert_int_equal(parse(&o, OPTIONS_COMMON | OPT(YES) | OPT(FILE), argv, &err), -EINVAL);
+		assert_int_equal(parse(&o, OPTIONS_COMMON | OPT(YES) | OPT(FILE), argv, &err),
+		                 -EINVAL);
 		if (!strstr(err.text, cases[i].text))
 			fail_msg("%s: %s", cases[i].first, err.text);
 	}
@@ -126,9 +128,11 @@ static void test_stops_at_word(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_forms),	    cmocka_unit_test(test_refusals),
-		cmocka_unit_test(test_letter_depends_on_verb),
-		cmocka_unit_test(test_environment), cmocka_unit_test(test_stops_at_word),
+	    cmocka_unit_test(test_forms),
+	    cmocka_unit_test(test_refusals),
+	    cmocka_unit_test(test_letter_depends_on_verb),
+	    cmocka_unit_test(test_environment),
+	    cmocka_unit_test(test_stops_at_word),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

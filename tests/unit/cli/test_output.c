@@ -24,11 +24,17 @@ static void test_safe(void **state)
 	assert_safe("a\nb\tc\r", false, "a\\x0ab\\x09c\\x0d");
 	assert_safe("a\nb\tc\r", true, "a\nb\tc\\x0d");
 	assert_safe("caf\xc3\xa9 \xe4\xb8\xad \xf0\x9f\x9a\x80", false,
-		    "caf\xc3\xa9 \xe4\xb8\xad \xf0\x9f\x9a\x80");
-	assert_safe("\xc2\x9b" "31m", false, "\\x9b31m");     /* CSI as one character */
-	assert_safe("\x9b" "31m", false, "\\x9b31m");	      /* and as a bare byte */
-	assert_safe("\xe2\x80\xae" "gpj", false, "\\u202egpj"); /* right to left */
-	assert_safe("\xc0\x9b", false, "\\xc0\\x9b");	      /* overlong */
+	            "caf\xc3\xa9 \xe4\xb8\xad \xf0\x9f\x9a\x80");
+	assert_safe("\xc2\x9b"
+	            "31m",
+	            false, "\\x9b31m"); /* CSI as one character */
+	assert_safe("\x9b"
+	            "31m",
+	            false, "\\x9b31m"); /* and as a bare byte */
+	assert_safe("\xe2\x80\xae"
+	            "gpj",
+	            false, "\\u202egpj");             /* right to left */
+	assert_safe("\xc0\x9b", false, "\\xc0\\x9b"); /* overlong */
 	assert_safe("\xe0\x80\x9b\xed\xa0\x80", false, "\\xe0\\x80\\x9b\\xed\\xa0\\x80");
 	assert_safe("\xf4\x90\x80\x80\xff", false, "\\xf4\\x90\\x80\\x80\\xff");
 	assert_safe("\xe2\x80", false, "\\xe2\\x80"); /* cut */
@@ -58,14 +64,14 @@ static void test_safe_random(void **state)
 /* ---- tables ---- */
 
 static const struct column columns[] = {
-	{"NAME", "name", COLUMN_TEXT, false},	  {"STATE", "state", COLUMN_STATE, false},
-	{"LABELS", "labels", COLUMN_LABELS, false}, {"SIZE", "a.size", COLUMN_BYTES, false},
-	{"ID", "id", COLUMN_SHORT, true},	  {0},
+    {"NAME", "name", COLUMN_TEXT, false},       {"STATE", "state", COLUMN_STATE, false},
+    {"LABELS", "labels", COLUMN_LABELS, false}, {"SIZE", "a.size", COLUMN_BYTES, false},
+    {"ID", "id", COLUMN_SHORT, true},           {0},
 };
 
 static const char hostile[] =
-	"[{\"name\": \"n1\\u001b[2J\\n\", \"state\": \"online\", \"labels\": {\"a\": \"\\u0007b\"},"
-	"  \"a\": {\"size\": 1536}, \"id\": \"0123456789abcdef\"}, {\"name\": null}]";
+    "[{\"name\": \"n1\\u001b[2J\\n\", \"state\": \"online\", \"labels\": {\"a\": \"\\u0007b\"},"
+    "  \"a\": {\"size\": 1536}, \"id\": \"0123456789abcdef\"}, {\"name\": null}]";
 
 static void print(enum output_format format, bool color, char **ret_text)
 {
@@ -129,27 +135,30 @@ static void test_time(void **state)
 /* ---- the tree ---- */
 
 static const char before_text[] =
-	"{\"id\": \"0123456789abcdef\", \"deployment\": \"ocr\", \"from\": \"ocr@1\", \"to\": \"ocr@2\","
-	" \"state\": \"canary\", \"reason\": null, \"gates\": [],"
-	" \"stages\": [{\"name\": \"canary\", \"state\": \"baking\", \"nodes\": [\"n1\"],"
-	"   \"bake_ends_at\": \"1970-01-01T00:01:00.000Z\"},"
-	"  {\"name\": \"rest\", \"state\": \"pending\", \"nodes\": [\"n2\", \"n3\"]}],"
-	" \"nodes\": [{\"node\": \"n1\", \"stage\": 0, \"state\": \"baking\", \"reason\": null},"
-	"  {\"node\": \"n2\", \"stage\": 1, \"state\": \"fetching\", \"bytes_done\": 1048576,"
-	"   \"bytes_total\": 4194304, \"reason\": null},"
-	"  {\"node\": \"n3\", \"stage\": 1, \"state\": \"pending\", \"reason\": null}]}";
+    "{\"id\": \"0123456789abcdef\", \"deployment\": \"ocr\", \"from\": \"ocr@1\", \"to\": "
+    "\"ocr@2\","
+    " \"state\": \"canary\", \"reason\": null, \"gates\": [],"
+    " \"stages\": [{\"name\": \"canary\", \"state\": \"baking\", \"nodes\": [\"n1\"],"
+    "   \"bake_ends_at\": \"1970-01-01T00:01:00.000Z\"},"
+    "  {\"name\": \"rest\", \"state\": \"pending\", \"nodes\": [\"n2\", \"n3\"]}],"
+    " \"nodes\": [{\"node\": \"n1\", \"stage\": 0, \"state\": \"baking\", \"reason\": null},"
+    "  {\"node\": \"n2\", \"stage\": 1, \"state\": \"fetching\", \"bytes_done\": 1048576,"
+    "   \"bytes_total\": 4194304, \"reason\": null},"
+    "  {\"node\": \"n3\", \"stage\": 1, \"state\": \"pending\", \"reason\": null}]}";
 
 static const char after_text[] =
-	"{\"id\": \"0123456789abcdef\", \"deployment\": \"ocr\", \"from\": \"ocr@1\", \"to\": \"ocr@2\","
-	" \"state\": \"rolling_back\", \"reason\": {\"phase\": \"bake\", \"node\": \"n1\", \"check\": \"health\","
-	"  \"text\": \"said \\u001b[5m\"}, \"gates\": [],"
-	" \"stages\": [{\"name\": \"canary\", \"state\": \"failed\", \"nodes\": [\"n1\"]},"
-	"  {\"name\": \"rest\", \"state\": \"pending\", \"nodes\": [\"n2\", \"n3\"]}],"
-	" \"nodes\": [{\"node\": \"n1\", \"stage\": 0, \"state\": \"reverting\","
-	"   \"reason\": {\"phase\": \"bake\", \"check\": \"health\", \"text\": \"no answer\"}},"
-	"  {\"node\": \"n2\", \"stage\": 1, \"state\": \"fetching\", \"bytes_done\": 3145728,"
-	"   \"bytes_total\": 4194304, \"reason\": null},"
-	"  {\"node\": \"n3\", \"stage\": 1, \"state\": \"pending\", \"reason\": null}]}";
+    "{\"id\": \"0123456789abcdef\", \"deployment\": \"ocr\", \"from\": \"ocr@1\", \"to\": "
+    "\"ocr@2\","
+    " \"state\": \"rolling_back\", \"reason\": {\"phase\": \"bake\", \"node\": \"n1\", \"check\": "
+    "\"health\","
+    "  \"text\": \"said \\u001b[5m\"}, \"gates\": [],"
+    " \"stages\": [{\"name\": \"canary\", \"state\": \"failed\", \"nodes\": [\"n1\"]},"
+    "  {\"name\": \"rest\", \"state\": \"pending\", \"nodes\": [\"n2\", \"n3\"]}],"
+    " \"nodes\": [{\"node\": \"n1\", \"stage\": 0, \"state\": \"reverting\","
+    "   \"reason\": {\"phase\": \"bake\", \"check\": \"health\", \"text\": \"no answer\"}},"
+    "  {\"node\": \"n2\", \"stage\": 1, \"state\": \"fetching\", \"bytes_done\": 3145728,"
+    "   \"bytes_total\": 4194304, \"reason\": null},"
+    "  {\"node\": \"n3\", \"stage\": 1, \"state\": \"pending\", \"reason\": null}]}";
 
 static void test_tree(void **state)
 {
@@ -168,6 +177,12 @@ static void test_tree(void **state)
 	tree_draw(tree, after, 45000, 40, 40, &narrow);
 	for (char *line = strtok(narrow.data, "\n"); line; line = strtok(NULL, "\n"))
 		assert_true(strlen(line) <= 40);
+	json_object_set_new(json_array_get(json_object_get(after, "nodes"), 0), "node",
+	                    json_string("a-node-with-a-name-that-is-longer-than-the-whole-line"));
+	str_free(&narrow);
+	tree_draw(tree, after, 45000, 40, 40, &narrow);
+	for (char *line = strtok(narrow.data, "\n"); line; line = strtok(NULL, "\n"))
+		assert_true(strlen(line) <= 40);
 	tree_draw(tree, after, 46000, 80, 6, &low); /* few lines: the reverting node comes first */
 	assert_non_null(strstr(low.data, "reverting"));
 	assert_null(strstr(low.data, "n3"));
@@ -183,12 +198,12 @@ static void test_changes(void **state)
 
 	tree_changes(NULL, before, &first);
 	assert_true(str_starts(first.data, "rollout 0123456789ab of ocr (ocr@1 -> ocr@2): canary\n"
-			       "stage 1 canary: baking\n"));
+	                                   "stage 1 canary: baking\n"));
 	tree_changes(before, after, &changes);
 	assert_string_equal(changes.data,
-			    "rollout 0123456789ab: rolling_back: bake (health): said \\x1b[5m\n"
-			    "stage 1 canary: failed\n"
-			    "node n1: reverting: bake (health): no answer\n");
+	                    "stage 1 canary: failed\n"
+	                    "node n1: reverting: bake (health): no answer\n"
+	                    "rollout 0123456789ab: rolling_back: bake (health): said \\x1b[5m\n");
 	tree_changes(after, after, &none);
 	assert_int_equal(none.size, 0);
 	json_decref(before);
@@ -220,10 +235,10 @@ static void test_redraw(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_safe),  cmocka_unit_test(test_safe_random),
-		cmocka_unit_test(test_table), cmocka_unit_test(test_empty_table),
-		cmocka_unit_test(test_time),  cmocka_unit_test(test_tree),
-		cmocka_unit_test(test_changes), cmocka_unit_test(test_redraw),
+	    cmocka_unit_test(test_safe),    cmocka_unit_test(test_safe_random),
+	    cmocka_unit_test(test_table),   cmocka_unit_test(test_empty_table),
+	    cmocka_unit_test(test_time),    cmocka_unit_test(test_tree),
+	    cmocka_unit_test(test_changes), cmocka_unit_test(test_redraw),
 	};
 
 	setlocale(LC_CTYPE, "C.UTF-8");

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `release push` and `release verify` as a whole: the real program against a coordinator's store. */
+/* `release push` and `release verify` as a whole: the real program against a coordinator's store.
+ */
 #include "base/rng.h"
+#include "coordinator/cli/model_files.h"
+#include "coordinator/cli/pack.h"
 #include "fake.h"
 #include "images.h"
 
@@ -16,9 +19,11 @@ struct place {
 	char *env;
 };
 
-static const struct tar_entry layer_one[] = {
-	{"etc", 'd', NULL}, {"etc/passwd", 'f', "root:x:0:0::/:/bin/false\n"},
-	{"server", 'f', "not really a program"}, {"etc/link", 's', "/etc/passwd"}, {0}};
+static const struct tar_entry layer_one[] = {{"etc", 'd', NULL},
+                                             {"etc/passwd", 'f', "root:x:0:0::/:/bin/false\n"},
+                                             {"server", 'f', "not really a program"},
+                                             {"etc/link", 's', "/etc/passwd"},
+                                             {0}};
 static const struct tar_entry layer_two[] = {{"app", 'f', "two"}, {0}};
 
 static int setup(void **state)
@@ -47,9 +52,11 @@ static int setup(void **state)
 	free(nested);
 	nested = mem_format("%s/model/sub/empty", p->folder);
 	write_file(nested, "", 0);
-	write_textf(p->yaml, "model: m\nversion: v\nimage: image\nfiles: model\nserve: {port: 8080}\n"
-		    "env: {THREADS: \"2\", PATH: /usr/bin}\n");
-	ran = run_covey(p->home, NULL, "init --dir %s/state --endpoint tcp://127.0.0.1:7400", p->folder);
+	write_textf(p->yaml,
+	            "model: m\nversion: v\nimage: image\nfiles: model\nserve: {port: 8080}\n"
+	            "env: {THREADS: \"2\", PATH: /usr/bin}\n");
+	ran = run_covey(p->home, NULL, "init --dir %s/state --endpoint tcp://127.0.0.1:7400",
+	                p->folder);
 	assert_ran(ran, 0, NULL);
 	ran_free(&ran);
 	p->fake = fake_start(&(struct fake_setup){.folder = p->folder});
@@ -72,7 +79,8 @@ static int teardown(void **state)
 
 static json_t *push_json(struct place *p)
 {
-	struct ran ran = run_covey(p->home, p->env, "release push -f %s --arch amd64 -o json", p->yaml);
+	struct ran ran =
+	    run_covey(p->home, p->env, "release push -f %s --arch amd64 -o json", p->yaml);
 	json_t *json;
 
 	assert_ran(ran, 0, NULL);
@@ -125,8 +133,8 @@ static void test_small_change_sends_little(void **state)
 	json_decref(json);
 }
 
-/* The same image as folder, as archive, as docker archive, and through (a stand-in for) skopeo is the
- * same release to the last byte. */
+/* The same image as folder, as archive, as docker archive, and through (a stand-in for) skopeo is
+ * the same release to the last byte. */
 static void test_forms_are_one_release(void **state)
 {
 	static const char *const forms[] = {"image.tar", "docker.tar", "docker://registry/image:1"};
@@ -143,13 +151,18 @@ static void test_forms_are_one_release(void **state)
 	json_decref(json);
 	make_oci_archive(image, tar);
 	make_docker_archive(docker, &plan, false);
-	write_textf(skopeo, "#!/bin/sh\n[ \"$*\" != \"${*#*docker://registry/image:1 oci-archive:}\" ] || exit 9\n"
-		    "for last; do :; done\nlast=${last#oci-archive:}\ncp %s ${last%%:image}\n", tar);
+	write_textf(
+	    skopeo,
+	    "#!/bin/sh\n[ \"$*\" != \"${*#*docker://registry/image:1 oci-archive:}\" ] || exit 9\n"
+	    "for last; do :; done\nlast=${last#oci-archive:}\ncp %s ${last%%:image}\n",
+	    tar);
 	chmod(skopeo, 0755);
 	setenv("PATH", path, 1);
 	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
-		write_textf(p->yaml, "model: m\nversion: v\nimage: %s\nfiles: model\n"
-			    "serve: {port: 8080}\nenv: {THREADS: \"2\", PATH: /usr/bin}\n", forms[i]);
+		write_textf(p->yaml,
+		            "model: m\nversion: v\nimage: %s\nfiles: model\n"
+		            "serve: {port: 8080}\nenv: {THREADS: \"2\", PATH: /usr/bin}\n",
+		            forms[i]);
 		json = push_json(p);
 		assert_int_equal(number(json, "new_objects"), 0);
 		assert_true(json_is_false(json_object_get(json, "created")));
@@ -161,16 +174,19 @@ static void test_forms_are_one_release(void **state)
 /* Every release and deployment of the example is fine, and shares what it can share. */
 static void test_example(void **state)
 {
-	static const char *const versions[] = {"1.0.0", "2.0.0", "2.1.0", "2.2.0", "3.0.0", "3.1.0"};
+	static const char *const versions[] = {"1.0.0", "2.0.0", "2.1.0",
+	                                       "2.2.0", "3.0.0", "3.1.0"};
 	struct place *p = *state;
-	AUTO_FREE char *prepare = mem_format(
-		"mkdir -p %s/examples && cp -r %s %s/examples/ && python3 %s/build-image.py --server %s "
-		"%s/build/digits-image", p->folder, getenv("DIGITS"), p->folder, getenv("DIGITS"),
-		getenv("DIGITS_SERVER"), p->folder);
+	AUTO_FREE char *prepare = mem_format("mkdir -p %s/examples && cp -r %s %s/examples/ && "
+	                                     "python3 %s/build-image.py --server %s "
+	                                     "%s/build/digits-image",
+	                                     p->folder, getenv("DIGITS"), p->folder,
+	                                     getenv("DIGITS"), getenv("DIGITS_SERVER"), p->folder);
 
 	assert_int_equal(system(prepare), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(versions); i++) {
-		AUTO_FREE char *folder = mem_format("%s/examples/digits/releases/%s", p->folder, versions[i]);
+		AUTO_FREE char *folder =
+		    mem_format("%s/examples/digits/releases/%s", p->folder, versions[i]);
 		struct ran ran = run_covey(p->home, p->env, "lint -f %s/deployment.yaml", folder);
 		size_t before = fake_objects(p->fake);
 
@@ -213,7 +229,75 @@ static void test_refused_object_ends_it(void **state)
 	ran = run_covey(p->home, p->env, "release push -f %s --arch amd64", p->yaml);
 	assert_ran(ran, 1, "the disk is full");
 	ran_free(&ran);
+	/* so few objects that all of them are under way at once */
+	write_textf(p->yaml, "model: m\nversion: v\nimage: image\nserve: {port: 8080}\n");
+	ran = run_covey(p->home, p->env, "release push -f %s --arch amd64", p->yaml);
+	assert_ran(ran, 1, "the disk is full");
+	ran_free(&ran);
 	assert_int_equal(fake_count(p->fake, "release.put"), 0);
+}
+
+/* What was cut is checked again when it is sent. */
+static void test_changed_file_is_noticed(void **state)
+{
+	struct place *p = *state;
+	AUTO_FREE char *image_path = mem_format("%s/image", p->folder);
+	AUTO_FREE char *weights = mem_format("%s/model/weights.bin", p->folder);
+	AUTO_FREE uint8_t *data = mem_alloc(LIMIT_OBJECT);
+	struct release_file file = {0};
+	struct image image = {0};
+	struct sign_key key;
+	struct pack pack = {0};
+	struct err err = {0};
+	unsigned changed = 0;
+
+	sign_key_generate(&key);
+	assert_int_equal(release_file_read(p->yaml, true, &file, &err), 0);
+	assert_int_equal(image_read(image_path, "amd64", &image, &err), 0);
+	assert_int_equal(pack_build(&file, &image, &key, NULL, NULL, &pack, &err), 0);
+	for (size_t i = 0; i < pack.objects_count; i++)
+		assert_int_equal(pack_read(&pack, &pack.objects[i], data, &err), 0);
+	assert_int_equal(truncate(weights, 1 << 20), 0);
+	assert_int_equal(truncate(weights, 3 << 20), 0); /* the same size, other content */
+	for (size_t i = 0; i < pack.objects_count; i++)
+		changed += pack_read(&pack, &pack.objects[i], data, &err) < 0;
+	assert_int_equal(changed, 8);
+	assert_non_null(strstr(err.text, "weights.bin changed while it was being pushed"));
+	assert_string_equal(pack.release.env[0].name,
+	                    "PATH"); /* the image's, with the file's value */
+	assert_string_equal(pack.release.env[0].value, "/usr/bin");
+	assert_string_equal(pack.release.env[1].name, "THREADS");
+	pack_free(&pack);
+	image_free(&image);
+	release_file_free(&file);
+}
+
+static void test_model_folder(void **state)
+{
+	struct place *p = *state;
+	AUTO_FREE char *folder = mem_format("%s/m", p->folder),
+	               *empty = mem_format("%s/e", p->folder);
+	AUTO_FREE char *make =
+	    mem_format("mkdir -p %s/c %s && cd %s && touch b a c/x .h && chmod +x a && "
+	               "ln -s ../release.yaml link",
+	               folder, empty, folder);
+	AUTO_FREE char *loop = mem_format("ln -s . %s/loop", folder);
+	static const char *const names[] = {".h", "a", "b", "c/x", "link"};
+	struct model_files files = {0};
+	struct err err = {0};
+
+	assert_int_equal(system(make), 0);
+	assert_int_equal(model_files_list(folder, &files, &err), 0);
+	assert_int_equal(files.count, ARRAY_SIZE(names));
+	for (size_t i = 0; i < files.count; i++) {
+		assert_string_equal(files.items[i].name, names[i]);
+		assert_int_equal(files.items[i].mode, i == 1 ? 0755 : 0644);
+	}
+	model_files_free(&files);
+	assert_int_equal(system(loop), 0);
+	assert_int_equal(model_files_list(folder, &files, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "loop: a model folder has files and folders only"));
+	assert_int_equal(model_files_list(empty, &files, &err), -EINVAL);
 }
 
 static void test_manifest(void **state)
@@ -246,7 +330,8 @@ static void test_foreign_manifest_is_refused(void **state)
 	struct ran ran;
 	json_t *json;
 
-	ran = run_covey(other, NULL, "init --dir %s/state2 --endpoint tcp://127.0.0.1:7400", p->folder);
+	ran = run_covey(other, NULL, "init --dir %s/state2 --endpoint tcp://127.0.0.1:7400",
+	                p->folder);
 	assert_ran(ran, 0, NULL);
 	ran_free(&ran);
 	json = push_json(p);
@@ -285,21 +370,24 @@ static void test_mistakes(void **state)
 	ran = run_covey(p->home, p->env, "release push -f %s --arch amd64", p->yaml);
 	assert_ran(ran, 2, "release.yaml:3: image: ");
 	ran_free(&ran);
-	assert_int_equal(fake_count(p->fake, "object.put") + fake_count(p->fake, "object.missing"), 0);
+	assert_int_equal(fake_count(p->fake, "object.put") + fake_count(p->fake, "object.missing"),
+	                 0);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_second_push_sends_nothing, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_small_change_sends_little, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_forms_are_one_release, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_example, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_interrupted_push_goes_on, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_refused_object_ends_it, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_manifest, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_foreign_manifest_is_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_mistakes, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_second_push_sends_nothing, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_small_change_sends_little, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_forms_are_one_release, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_example, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_interrupted_push_goes_on, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_refused_object_ends_it, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_changed_file_is_noticed, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_model_folder, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_manifest, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_foreign_manifest_is_refused, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_mistakes, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

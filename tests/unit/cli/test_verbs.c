@@ -49,18 +49,18 @@ static void test_usage(void **state)
 	static const struct {
 		const char *arguments, *said;
 	} cases[] = {
-		{"nod", "there is no verb `nod`"},
-		{"node", "`covey node` needs one more word: `covey node ls`"},
-		{"node ls extra", "covey node ls does not take `extra`"},
-		{"node show", "covey node show needs more arguments; write `covey node show NODE`"},
-		{"node ls --detach", "covey node ls: there is no option --detach"},
-		{"--frob node ls", "there is no option --frob"},
-		{"node ls -o xml", "-o does not take `xml`"},
-		{"node ls -l =x", "--selector `=x`: character 1"},
-		{"token create --label nolabel", "`nolabel` is not a label; write KEY=VALUE"},
-		{"token create --uses 0", "lets nobody join"},
-		{"plan", "write -f deployment.yaml"},
-		{"node ls --coordinator http://x", "--coordinator does not take `http://x`"},
+	    {"nod", "there is no verb `nod`"},
+	    {"node", "`covey node` needs one more word: `covey node ls`"},
+	    {"node ls extra", "covey node ls does not take `extra`"},
+	    {"node show", "covey node show needs more arguments; write `covey node show NODE`"},
+	    {"node ls --detach", "covey node ls: there is no option --detach"},
+	    {"--frob node ls", "there is no option --frob"},
+	    {"node ls -o xml", "-o does not take `xml`"},
+	    {"node ls -l =x", "--selector `=x`: character 1"},
+	    {"token create --label nolabel", "`nolabel` is not a label; write KEY=VALUE"},
+	    {"token create --uses 0", "lets nobody join"},
+	    {"plan", "write -f deployment.yaml"},
+	    {"node ls --coordinator http://x", "--coordinator does not take `http://x`"},
 	};
 	struct place *p = *state;
 
@@ -99,10 +99,11 @@ static void test_list(void **state)
 	struct ran ran;
 	json_t *body, *json;
 
-	fake_answer(p->fake, "node.ls", 0,
-		    "[{\"name\": \"n1\\u001b[31m\", \"id\": \"00\", \"labels\": {\"site\": \"lyon\"},"
-		    " \"state\": \"online\", \"slots\": [{\"deployment\": \"ocr\", \"colour\": \"blue\","
-		    " \"release\": \"ocr@1\", \"state\": \"serving\"}]}]");
+	fake_answer(
+	    p->fake, "node.ls", 0,
+	    "[{\"name\": \"n1\\u001b[31m\", \"id\": \"00\", \"labels\": {\"site\": \"lyon\"},"
+	    " \"state\": \"online\", \"slots\": [{\"deployment\": \"ocr\", \"colour\": \"blue\","
+	    " \"release\": \"ocr@1\", \"state\": \"serving\"}]}]");
 	ran = RUN(p, "node ls -l site=lyon");
 	assert_ran(ran, 0, NULL);
 	assert_null(strchr(ran.out, '\033'));
@@ -139,8 +140,8 @@ static void test_token(void **state)
 	assert_int_equal(json_integer_value(json_object_get(body, "ttl_ms")), 7200000);
 	assert_int_equal(json_integer_value(json_object_get(body, "uses")), 10);
 	assert_true(json_is_true(json_object_get(body, "approval")));
-	assert_string_equal(json_string_value(json_object_get(json_object_get(body, "labels"), "hw")),
-			    "x");
+	assert_string_equal(
+	    json_string_value(json_object_get(json_object_get(body, "labels"), "hw")), "x");
 	json_decref(body);
 }
 
@@ -149,21 +150,23 @@ static void test_bodies(void **state)
 	static const struct {
 		const char *arguments, *verb, *body;
 	} cases[] = {
-		{"node label n1 a=b c-", "node.label", "{\"node\":\"n1\",\"remove\":[\"c\"],\"set\":{\"a\":\"b\"}}"},
-		{"node cordon n1", "node.cordon", "{\"node\":\"n1\"}"},
-		{"node revoke -y n1", "node.revoke", "{\"node\":\"n1\"}"},
-		{"token rm aa", "token.rm", "{\"id\":\"aa\"}"},
-		{"release ls ocr", "release.ls", "{\"model\":\"ocr\"}"},
-		{"release rm -y ocr@1", "release.rm", "{\"release\":\"ocr@1\"}"},
-		{"rollout ls ocr", "rollout.ls", "{\"deployment\":\"ocr\"}"},
-		{"rollout promote 12 --full", "rollout.promote", "{\"full\":true,\"rollout\":\"12\"}"},
-		{"rollout retry 12 n1", "rollout.retry", "{\"node\":\"n1\",\"rollout\":\"12\"}"},
-		{"deployment rm ocr -y", "deployment.rm", "{\"deployment\":\"ocr\"}"},
-		{"deployment history ocr", "deployment.history", "{\"deployment\":\"ocr\"}"},
-		{"logs n1 ocr --lines 7", "logs", "{\"deployment\":\"ocr\",\"lines\":7,\"node\":\"n1\"}"},
-		{"events --lines 5", "events", "{\"limit\":5}"},
-		{"freeze", "freeze", "{}"},
-		{"status", "status", "{}"},
+	    {"node label n1 a=b c-", "node.label",
+	     "{\"node\":\"n1\",\"remove\":[\"c\"],\"set\":{\"a\":\"b\"}}"},
+	    {"node cordon n1", "node.cordon", "{\"node\":\"n1\"}"},
+	    {"node revoke -y n1", "node.revoke", "{\"node\":\"n1\"}"},
+	    {"token rm aa", "token.rm", "{\"id\":\"aa\"}"},
+	    {"release ls ocr", "release.ls", "{\"model\":\"ocr\"}"},
+	    {"release rm -y ocr@1", "release.rm", "{\"release\":\"ocr@1\"}"},
+	    {"rollout ls ocr", "rollout.ls", "{\"deployment\":\"ocr\"}"},
+	    {"rollout promote 12 --full", "rollout.promote", "{\"full\":true,\"rollout\":\"12\"}"},
+	    {"rollout retry 12 n1", "rollout.retry", "{\"node\":\"n1\",\"rollout\":\"12\"}"},
+	    {"deployment rm ocr -y", "deployment.rm", "{\"deployment\":\"ocr\"}"},
+	    {"deployment history ocr", "deployment.history", "{\"deployment\":\"ocr\"}"},
+	    {"logs n1 ocr --lines 7", "logs",
+	     "{\"deployment\":\"ocr\",\"lines\":7,\"node\":\"n1\"}"},
+	    {"events --lines 5", "events", "{\"limit\":5}"},
+	    {"freeze", "freeze", "{}"},
+	    {"status", "status", "{}"},
 	};
 	struct place *p = *state;
 
@@ -204,28 +207,32 @@ static void test_refused_by_coordinator(void **state)
 
 /* ---- following ---- */
 
-#define STATE(state)                                                                               \
-	"{\"id\": \"0123456789abcdef\", \"deployment\": \"ocr\", \"from\": \"ocr@1\", \"to\": \"ocr@2\"," \
-	" \"state\": \"" state "\", \"stages\": [], \"nodes\": [], \"gates\": [],"                  \
+#define STATE(state)                                                                            \
+	"{\"id\": \"0123456789abcdef\", \"deployment\": \"ocr\", \"from\": \"ocr@1\", \"to\": " \
+	"\"ocr@2\","                                                                            \
+	" \"state\": \"" state "\", \"stages\": [], \"nodes\": [], \"gates\": [],"              \
 	" \"reason\": {\"phase\": \"bake\", \"node\": \"n1\", \"text\": \"it fell over\"}}"
 
 static void start_apply(struct place *p)
 {
-	fake_answer(p->fake, "plan", 0,
-		    "{\"deployment\": \"ocr\", \"from\": \"ocr@1\", \"to\": \"ocr@2\", \"changed\": true,"
-		    " \"stages\": [{\"index\": 0, \"name\": \"canary\", \"nodes\": [\"n1\"],"
-		    " \"bake_ms\": 300000}], \"removed\": [], \"excluded\": [{\"node\": \"n9\","
-		    " \"why\": \"too small\"}], \"bytes_total\": 2048, \"nodes\": [{\"node\": \"n1\","
-		    " \"bytes\": 2048, \"disk_bytes\": 4096}]}");
-	fake_answer(p->fake, "apply", 0,
-		    "{\"rollout\": \"0123456789abcdef\", \"deployment\": \"ocr\", \"changed\": true}");
+	fake_answer(
+	    p->fake, "plan", 0,
+	    "{\"deployment\": \"ocr\", \"from\": \"ocr@1\", \"to\": \"ocr@2\", \"changed\": true,"
+	    " \"stages\": [{\"index\": 0, \"name\": \"canary\", \"nodes\": [\"n1\"],"
+	    " \"bake_ms\": 300000}], \"removed\": [], \"excluded\": [{\"node\": \"n9\","
+	    " \"why\": \"too small\"}], \"bytes_total\": 2048, \"nodes\": [{\"node\": \"n1\","
+	    " \"bytes\": 2048, \"disk_bytes\": 4096}]}");
+	fake_answer(
+	    p->fake, "apply", 0,
+	    "{\"rollout\": \"0123456789abcdef\", \"deployment\": \"ocr\", \"changed\": true}");
 }
 
 static void test_apply_exit_codes(void **state)
 {
-	static const char *const completed[] = {STATE("staging"), STATE("canary"), STATE("completed")};
+	static const char *const completed[] = {STATE("staging"), STATE("canary"),
+	                                        STATE("completed")};
 	static const char *const rolled_back[] = {STATE("canary"), STATE("rolling_back"),
-						  STATE("rolled_back")};
+	                                          STATE("rolled_back")};
 	static const char *const aborted[] = {STATE("aborted")};
 	static const char *const paused[] = {STATE("canary"), STATE("paused")};
 	static const char *const stuck[] = {STATE("stuck")};
@@ -235,12 +242,13 @@ static void test_apply_exit_codes(void **state)
 		int code;
 		const char *said;
 	} cases[] = {
-		{completed, 3, 0, NULL},
-		{rolled_back, 3, 3, "rollout 0123456789ab of ocr (n1: bake: it fell over) was rolled back "
-				    "to ocr@1"},
-		{aborted, 1, 4, "was aborted by an operator"},
-		{paused, 2, 5, "is paused and waits for a person"},
-		{stuck, 1, 5, "is stuck and waits for a person"},
+	    {completed, 3, 0, NULL},
+	    {rolled_back, 3, 3,
+	     "rollout 0123456789ab of ocr (n1: bake: it fell over) was rolled back "
+	     "to ocr@1"},
+	    {aborted, 1, 4, "was aborted by an operator"},
+	    {paused, 2, 5, "is paused and waits for a person"},
+	    {stuck, 1, 5, "is stuck and waits for a person"},
 	};
 	struct place *p = *state;
 
@@ -291,8 +299,10 @@ static void test_apply_of_nothing(void **state)
 	struct ran ran;
 
 	fake_answer(p->fake, "plan", 0,
-		    "{\"deployment\": \"ocr\", \"from\": \"ocr@2\", \"to\": \"ocr@2\", \"changed\": false}");
-	fake_answer(p->fake, "apply", 0, "{\"rollout\": null, \"deployment\": \"ocr\", \"changed\": false}");
+	            "{\"deployment\": \"ocr\", \"from\": \"ocr@2\", \"to\": \"ocr@2\", "
+	            "\"changed\": false}");
+	fake_answer(p->fake, "apply", 0,
+	            "{\"rollout\": null, \"deployment\": \"ocr\", \"changed\": false}");
 	ran = RUN(p, "apply -f %s", p->yaml);
 	assert_ran(ran, 0, NULL);
 	assert_non_null(strstr(ran.out, "nothing changes"));
@@ -307,7 +317,8 @@ static void test_apply_refused(void **state)
 	json_t *body;
 
 	start_apply(p);
-	fake_answer(p->fake, "apply", 1, "rollout 77 of ocr is under way; wait, or add --supersede");
+	fake_answer(p->fake, "apply", 1,
+	            "rollout 77 of ocr is under way; wait, or add --supersede");
 	ran = RUN(p, "apply -f %s --allow-removal", p->yaml);
 	assert_ran(ran, 1, "add --supersede");
 	ran_free(&ran);
@@ -324,7 +335,8 @@ static void test_apply_refused(void **state)
 
 static void test_watch_streams_json(void **state)
 {
-	static const char *const states[] = {STATE("canary"), STATE("widening"), STATE("completed")};
+	static const char *const states[] = {STATE("canary"), STATE("widening"),
+	                                     STATE("completed")};
 	struct place *p = *state;
 	struct ran ran;
 	size_t lines = 0;
@@ -367,10 +379,13 @@ static void test_undo_follows(void **state)
 static void test_show_logs(void **state)
 {
 	static const char *const states[] = {
-		"{\"id\": \"01\", \"deployment\": \"ocr\", \"from\": null, \"to\": \"ocr@2\", \"state\":"
-		" \"rolled_back\", \"stages\": [], \"nodes\": [{\"node\": \"n1\", \"stage\": 0, \"state\":"
-		" \"rolled_back\", \"reason\": {\"phase\": \"start\", \"check\": \"exited\", \"text\": \"code 1\","
-		" \"log\": \"one\\ntwo\\u001b[2J\"}}], \"gates\": []}"};
+	    "{\"id\": \"01\", \"deployment\": \"ocr\", \"from\": null, \"to\": \"ocr@2\", "
+	    "\"state\":"
+	    " \"rolled_back\", \"stages\": [], \"nodes\": [{\"node\": \"n1\", \"stage\": 0, "
+	    "\"state\":"
+	    " \"rolled_back\", \"reason\": {\"phase\": \"start\", \"check\": \"exited\", \"text\": "
+	    "\"code 1\","
+	    " \"log\": \"one\\ntwo\\u001b[2J\"}}], \"gates\": []}"};
 	struct place *p = *state;
 	struct ran ran;
 
@@ -386,7 +401,8 @@ static void test_show_logs(void **state)
 static void test_not_reachable(void **state)
 {
 	struct place *p = *state;
-	struct ran ran = run_covey(p->folder, NULL, "node ls --coordinator ipc://%s/none", p->folder);
+	struct ran ran =
+	    run_covey(p->folder, NULL, "node ls --coordinator ipc://%s/none", p->folder);
 
 	assert_ran(ran, 7, "is covey-coordinator running");
 	ran_free(&ran);
@@ -405,7 +421,7 @@ static int free_port(void)
 {
 	for (;;) {
 		struct sockaddr_in address = {.sin_family = AF_INET,
-					      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+		                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 		socklen_t size = sizeof(address);
 		int fd = socket(AF_INET, SOCK_STREAM, 0), port;
 
@@ -433,11 +449,11 @@ static void test_curve(void **state)
 	struct ran ran;
 
 	ran = run_covey(home, NULL, "init --dir %s/s --endpoint tcp://127.0.0.1:%d", p->folder,
-			curve.base_port);
+	                curve.base_port);
 	assert_ran(ran, 0, NULL);
 	ran_free(&ran);
 	ran = run_covey(other, NULL, "init --dir %s/s2 --endpoint tcp://127.0.0.1:%d", p->folder,
-			curve.base_port);
+	                curve.base_port);
 	assert_ran(ran, 0, NULL);
 	ran_free(&ran);
 	assert_int_equal(keyfile_load_link(link_path, &curve.server, NULL), 0);
@@ -463,21 +479,21 @@ static void test_curve(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_usage, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_help, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_list, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_token, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_bodies, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_refused_by_coordinator, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_apply_exit_codes, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_apply_detach_and_timeout, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_apply_of_nothing, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_apply_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_watch_streams_json, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_undo_follows, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_show_logs, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_not_reachable, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_curve, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_usage, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_help, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_list, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_token, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_bodies, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_refused_by_coordinator, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_apply_exit_codes, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_apply_detach_and_timeout, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_apply_of_nothing, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_apply_refused, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_watch_streams_json, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_undo_follows, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_show_logs, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_not_reachable, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_curve, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

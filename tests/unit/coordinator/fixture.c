@@ -439,9 +439,17 @@ static void hear(struct fixture *f, struct fake_node *node, const struct bytes *
 	message_free(&message);
 }
 
+/* The timer of a real loop fires when no message is waiting. */
+static bool turn(struct fixture *f)
+{
+	if (f->queue_count == 0 && f->armed_ms <= f->now_ms)
+		coordinator_tick(f->coordinator);
+	return f->queue_count > 0;
+}
+
 void fixture_deliver(struct fixture *f)
 {
-	for (size_t round = 0; f->queue_count > 0; round++) {
+	for (size_t round = 0; turn(f); round++) {
 		struct packet packet = f->queue[0];
 		struct fake_node *node = node_of(f, &packet.node);
 

@@ -16,7 +16,7 @@ static void first_install_serves_after_smoke_and_commits_after_bake(void **state
 	world_run(&w, 60000);
 	assert_phase(&w, 0, IDLE);
 	assert_state(&w, 0, SERVING);
-	assert_int_equal(world_report(&w, 0).last.kind, OUTCOME_COMPLETED);
+	assert_completed(&w, 0, R1);
 	assert_log(&w, "");
 	world_free(&w);
 }
@@ -238,7 +238,7 @@ static void bake_commits_without_the_coordinator(void **state)
 	world_run(&w, 2000);
 	w.link_down = true;
 	world_run(&w, 100000);
-	assert_int_equal(world_report(&w, 0).last.kind, OUTCOME_COMPLETED);
+	assert_completed(&w, 0, R2);
 	world_free(&w);
 }
 
@@ -267,7 +267,7 @@ static void a_late_node_takes_the_full_pipeline_to_base(void **state)
 	world_run(&w, 100000);
 	assert_log(&w, "fetch r2\npreflight r2\nunpack r2\nstart r2 green\nsmoke r2 green\n"
 		       "route r2 green\n");
-	assert_int_equal(world_report(&w, 0).last.kind, OUTCOME_COMPLETED);
+	assert_completed(&w, 0, R2);
 	world_free(&w);
 }
 
@@ -299,6 +299,8 @@ static void undo_reuses_the_warm_slot_but_proves_it_anew(void **state)
 	trace_complete(&w, 0, R2);
 	world_log(&w);
 	trace_rollout(&w, 0, R2, R1, GOAL_SERVE);
+	world_run(&w, 110);
+	assert_phase(&w, 0, READYING); /* an answer from before does not count */
 	world_run(&w, 100000);
 	assert_log(&w, "fetch r1\nsmoke r1 blue\nroute r1 blue\n");
 	assert_state(&w, 0, SERVING);
@@ -369,7 +371,7 @@ static void rollout_that_completes_in_a_late_bake_changes_nothing(void **state)
 	trace_complete(&w, 0, R2);
 	world_run(&w, 35000);
 	assert_log(&w, "");
-	assert_int_equal(world_report(&w, 0).last.kind, OUTCOME_COMPLETED);
+	assert_completed(&w, 0, R2);
 	world_free(&w);
 }
 

@@ -21,6 +21,27 @@ static void one_switch_at_a_time(void **state)
 	world_free(&w);
 }
 
+static void who_waits_longest_switches_first(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	w.behaviour[1].ready_ms = 3000;
+	trace_rollout(&w, 0, R0, R1, GOAL_SERVE);
+	world_run(&w, 1000);
+	trace_rollout(&w, 2, R0, R1, GOAL_SERVE);
+	world_run(&w, 1000);
+	trace_rollout(&w, 1, R0, R1, GOAL_SERVE);
+	world_run(&w, 1000);
+	assert_phase(&w, 1, PREPARED);
+	assert_phase(&w, 2, PREPARED);
+	world_run(&w, 2000);
+	assert_phase(&w, 0, BAKING);
+	assert_phase(&w, 1, PREPARED);
+	assert_phase(&w, 2, READYING);
+	world_free(&w);
+}
+
 static void proven_deployments_that_wait_do_not_hold_the_switch(void **state)
 {
 	struct world w;
@@ -202,6 +223,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_switch_at_a_time),
+		cmocka_unit_test(who_waits_longest_switches_first),
 		cmocka_unit_test(proven_deployments_that_wait_do_not_hold_the_switch),
 		cmocka_unit_test(the_switch_is_free_again_after_a_failure),
 		cmocka_unit_test(going_back_does_not_wait_for_the_switch),

@@ -169,7 +169,7 @@ static void the_bake_goes_on_with_its_elapsed_time(void **state)
 	world_run(&w, 50000);
 	world_restart(&w);
 	world_run(&w, 12000);
-	assert_int_equal(world_report(&w, 0).last.kind, OUTCOME_COMPLETED);
+	assert_completed(&w, 0, R2);
 	world_free(&w);
 }
 
@@ -218,7 +218,7 @@ static void reboot_in_the_bake_begins_the_bake_again(void **state)
 	assert_log(&w, "close\nstart r1 blue\nstart r2 green\nroute r2 green\n");
 	assert_phase(&w, 0, BAKING);
 	world_run(&w, 10000);
-	assert_int_equal(world_report(&w, 0).last.kind, OUTCOME_COMPLETED);
+	assert_completed(&w, 0, R2);
 	world_free(&w);
 }
 
@@ -315,6 +315,77 @@ static void what_nobody_wants_is_killed(void **state)
 	world_free(&w);
 }
 
+static void nothing_is_decided_before_the_slots_are_known(void **state)
+{
+	struct deploy_effects effects;
+	struct deploy d;
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	assert_int_equal(deploy_restore(&d, &world_deploy(&w, 0)->record), 0);
+	deploy_decide(&d, w.now, &effects);
+	assert_int_equal(effects.slots[COLOUR_BLUE].slot, DEPLOY_SLOT_LEAVE);
+	assert_int_equal(effects.route, DEPLOY_ROUTE_LEAVE);
+	assert_int_equal(effects.keep_count, 1);
+	assert_int_equal(deploy_deadline(&d), DEPLOY_NEVER);
+	tell(&d, (struct deploy_event){.kind = DEPLOY_EVENT_RESUMED});
+	deploy_decide(&d, w.now, &effects);
+	assert_int_equal(effects.slots[COLOUR_BLUE].slot, DEPLOY_SLOT_RUN);
+	world_free(&w);
+}
+
+static void a_vetoed_release_is_not_started_even_if_nothing_else_is_there(void **state)
+{
+	struct deploy_record record = {.name = "ocr", .assigned = true, .serves = true};
+	struct deploy_effects effects;
+	struct deploy d;
+
+	STR_CUT(record.assignment.deployment, "ocr");
+	record.slots[0] = (struct deploy_slot_record){{R2, {0}}, DEPLOY_WANT_RUN, true, 0};
+	record.assignment.base = R2;
+	assert_int_equal(deploy_restore(&d, &record), 0);
+	tell(&d, (struct deploy_event){.kind = DEPLOY_EVENT_RESUMED});
+	deploy_decide(&d, 1, &effects);
+	assert_int_equal(effects.slots[0].slot, DEPLOY_SLOT_RUN);
+	record.vetoes[0].release = R2;
+	record.vetoes_count = 1;
+	assert_int_equal(deploy_restore(&d, &record), 0);
+	tell(&d, (struct deploy_event){.kind = DEPLOY_EVENT_RESUMED});
+	deploy_decide(&d, 1, &effects);
+	assert_int_equal(effects.slots[0].slot, DEPLOY_SLOT_LEAVE);
+}
+
+static void a_committed_release_comes_back_when_nothing_serves(void **state)
+{
+	struct deploy_record record = {.name = "ocr", .assigned = true};
+	struct deploy d;
+
+	STR_CUT(record.assignment.deployment, "ocr");
+	record.assignment.base = R2;
+	record.committed.digest = R1;
+	assert_int_equal(deploy_restore(&d, &record), 0);
+	tell(&d, (struct deploy_event){.kind = DEPLOY_EVENT_RESUMED});
+	assert_int_equal(d.record.phase, DEPLOY_REVERTING);
+	assert_int_equal(d.record.slots[0].want + d.record.slots[1].want, DEPLOY_WANT_RUN);
+}
+
+static void a_reboot_gives_the_change_its_time_again(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	world_assignment(&w, 0)->node_deadline_ms = 6000;
+	w.behaviour[2].ready_ms = 4000;
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 4000);
+	world_reboot(&w);
+	world_run(&w, 100000);
+	assert_completed(&w, 0, R2);
+	world_free(&w);
+}
+
 static void broken_records_are_refused(void **state)
 {
 	struct deploy_record record = {.name = "ocr"};
@@ -344,6 +415,10 @@ int main(void)
 		cmocka_unit_test(a_release_that_reboots_the_machine_is_blamed),
 		cmocka_unit_test(reboot_in_the_middle_of_a_way_back),
 		cmocka_unit_test(what_nobody_wants_is_killed),
+		cmocka_unit_test(nothing_is_decided_before_the_slots_are_known),
+		cmocka_unit_test(a_vetoed_release_is_not_started_even_if_nothing_else_is_there),
+		cmocka_unit_test(a_committed_release_comes_back_when_nothing_serves),
+		cmocka_unit_test(a_reboot_gives_the_change_its_time_again),
 		cmocka_unit_test(broken_records_are_refused),
 	};
 

@@ -355,7 +355,7 @@ static void coordinator_veto_goes_back_at_once_and_drains(void **state)
 	world_assignment(&w, 0)->hold_old = true;
 	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
 	world_run(&w, 100000);
-	assert_int_equal(world_report(&w, 0).last.kind, OUTCOME_COMPLETED);
+	assert_completed(&w, 0, R2);
 	world_log(&w);
 	world_assignment(&w, 0)->revert = true;
 	world_desire(&w);
@@ -505,9 +505,114 @@ static void when_both_are_bad_the_bad_one_that_answers_stays(void **state)
 	/* It exits: r2 may not be started again, r1 is tried with growing distance until it runs. */
 	world_exit(&w, 0, COLOUR_GREEN);
 	world_run(&w, 600000);
+	assert_false(world_answers(&w, 0, NULL));
 	w.behaviour[1].start_fails = false;
 	world_run(&w, 120000);
 	assert_serves(&w, 0, R1);
+	world_free(&w);
+}
+
+static void what_answered_against_a_veto_bakes_again_on_retry(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	w.behaviour[1].start_fails = true;
+	w.behaviour[2].sour_ms = 30000;
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 20000);
+	world_exit(&w, 0, COLOUR_BLUE);
+	world_run(&w, 60000);
+	assert_state(&w, 0, FAILED);
+	w.behaviour[2].sour_ms = 0; /* somebody put right what it depends on */
+	world_log(&w);
+	world_run(&w, 600000);
+	assert_state(&w, 0, FAILED); /* healthy, but vetoed: only retry helps */
+	world_assignment(&w, 0)->attempt = 1;
+	world_desire(&w);
+	assert_phase(&w, 0, BAKING);
+	world_run(&w, 70000);
+	assert_log(&w, "");
+	assert_completed(&w, 0, R2);
+	assert_int_equal(world_report(&w, 0).last.rollout.bytes[0], 2);
+	assert_int_equal(world_report(&w, 0).last.attempt, 1);
+	world_free(&w);
+}
+
+static void a_warm_slot_that_dies_in_the_flip_gets_one_cold_start(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	w.behaviour[2].exit_ms = 30000;
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	while (world_deploy(&w, 0)->record.phase != DEPLOY_REVERTING)
+		world_run(&w, 10);
+	world_exit(&w, 0, COLOUR_BLUE);
+	world_run(&w, 10000);
+	assert_state(&w, 0, ROLLED_BACK);
+	assert_serves(&w, 0, R1);
+	world_free(&w);
+}
+
+static void the_slot_that_is_left_is_not_started_again(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 1000000);
+	w.behaviour[1].ready_ms = 4000; /* the way back is cold and slow */
+	world_log(&w);
+	world_assignment(&w, 0)->revert = true;
+	world_desire(&w);
+	world_run(&w, 1000);
+	w.deployments[0].slots[COLOUR_GREEN].alive = false;
+	world_restart(&w);
+	world_run(&w, 20000);
+	assert_log(&w, "start r1 blue\nclose\nkill r2 green\nroute r1 blue\n");
+	assert_serves(&w, 0, R1);
+	world_free(&w);
+}
+
+static void the_deadline_counts_only_the_time_of_work(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	world_assignment(&w, 0)->node_deadline_ms = 6500;
+	w.behaviour[2].ready_ms = 4500;
+	trace_rollout(&w, 0, R1, R2, GOAL_PREPARE);
+	world_run(&w, 3600000); /* waiting for a person does not count ... */
+	assert_phase(&w, 0, PROVEN);
+	w.route_fails = true;
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 2000); /* ... but what was used up before is gone */
+	w.route_fails = false;
+	world_run(&w, 1500);
+	assert_state(&w, 0, ROLLED_BACK);
+	assert_string_equal(world_report(&w, 0).last.reason.phase, "deadline");
+	world_free(&w);
+}
+
+static void the_first_cause_is_the_reason(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	w.behaviour[2].smoke_fails = true;
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	while (world_deploy(&w, 0)->record.phase != DEPLOY_SMOKING)
+		world_run(&w, 10);
+	w.now += 600000; /* the answer comes together with the end of the deadline */
+	world_event(&w, 0, (struct deploy_event){.kind = DEPLOY_EVENT_SMOKE_FAILED, .check = "seven",
+						 .colour = COLOUR_GREEN, .release = R2});
+	assert_string_equal(world_report(&w, 0).last.reason.phase, "smoke");
 	world_free(&w);
 }
 
@@ -634,6 +739,11 @@ int main(void)
 		cmocka_unit_test(coordinator_veto_to_a_base_that_was_never_here_fetches_it),
 		cmocka_unit_test(a_way_back_that_fails_keeps_what_answers_and_never_loops),
 		cmocka_unit_test(when_both_are_bad_the_bad_one_that_answers_stays),
+		cmocka_unit_test(what_answered_against_a_veto_bakes_again_on_retry),
+		cmocka_unit_test(a_warm_slot_that_dies_in_the_flip_gets_one_cold_start),
+		cmocka_unit_test(the_slot_that_is_left_is_not_started_again),
+		cmocka_unit_test(the_deadline_counts_only_the_time_of_work),
+		cmocka_unit_test(the_first_cause_is_the_reason),
 		cmocka_unit_test(a_committed_container_that_exits_is_started_again),
 		cmocka_unit_test(a_crash_loop_after_commit_goes_back_to_the_previous_release),
 		cmocka_unit_test(a_crash_loop_with_nothing_to_go_back_to_keeps_trying),

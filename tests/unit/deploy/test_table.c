@@ -53,6 +53,35 @@ static void every_phase_has_a_deadline_or_waits_for_somebody(void **state)
 	}
 }
 
+static void the_deadline_is_the_first_thing_to_come(void **state)
+{
+	struct deploy d;
+
+	deploy_init(&d, "ocr");
+	d.now_ms = 1000;
+	assert_int_equal(deploy_deadline(&d), DEPLOY_NEVER);
+	d.record.slots[0].want = d.record.slots[1].want = DEPLOY_WANT_RUN;
+	d.slots[0].fact = d.slots[1].fact = DEPLOY_SLOT_RUNNING;
+	d.record.serves = true;
+	d.record.committed_ms = 500;
+	d.record.assignment.keep_warm_ms = 9000;
+	assert_int_equal(deploy_deadline(&d), 9500); /* the warm slot */
+	d.record.slots[1].drain_until_ms = 8000;
+	assert_int_equal(deploy_deadline(&d), 8000);
+	d.slots[0].probe_due_ms = 7000;
+	assert_int_equal(deploy_deadline(&d), 7000);
+	d.slots[1].fact = DEPLOY_SLOT_EMPTY;
+	d.slots[1].start_at_ms = 6000;
+	assert_int_equal(deploy_deadline(&d), 6000);
+	d.route_at_ms = 5000;
+	assert_int_equal(deploy_deadline(&d), 5000);
+	d.record.phase = DEPLOY_SMOKING;
+	d.record.work_since_ms = 900;
+	d.record.assignment.node_deadline_ms = 4000;
+	d.record.work_ms = 1000;
+	assert_int_equal(deploy_deadline(&d), 3900);
+}
+
 /* Rows for an event must not be hidden by an earlier row of the same phase that always fires. */
 static void no_row_hides_a_later_one(void **state)
 {
@@ -116,6 +145,7 @@ int main(void)
 		cmocka_unit_test(every_phase_is_reachable),
 		cmocka_unit_test(every_phase_can_be_left),
 		cmocka_unit_test(every_phase_has_a_deadline_or_waits_for_somebody),
+		cmocka_unit_test(the_deadline_is_the_first_thing_to_come),
 		cmocka_unit_test(no_row_hides_a_later_one),
 		cmocka_unit_test(the_picture_names_every_phase),
 		cmocka_unit_test(every_event_in_every_phase_is_survived),

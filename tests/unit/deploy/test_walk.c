@@ -251,6 +251,7 @@ static void check_rest(struct world *w, int i)
 {
 	const struct deploy *d = world_deploy(w, i);
 	const struct assignment *a = &w->assignments[i];
+	struct deployment_report report;
 	bool good;
 
 	if (!d || deploy_is_gone(d)) {
@@ -260,8 +261,11 @@ static void check_rest(struct world *w, int i)
 	}
 	if (d->record.phase != DEPLOY_IDLE)
 		violated(w, deploy_phases[d->record.phase].text);
+	/* A committed `next` that loops is the coordinator's to take back: the node says FAILED. */
+	report = world_report(w, i);
 	good = digest_equal(&a->base, &R1) && !deploy_vetoes(d, &R1, a->attempt) &&
-	       !digest_equal(&d->record.no_return, &R1);
+	       !digest_equal(&d->record.no_return, &R1) &&
+	       !(digest_equal(&report.release, &a->next) && report.state == NODE_STATE_FAILED);
 	if (w->trace)
 		str_addf(&w->log,
 			 "%s: serves %d slot %d r%d want %d/%d fact %d/%d committed r%d base r%d next r%d "

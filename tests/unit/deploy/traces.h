@@ -15,6 +15,13 @@
 	assert_string_equal(deploy_phases[world_deploy(w, i)->record.phase].text,                  \
 			    deploy_phases[DEPLOY_##phase_].text)
 #define assert_state(w, i, state_) assert_int_equal(world_report(w, i).state, NODE_STATE_##state_)
+#define assert_completed(w, i, release_)                                                           \
+	do {                                                                                       \
+		struct deployment_report completed_ = world_report(w, i);                          \
+		assert_int_equal(completed_.last.kind, OUTCOME_COMPLETED);                         \
+		assert_true(digest_equal(&completed_.last.release, &(release_)));                  \
+		assert_int_equal(completed_.state, NODE_STATE_SERVING);                            \
+	} while (0)
 #define assert_serves(w, i, release) assert_true(world_answers(w, i, &(release)))
 
 /* A rollout of `next` reaches this node. */

@@ -196,6 +196,12 @@ static void test_one_change_at_a_time_on_a_node(void **state)
 	settle(both, 2);
 	PLAY(&b, "start", "all staged", "= places 1"); /* where the other is not */
 	settle(both, 2);
+	PLAY(&b, "0 gone"); /* nothing is said about a node that left */
+	settle(both, 2);
+	PLAY(&b, "0 joins");
+	settle(both, 2);
+	PLAY(&b, "0 staged", "= places 1");
+	settle(both, 2);
 	PLAY(&a, "2 staged");
 	settle(both, 2);
 	PLAY(&a, "0-1 baking"); /* done there: the other may go */

@@ -149,6 +149,68 @@ static void test_committed_nodes_fall_silent(void **state)
 	trace_end(&t);
 }
 
+static void test_silent_node_is_not_let_go(void **state)
+{
+	struct trace t;
+
+	begin_wide(&t, 4);
+	trace_plan(&t, 5, false);
+	PLAY(&t, "start", "all staged", "0 serving", "1 silent", "after 5m", "= goals SFSSS");
+	trace_end(&t);
+}
+
+/* Back within its time, it gets the full time again for what it was at. */
+static void test_back_in_time(void **state)
+{
+	struct trace t;
+
+	begin_wide(&t, 1);
+	trace_plan(&t, 5, false);
+	PLAY(&t, "start", "0 staged", "after 1m", "0 silent", "after 9m", "= canary", "0 answers",
+	     "after 9m", "= canary", "0 serving", "= soaking");
+	trace_end(&t);
+}
+
+static void test_lost_node_gives_way_and_may_return(void **state)
+{
+	struct trace t;
+
+	begin_wide(&t, 1);
+	t.spec.failures.unreachable = (struct share){true, 50};
+	trace_plan(&t, 5, false);
+	PLAY(&t, "start", "all staged", "0 serving", "after 5m", "= goals SSFFF", "1 silent",
+	     "after 9m", "= goals SSFFF", "= places 1", "after 1m", "= goals SSSFF",
+	     "= note node_unreachable", "1 answers", "1 serving", "2-4 serving", "after 1m",
+	     "= completed", "= says 5 of 5");
+	trace_end(&t);
+}
+
+/* A node's latest word counts, as long as the coordinator has not taken it back. */
+static void test_failed_and_then_not(void **state)
+{
+	struct trace t;
+
+	begin_wide(&t, 4);
+	t.spec.failures.nodes = 1;
+	trace_plan(&t, 5, false);
+	PLAY(&t, "start", "all staged", "0 serving", "after 5m", "1 rolled_back", "1 serving",
+	     "2 rolled_back", "= widening", "3-4 serving", "after 1m", "= completed",
+	     "= says 4 of 5 nodes serve the release, 1 failed");
+	trace_end(&t);
+}
+
+static void test_failed_before_its_turn_is_not_let_go(void **state)
+{
+	struct trace t;
+
+	begin_wide(&t, 1);
+	t.spec.failures.nodes = 1;
+	trace_plan(&t, 5, false);
+	PLAY(&t, "start", "all staged", "0 serving", "after 5m", "= goals SSFFF", "2 rolled_back",
+	     "1 serving", "= goals SSFSF");
+	trace_end(&t);
+}
+
 static void test_late_node_is_skipped_and_catches_up(void **state)
 {
 	struct trace t;
@@ -246,7 +308,7 @@ static void test_pause_stops_the_clock(void **state)
 	begin_wide(&t, 4);
 	trace_plan(&t, 5, false);
 	PLAY(&t, "start", "after 1h", "= deadline 1h", "pause", "= paused", "= hold operator",
-	     "= deadline none", "after 5h", "= paused", "resume", "= staging", "= deadline 1h",
+	     "= deadline none", "after 5h", "= paused", "resume", "= staging", "= hold none", "= deadline 1h",
 	     "= paused 5h", "after 59m", "= staging", "after 1m", "= rolled_back");
 	trace_end(&t);
 }
@@ -359,6 +421,18 @@ static void test_a_failed_gate_takes_everybody_back(void **state)
 	trace_end(&t);
 }
 
+/* Evidence keeps adding up: also that of a stage that has passed. */
+static void test_an_earlier_stage_turns_out_to_harm(void **state)
+{
+	struct trace t;
+
+	begin_wide(&t, 4);
+	trace_plan(&t, 5, false);
+	PLAY(&t, "start", "all staged", "0 serving", "after 5m", "= widening",
+	     "verdict fail rates 0", "= rolling_back", "= goals RRRRR");
+	trace_end(&t);
+}
+
 static void test_guard_rail_needs_no_evidence(void **state)
 {
 	struct trace t;
@@ -416,6 +490,11 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_canary_lost_for_good),
 	cmocka_unit_test(test_silence_after_commit_is_no_failure),
 	cmocka_unit_test(test_committed_nodes_fall_silent),
+	cmocka_unit_test(test_silent_node_is_not_let_go),
+	cmocka_unit_test(test_back_in_time),
+	cmocka_unit_test(test_lost_node_gives_way_and_may_return),
+	cmocka_unit_test(test_failed_and_then_not),
+	cmocka_unit_test(test_failed_before_its_turn_is_not_let_go),
 	cmocka_unit_test(test_late_node_is_skipped_and_catches_up),
 	cmocka_unit_test(test_canary_that_never_answers_asks_a_person),
 	cmocka_unit_test(test_many_silent_nodes_ask_a_person),
@@ -431,6 +510,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_budget_per_site),
 	cmocka_unit_test(test_another_deployment_is_busy_there),
 	cmocka_unit_test(test_a_failed_gate_takes_everybody_back),
+	cmocka_unit_test(test_an_earlier_stage_turns_out_to_harm),
 	cmocka_unit_test(test_guard_rail_needs_no_evidence),
 	cmocka_unit_test(test_required_evidence_is_waited_for),
 	cmocka_unit_test(test_inconclusive_may_mean_rollback_or_promote),

@@ -45,6 +45,48 @@ static void test_nothing_before_staged(void **state)
 	trace_end(&t);
 }
 
+/* News of another rollout, to another release, says nothing about this one. */
+static void test_foreign_news(void **state)
+{
+	struct trace t;
+
+	trace_begin(&t);
+	trace_plan(&t, 5, false);
+	PLAY(&t, "start", "0 foreign staged", "= goals F....", "0 foreign rolled_back", "= staging",
+	     "= node 0 pending", "0 staged", "= canary", "0 foreign failed", "= canary", "0 failed",
+	     "= rolling_back");
+	trace_end(&t);
+}
+
+/* Once a node has answered its newest goal it need not say so again: other deployments change its
+ * desired state too. */
+static void test_an_answer_stays(void **state)
+{
+	struct trace t;
+
+	trace_begin(&t);
+	t.spec.stages[0].nodes = t.spec.max_unavailable = (struct share){.value = 2};
+	trace_plan(&t, 5, false);
+	PLAY(&t, "start", "0-1 staged", "0-1 baking", "0 rolled_back", "= rolling_back",
+	     "0 rolled_back", "0 stale old", "1 rolled_back", "= rolled_back");
+	trace_end(&t);
+}
+
+static void test_time_does_not_run_backwards(void **state)
+{
+	struct trace t;
+	struct rollout_event late;
+
+	trace_begin(&t);
+	trace_plan(&t, 5, false);
+	PLAY(&t, "start", "0 staged", "after 4m", "0 baking");
+	late = rollout_event_make(EVENT_NODE_UNREACHABLE, 5, 0);
+	rollout_apply(t.rollout, &late);
+	assert_int_equal(t.rollout->now_ms, t.now_ms);
+	PLAY(&t, "= deadline 5m");
+	trace_drop(&t);
+}
+
 /* The node's own bake decides when it commits; the stage waits for the later of the two. */
 static void test_stage_waits_for_commit(void **state)
 {
@@ -66,7 +108,8 @@ static void test_failed_canary_goes_back(void **state)
 	PLAY(&t, "start", "0 staged", "0 baking", "1-4 staged", "0 rolled_back", "= rolling_back",
 	     "= reason bake health three", "= reason-node 0", "= goals R....", "= stage 0 failed",
 	     "= stage 1 skipped", "= note node_failed health", "= deadline 10m",
-	     "0 stale rolled_back", "= rolling_back", /* has not heard of it yet: may be stale */
+	     "0 stale old", "= rolling_back", /* has not heard of it yet: may be on its way */
+	     "0 starting", "= rolling_back",
 	     "0 rolled_back", "= rolled_back", "= goals R....", "= node 0 rolled_back",
 	     "= reason bake health three", "= says three probes", "= deadline none");
 	trace_end(&t);
@@ -101,8 +144,7 @@ static void test_a_node_that_cannot_go_back_is_stuck(void **state)
 	PLAY(&t, "start", "0-1 staged", "0-1 baking", "0 rolled_back", "= rolling_back", "1 broken",
 	     "= rolling_back", "0 rolled_back", "= stuck", "= reason serve rollback 1 could",
 	     "= reason-node 1", "= goals RR...", "= deadline none", "= node 0 rolled_back",
-	     "= refused pause", "= refused promote",
-	     "retry all", "= rolling_back", "= attempt 1 2", "= attempt 0 1", "= deadline 10m",
+	     "= refused pause", "= refused promote", "after 1h", "retry all", "= rolling_back", "= attempt 1 2", "= attempt 0 1", "= deadline 10m",
 	     "1 rolled_back", "= rolled_back");
 	trace_end(&t);
 }
@@ -263,6 +305,45 @@ static void test_reboot_while_baking(void **state)
 	trace_end(&t);
 }
 
+/* The bake has its own time; what the start took does not come off it. */
+static void test_slow_start_then_long_bake(void **state)
+{
+	struct trace t;
+
+	trace_begin(&t);
+	t.spec.stages[0].bake_ms = 1800000;
+	trace_plan(&t, 5, false);
+	PLAY(&t, "start", "0 staged", "after 9m", "0 baking", "after 35m", "= soaking", "0 serving",
+	     "= widening");
+	trace_end(&t);
+}
+
+static void test_node_that_missed_the_switch(void **state)
+{
+	struct trace t;
+
+	trace_begin(&t);
+	t.spec.strategy = STRATEGY_BLUE_GREEN;
+	trace_plan(&t, 5, false);
+	PLAY(&t, "start", "4 silent", "0-3 proven", "= widening", "= goals SSSSP", "4 answers",
+	     "4 staged", "= goals SSSSP", "4 proven", "= goals SSSSS");
+	trace_end(&t);
+}
+
+static void test_first_install_goes_on_past_a_failure(void **state)
+{
+	struct trace t;
+
+	trace_begin(&t);
+	t.spec.strategy = STRATEGY_ROLLING;
+	t.spec.batch = (struct share){.value = 3};
+	t.spec.max_unavailable = (struct share){.value = 1};
+	t.spec.failures.nodes = 1;
+	trace_plan(&t, 3, true);
+	PLAY(&t, "start", "all staged", "= goals SFF", "0 rolled_back", "= goals SSF");
+	trace_end(&t);
+}
+
 static void test_all_on_the_release_already(void **state)
 {
 	struct trace t;
@@ -289,6 +370,9 @@ static void test_late_verdict_after_the_end(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_canary_then_batches),
 	cmocka_unit_test(test_nothing_before_staged),
+	cmocka_unit_test(test_foreign_news),
+	cmocka_unit_test(test_an_answer_stays),
+	cmocka_unit_test(test_time_does_not_run_backwards),
 	cmocka_unit_test(test_stage_waits_for_commit),
 	cmocka_unit_test(test_failed_canary_goes_back),
 	cmocka_unit_test(test_failure_while_widening_takes_all_back_at_once),
@@ -305,6 +389,9 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_committed_node_turns_sick),
 	cmocka_unit_test(test_short_sickness_is_forgiven),
 	cmocka_unit_test(test_reboot_while_baking),
+	cmocka_unit_test(test_slow_start_then_long_bake),
+	cmocka_unit_test(test_node_that_missed_the_switch),
+	cmocka_unit_test(test_first_install_goes_on_past_a_failure),
 	cmocka_unit_test(test_all_on_the_release_already),
 	cmocka_unit_test(test_late_verdict_after_the_end),
 };

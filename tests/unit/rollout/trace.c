@@ -162,8 +162,10 @@ static const struct report_word report_words[] = {
 	 "the old release is gone"},
 };
 
+enum news { NEWS_CURRENT, NEWS_STALE, NEWS_FOREIGN };
+
 static void feed_report(struct trace *trace, const struct line *line, uint32_t node,
-			const char *word, bool current)
+			const char *word, enum news news)
 {
 	const struct rollout_node *n = &trace->rollout->nodes[node];
 	struct rollout_event e = rollout_event_make(EVENT_NODE_REPORT, trace->now_ms, node);
@@ -175,13 +177,14 @@ static void feed_report(struct trace *trace, const struct line *line, uint32_t n
 			continue;
 		e.state = w->state;
 		e.release = w->release == OLD ? trace->from : trace_digest((uint8_t)w->release);
-		e.target = trace->spec.release;
-		e.rollout = trace->rollout->id;
+		e.target = news == NEWS_FOREIGN ? trace_digest(OTHER) : trace->spec.release;
+		if (news != NEWS_FOREIGN)
+			e.rollout = trace->rollout->id;
 		e.attempt = n->attempt;
 		e.staged = w->staged;
 		e.proven = w->proven;
 		e.healthy = w->healthy && !digest_is_zero(&e.release);
-		e.current = current;
+		e.current = news == NEWS_CURRENT;
 		STR_CUT(e.why.phase, w->phase);
 		STR_CUT(e.why.check, w->check);
 		STR_CUT(e.why.text, w->text);
@@ -268,9 +271,11 @@ static void play_node(struct trace *trace, const struct line *line, uint32_t nod
 	} else if (str_equal(word, "joins")) {
 		feed_join(trace, line, node);
 	} else if (str_equal(word, "stale")) {
-		feed_report(trace, line, node, line->words[2], false);
+		feed_report(trace, line, node, line->words[2], NEWS_STALE);
+	} else if (str_equal(word, "foreign")) {
+		feed_report(trace, line, node, line->words[2], NEWS_FOREIGN);
 	} else {
-		feed_report(trace, line, node, word, true);
+		feed_report(trace, line, node, word, NEWS_CURRENT);
 	}
 }
 
@@ -304,7 +309,8 @@ static void play_verdict(struct trace *trace, const struct line *line)
 	struct rollout_event e =
 		rollout_event_make(EVENT_GATE_VERDICT, trace->now_ms, ROLLOUT_NO_NODE);
 
-	e.stage = (uint32_t)trace->rollout->stage;
+	e.stage = line->count > 3 ? number(trace, line, line->words[3])
+				  : (uint32_t)trace->rollout->stage;
 	for (enum verdict v = 0; v < VERDICT_COUNT; v++)
 		if (str_equal(verdict_name(v), line->words[1]))
 			e.verdict = v;

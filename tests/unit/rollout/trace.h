@@ -9,7 +9,8 @@
  *   N REPORT                                 staged, proven, starting, baking, serving, sick, old,
  *                                            rolled_back, failed, broken, reverting, pending
  *   N stale REPORT                           the same, but from before the newest goal
- *   verdict pass|fail|inconclusive TEXT
+ *   N foreign REPORT                         stale, and of another rollout to another release
+ *   verdict pass|fail|inconclusive TEXT [STAGE]
  *   = STATE                                  the rollout's state
  *   = goals ..FPSR-                          none fetch prepare serve revert not-owned
  *   = stage I STATE | = hold NAME | = reason PHASE CHECK [TEXT] | = note KIND [TEXT]
