@@ -175,7 +175,7 @@ ACTION(note_crash_loop)
 		rollout = (struct rollout_id){0};
 	deploy_outcome(d, e, OUTCOME_FAILED, &rollout, &serving, d->record.assignment.attempt);
 	deploy_reason(d, "serve", "crash_loop",
-		      "the serving container ends again and again, and there is nothing to go back to",
+		      "the serving container ends again and again; there is nothing to go back to",
 		      e->log);
 }
 

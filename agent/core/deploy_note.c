@@ -50,13 +50,14 @@ static void slot_is_bad(struct deploy *d, enum colour colour, const struct deplo
 			const char *check, const char *text)
 {
 	struct deploy_slot_record *r = &d->record.slots[colour];
-	bool answers_no = d->slots[colour].fact == DEPLOY_SLOT_RUNNING;
+	bool unhealthy = d->slots[colour].fact == DEPLOY_SLOT_RUNNING;
 
 	if (is_target(d, colour) && deploy_target_in(d, DEPLOY_STARTING, DEPLOY_BAKING))
 		deploy_verdict(d, e, check, text, e->log);
 	else if (d->record.phase == DEPLOY_REVERTING)
 		bad_on_the_way_back(d, colour, e);
-	else if (r->want == DEPLOY_WANT_RUN && !(answers_no && deploy_barred(d, &r->release.digest)))
+	else if (r->want == DEPLOY_WANT_RUN &&
+		 !(unhealthy && deploy_barred(d, &r->release.digest)))
 		deploy_slot_restart(d, colour, e->random); /* a barred one that runs is let run */
 }
 
@@ -261,7 +262,7 @@ static void note_reboot(struct deploy *d, const struct deploy_event *e)
 		return;
 	if (++r->reboots > DEPLOY_REBOOTS)
 		deploy_verdict(d, e, "reboot",
-			       "the machine rebooted again and again since this release was started",
+			       "the machine rebooted again and again since the release started",
 			       NULL);
 }
 
@@ -339,7 +340,8 @@ void deploy_note_time(struct deploy *d, const struct deploy_event *e)
 			probe_failed(d, c, e, "no answer to the health probe in time");
 	}
 	if (e->now_ms >= deploy_work_end(d))
-		deploy_verdict(d, e, "deadline", "the node's deadline for one change is over", NULL);
+		deploy_verdict(d, e, "deadline", "the node's deadline for one change is over",
+			       NULL);
 }
 
 void deploy_tidy(struct deploy *d)

@@ -25,7 +25,7 @@ enum {
 
 enum fetch_source_kind { FETCH_ORIGIN, FETCH_PEER };
 
-struct fetch_request { /* make it now; it stays open until an answer, a time-out or the link's end */
+struct fetch_request { /* make it now; stays open until an answer, a time-out, the link's end */
 	uint32_t source; /* as given to fetch_add_source() */
 	struct digest digest;
 	uint64_t size; /* of the chunk, what the answer must have */

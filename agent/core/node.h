@@ -52,7 +52,8 @@ bool node_core_admits(const struct node_core *core, const struct node_event *eve
 int node_core_apply(struct node_core *core, const struct node_event *event);
 
 /* Gives what must be written since the last call, one after the other, and forgets it; false: no
- * more. *ret_record NULL: the deployment is gone, delete its record. Borrowed until the next apply. */
+ * more. *ret_record NULL: the deployment is gone, delete its record. Borrowed until the next
+ * apply. */
 bool node_core_next_dirty(struct node_core *core, const char **ret_name,
 			  const struct deploy_record **ret_record);
 /* The generation must be written as well, in the same transaction; forgets it. */

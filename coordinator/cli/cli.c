@@ -95,11 +95,10 @@ static void print_help(FILE *out)
 		snprintf(left, sizeof(left), "%s %s", v->words, v->args);
 		fprintf(out, "  %-42s %s\n", left, v->help);
 	}
-	fputs(
-	    "\n`covey VERB --help` lists the options of a verb. Exit codes: 0 done, 1 error, 2 bad "
-	    "usage or file,\n3 rolled back, 4 aborted, 5 waiting for a person, 6 time-out while "
-	    "following, 7 no coordinator.\n",
-	    out);
+	fputs("\n`covey VERB --help` lists the options of a verb. Exit codes: 0 done, 1 error, 2 "
+	      "bad usage or file,\n3 rolled back, 4 aborted, 5 waiting for a person, 6 time-out "
+	      "while following, 7 no coordinator.\n",
+	      out);
 }
 
 /* "covey node": say what could follow. */

@@ -88,14 +88,13 @@ static int advise(const struct cli *cli, int r, const struct link_key *key, stru
 		               said);
 	case -EKEYREJECTED:
 		return err_set(err, r,
-		               "%.200s; ask its administrator for the line `operator %s NAME` "
-		               "in the coordinator's file `operators`",
+		               "%.200s; ask its administrator for the line `operator %s NAME` in "
+		               "the coordinator's file `operators`",
 		               said, mine);
 	case -EPROTO:
-		return err_set(err, r,
-		               "%.300s; compare server_key in %.150s with the coordinator's "
-		               "link.key",
-		               said, fleet);
+		return err_set(
+		    err, r, "%.300s; compare server_key in %.150s with the coordinator's link.key",
+		    said, fleet);
 	default:
 		return r;
 	}
@@ -139,6 +138,11 @@ void client_free(struct client *client)
 		return;
 	zclient_free(client->link);
 	free(client);
+}
+
+void client_set_timeout(struct client *client, uint64_t timeout_ms)
+{
+	client->timeout_ms = timeout_ms;
 }
 
 /* ---- requests ---- */
@@ -239,7 +243,7 @@ enum exit_code client_exit_code(int r)
 }
 
 /* The coordinator's word, held to the contract. */
-static int reply_exit_code(struct cli *cli, const struct reply *reply)
+int client_reply_code(struct cli *cli, const struct reply *reply)
 {
 	if (reply->exit_code == EXIT_DONE)
 		return EXIT_DONE;
@@ -260,7 +264,7 @@ int client_ask(struct cli *cli, struct client *client, const char *verb, json_t 
 
 	if (r < 0)
 		return (int)client_exit_code(r);
-	r = reply_exit_code(cli, &reply);
+	r = client_reply_code(cli, &reply);
 	if (r == EXIT_DONE)
 		*ret_reply = reply;
 	else

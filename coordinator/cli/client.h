@@ -40,6 +40,12 @@ int client_call(struct client *client, const char *verb, json_t *body, const voi
                 size_t size, uint64_t wait_ms, struct reply *ret_reply,
                 struct err *err) COVEY_MUST_CHECK;
 
+/* How long answers may take from now on. */
+void client_set_timeout(struct client *client, uint64_t timeout_ms);
+
+/* The exit code of an answer, held to the contract, with its sentence in cli->err. Everything that
+ * was asked with client_call() or client_receive() goes through here. */
+int client_reply_code(struct cli *cli, const struct reply *reply);
 /* The exit code for what client_*() returned. */
 enum exit_code client_exit_code(int r);
 

@@ -82,3 +82,17 @@ int cmd_act(struct cli *cli, const char *verb, json_t *body, const char *format,
 	fprintf(cli->out.file, "%s\n", str_get(&text));
 	return EXIT_DONE;
 }
+
+void cmd_print_begun(struct cli *cli, const json_t *answer)
+{
+	const char *id = output_text(answer, "rollout");
+	AUTO_STR struct str text = {0};
+
+	if (cli->options.output == OUTPUT_JSON) {
+		output_json(&cli->out, answer);
+		return;
+	}
+	output_safe(&text, *id ? id : output_text(answer, "id"), false);
+	fprintf(cli->out.file, "rollout %.12s %s; `covey rollout watch %.12s` follows it\n",
+	        str_get(&text), *id ? "has begun" : "goes on", str_get(&text));
+}

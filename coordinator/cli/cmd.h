@@ -51,6 +51,8 @@ int cmd_logs(struct cli *cli);
 int cmd_freeze(struct cli *cli);
 int cmd_unfreeze(struct cli *cli);
 
+/* What apply, undo or retry began, `rollout`, or else that `id` goes on. */
+void cmd_print_begun(struct cli *cli, const json_t *answer);
 /* key=value pairs into a JSON object of texts; the exit code. */
 int cmd_parse_labels(struct cli *cli, const char *const *items, size_t count, json_t *object);
 /* {name: args[0]}, the body of most verbs. */

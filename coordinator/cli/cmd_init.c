@@ -207,8 +207,8 @@ static int check_fresh(const struct setup *s, struct cli *cli)
 	for (size_t i = 0; i < TARGET_COUNT; i++)
 		if (faccessat(AT_FDCWD, s->paths[i], F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 			return cli_fail(cli, EXIT_ERROR,
-			                "%s is there already and `covey init` never "
-			                "overwrites; choose another %s",
+			                "%s is there already and `covey init` never overwrites; "
+			                "choose another %s",
 			                s->paths[i],
 			                targets[i].state ? "--dir" : "folder with COVEY_HOME");
 	return EXIT_DONE;
@@ -221,14 +221,14 @@ static int prepare(struct cli *cli, struct setup *s)
 
 	if (!endpoint)
 		return cli_fail(cli, EXIT_USAGE,
-		                "covey init needs --endpoint tcp://HOST:PORT: where "
-		                "nodes will reach the coordinator");
+		                "covey init needs --endpoint tcp://HOST:PORT: where nodes will "
+		                "reach the coordinator");
 	if (!str_starts(endpoint, "tcp://") || STR_SET(s->fleet.endpoint, endpoint) < 0 ||
 	    endpoint_channel(endpoint, PORT_OFFSET_OPERATORS, channel, &cli->err) < 0)
-		return cli_fail(cli, EXIT_USAGE,
-		                "--endpoint does not take `%s`; write "
-		                "tcp://HOST:PORT with a port under 65533",
-		                endpoint);
+		return cli_fail(
+		    cli, EXIT_USAGE,
+		    "--endpoint does not take `%s`; write tcp://HOST:PORT with a port under 65533",
+		    endpoint);
 	s->dir = cli->options.dir ? cli->options.dir : "/var/lib/covey/coordinator";
 	s->home = cli_home(cli);
 	for (size_t i = 0; i < TARGET_COUNT; i++)

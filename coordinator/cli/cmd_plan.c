@@ -203,14 +203,9 @@ int cmd_apply(struct cli *cli)
 	STR_CUT(id, output_text(answer, "rollout"));
 	if (id[0] && !cli->options.detach)
 		return follow_rollout(cli, id, json ? FOLLOW_RESULT : FOLLOW_PEOPLE);
-	if (json)
-		output_json(&cli->out, answer);
-	else if (!id[0])
-		fprintf(cli->out.file, "nothing changes: this runs already\n");
+	if (id[0] || json)
+		cmd_print_begun(cli, answer);
 	else
-		fprintf(cli->out.file,
-		        "rollout %.12s has begun; `covey rollout watch %.12s` follows "
-		        "it\n",
-		        id, id);
+		fprintf(cli->out.file, "nothing changes: this runs already\n");
 	return EXIT_DONE;
 }

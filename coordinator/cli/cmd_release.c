@@ -66,8 +66,8 @@ static int load_release_key(struct cli *cli, struct sign_key *key)
 
 	if (r == -ENOENT)
 		return cli_fail(cli, EXIT_ERROR,
-		                "%s is missing, and only its owner signs releases; "
-		                "`covey init` made it, COVEY_HOME says where it is looked for",
+		                "%s is missing, and only its owner signs releases; `covey init` "
+		                "made it, COVEY_HOME says where it is looked for",
 		                path);
 	return r < 0 ? EXIT_ERROR : EXIT_DONE;
 }

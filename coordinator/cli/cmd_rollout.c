@@ -110,21 +110,6 @@ int cmd_rollout_abort(struct cli *cli)
 	           "is aborted; changed nodes go back now");
 }
 
-/* What an undo or a retry began: a new rollout, or the old one goes on. */
-static void print_begun(struct cli *cli, const json_t *answer)
-{
-	const char *id = output_text(answer, "rollout");
-	AUTO_STR struct str text = {0};
-
-	if (cli->options.output == OUTPUT_JSON) {
-		output_json(&cli->out, answer);
-		return;
-	}
-	output_safe(&text, *id ? id : output_text(answer, "id"), false);
-	fprintf(cli->out.file, "rollout %.12s %s; `covey rollout watch %.12s` follows it\n",
-	        str_get(&text), *id ? "has begun" : "goes on", str_get(&text));
-}
-
 int cmd_rollout_retry(struct cli *cli)
 {
 	json_t *body = cmd_body_of_arg(cli, "rollout");
@@ -135,7 +120,7 @@ int cmd_rollout_retry(struct cli *cli)
 		json_object_set_new(body, "node", json_string(cli->options.args[1]));
 	code = client_simple(cli, "rollout.retry", body, &answer);
 	if (code == EXIT_DONE)
-		print_begun(cli, answer);
+		cmd_print_begun(cli, answer);
 	return code;
 }
 
@@ -154,6 +139,6 @@ int cmd_rollout_undo(struct cli *cli)
 	if (!cli->options.detach)
 		return follow_rollout(
 		    cli, id, cli->options.output == OUTPUT_JSON ? FOLLOW_RESULT : FOLLOW_PEOPLE);
-	print_begun(cli, answer);
+	cmd_print_begun(cli, answer);
 	return EXIT_DONE;
 }

@@ -102,7 +102,7 @@ static int follow_events(struct cli *cli, const json_t *first)
 
 		r = poll_events(cli, &client, since, &reply);
 		if (r == 0 && reply.exit_code != EXIT_DONE)
-			return cli_fail(cli, (enum exit_code)reply.exit_code, "%s", reply.error);
+			return client_reply_code(cli, &reply);
 		if (r < 0 && client_exit_code(r) != EXIT_UNREACHABLE)
 			return (int)client_exit_code(r);
 		if (r == 0) {

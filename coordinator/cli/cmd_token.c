@@ -25,9 +25,9 @@ int cmd_token_create(struct cli *cli)
 	if (code != EXIT_DONE)
 		return code;
 	if (!o->uses || !o->ttl_ms)
-		return cli_fail(cli, EXIT_USAGE,
-		                "a token with --uses 0 or --ttl 0 lets nobody join; "
-		                "write at least 1 and 1s");
+		return cli_fail(
+		    cli, EXIT_USAGE,
+		    "a token with --uses 0 or --ttl 0 lets nobody join; write at least 1 and 1s");
 	code =
 	    client_simple(cli, "token.create",
 	                  json_pack("{sOsIsIsb}", "labels", labels, "ttl_ms", (json_int_t)o->ttl_ms,

@@ -40,15 +40,13 @@ int config_load(const char *path, struct fleet_config *ret_config, struct err *e
 		return err_errno(err, -errno, "%s", path);
 	line = ini_parse(path, take, &load);
 	if (line != 0)
-		return err_set(
-		    err, -EINVAL,
-		    "%s:%d: [fleet] holds `endpoint = tcp://HOST:PORT` and `server_key = "
-		    "<64 hex digits>`; correct this line",
-		    path, line > 0 ? line : 1);
+		return err_set(err, -EINVAL,
+		               "%s:%d: [fleet] holds `endpoint = tcp://HOST:PORT` and `server_key "
+		               "= <64 hex digits>`; correct this line",
+		               path, line > 0 ? line : 1);
 	if (!load.endpoint || !load.server_key)
 		return err_set(err, -EINVAL,
-		               "%s:1: [fleet] lacks `%s`; copy the file that `covey "
-		               "init` made",
+		               "%s:1: [fleet] lacks `%s`; copy the file that `covey init` made",
 		               path, load.endpoint ? "server_key" : "endpoint");
 	*ret_config = config;
 	return 0;

@@ -115,10 +115,10 @@ int file_temporary(int *ret_fd, struct err *err)
 	template = mem_format("%s/covey-XXXXXX", folder);
 	fd = mkostemp(template, O_CLOEXEC);
 	if (fd < 0)
-		return err_errno(err, -errno,
-		                 "%s: no temporary file can be made there; set TMPDIR to a folder "
-		                 "with space",
-		                 folder);
+		return err_errno(
+		    err, -errno,
+		    "%s: no temporary file can be made there; set TMPDIR to a folder with space",
+		    folder);
 	unlink(template);
 	*ret_fd = fd;
 	return 0;

@@ -10,7 +10,7 @@
 
 #include <signal.h>
 
-enum { RECONNECT_MS = 60000, RETRY_MS = 1000, REDRAW_MS = 1000 };
+enum { RECONNECT_MS = 60000, RETRY_MS = 1000, REDRAW_MS = 1000, ANSWER_MS = 30000 };
 
 struct follow {
 	struct cli *cli;
@@ -73,24 +73,21 @@ static int end(struct follow *f, int code)
 	case EXIT_ROLLED_BACK:
 		return cli_fail(
 		    f->cli, EXIT_ROLLED_BACK,
-		    "%s was rolled back to %s; `covey rollout show %.12s` has the "
-		    "reasons",
+		    "%s was rolled back to %s; `covey rollout show %.12s` has the reasons",
 		    str_get(&what),
 		    *output_text(f->last, "from") ? output_text(f->last, "from") : "nothing", id);
 	case EXIT_ABORTED:
 		return cli_fail(f->cli, EXIT_ABORTED,
-		                "%s was aborted by an operator; `covey events` "
-		                "says who",
+		                "%s was aborted by an operator; `covey events` says who",
 		                str_get(&what));
 	case EXIT_WAITING:
-		return cli_fail(
-		    f->cli, EXIT_WAITING,
-		    "%s is %s and waits for a person; `covey rollout show %.12s` says why, "
-		    "then `covey rollout %s`",
-		    str_get(&what), output_text(f->last, "state"), id,
-		    str_equal(output_text(f->last, "state"), "stuck")
-		        ? "retry` or `abort"
-		        : "resume`, `promote` or `abort");
+		return cli_fail(f->cli, EXIT_WAITING,
+		                "%s is %s and waits for a person; `covey rollout show %.12s` says "
+		                "why, then `covey rollout %s`",
+		                str_get(&what), output_text(f->last, "state"), id,
+		                str_equal(output_text(f->last, "state"), "stuck")
+		                    ? "retry` or `abort"
+		                    : "resume`, `promote` or `abort");
 	default:
 		return code;
 	}
@@ -138,7 +135,7 @@ static int take(struct follow *f, const struct reply *reply)
 
 	f->give_up_ms = 0;
 	if (reply->exit_code != EXIT_DONE)
-		return cli_fail(f->cli, (enum exit_code)reply->exit_code, "%s", reply->error);
+		return client_reply_code(f->cli, reply);
 	show(f, reply->body);
 	code = follow_exit_code(output_text(reply->body, "state"));
 	return code < 0 ? -1 : end(f, code);
@@ -163,8 +160,8 @@ static int lost(struct follow *f, int r)
 	}
 	if (now >= f->give_up_ms)
 		return cli_fail(f->cli, EXIT_UNREACHABLE,
-		                "%s; the rollout goes on without this "
-		                "command, watch it with `covey rollout watch %.12s`",
+		                "%s; the rollout goes on without this command, watch it with "
+		                "`covey rollout watch %.12s`",
 		                why.text, f->rollout);
 	if (!interrupted)
 		usleep(RETRY_MS * 1000);
@@ -183,6 +180,7 @@ static int step(struct follow *f)
 		r = client_open(f->cli, &f->client, &f->cli->err);
 	if (r == 0) {
 		body = json_pack("{sssI}", "rollout", f->rollout, "wait_ms", (json_int_t)wait);
+		client_set_timeout(f->client, left_ms(f) < ANSWER_MS ? left_ms(f) + 1 : ANSWER_MS);
 		if (f->change >= 0)
 			json_object_set_new(body, "since", json_integer(f->change));
 		r = client_call(f->client, "rollout.show", body, NULL, 0, wait, &reply,
@@ -195,8 +193,11 @@ static int step(struct follow *f)
 
 static int detach(struct follow *f)
 {
+	AUTO_STR struct str id = {0};
+
+	output_safe(&id, f->rollout, false);
 	fprintf(stderr, "\nthe rollout goes on; watch it again with `covey rollout watch %.12s`\n",
-	        f->rollout);
+	        str_get(&id));
 	return EXIT_DONE;
 }
 
@@ -208,11 +209,10 @@ static int loop(struct follow *f)
 		if (interrupted)
 			return detach(f);
 		if (f->last && left_ms(f) == 0)
-			return cli_fail(
-			    f->cli, EXIT_TIMEOUT,
-			    "the rollout did not end within --timeout; it goes on, watch "
-			    "it with `covey rollout watch %.12s`",
-			    f->rollout);
+			return cli_fail(f->cli, EXIT_TIMEOUT,
+			                "the rollout did not end within --timeout; it goes on, "
+			                "watch it with `covey rollout watch %.12s`",
+			                f->rollout);
 		code = step(f);
 	}
 	return code;

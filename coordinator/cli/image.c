@@ -75,8 +75,8 @@ static int take_platform(const char *name, const json_t *config, const char *arc
 	if (strlen(have) != size || strncmp(have, arch, size) != 0 ||
 	    (arch[size] && *variant && !str_equal(arch + size + 1, variant)))
 		return err_set(err, -EINVAL,
-		               "%s: the image is for %.50s%s%.50s, not for %s; if that is "
-		               "what you mean, write --arch %.50s",
+		               "%s: the image is for %.50s%s%.50s, not for %s; if that is what you "
+		               "mean, write --arch %.50s",
 		               name, have, *variant ? "/" : "", variant, arch, have);
 	if (STR_SET(image->os, os) < 0 || STR_SET(image->arch, have) < 0)
 		return err_set(err, -EINVAL, "%s: the platform's name is too long", name);
@@ -126,13 +126,11 @@ static int take_process(const char *name, const json_t *config, struct image *im
 	if (add_argv(json_object_get(process, "Entrypoint"), image) < 0 ||
 	    add_argv(json_object_get(process, "Cmd"), image) < 0)
 		return err_set(err, -EINVAL,
-		               "%s: entrypoint and command are not lists of at most %d "
-		               "texts",
-		               name, LIMIT_ARGV);
+		               "%s: entrypoint and command are not lists of at most %d texts", name,
+		               LIMIT_ARGV);
 	if (add_env(json_object_get(process, "Env"), image) < 0)
 		return err_set(err, -EINVAL,
-		               "%s: the environment is not a list of at most %d "
-		               "NAME=value texts",
+		               "%s: the environment is not a list of at most %d NAME=value texts",
 		               name, LIMIT_ENV);
 	return 0;
 }
@@ -152,8 +150,8 @@ static int take_layer(int *fd, const char *diff_id, struct image_layer *ret_laye
 	if (image_sha256_parse(diff_id, wanted) < 0 ||
 	    memcmp(wanted, layer.diff_id, DIGEST_SIZE) != 0)
 		return err_set(err, -EINVAL,
-		               "its content does not have the diff_id that the image's "
-		               "config promises; build or download the image again");
+		               "its content does not have the diff_id that the image's config "
+		               "promises; build or download the image again");
 	r = layer_check(*fd, err);
 	if (r < 0)
 		return r;
@@ -196,8 +194,8 @@ static int read_source(struct image_source *source, const char *arch, struct ima
 		r = image_docker_parts(source, &parts, &docker);
 		if (r == -ENOENT)
 			r = err_set(err, -EINVAL,
-			            "%s: this is no image: it has neither index.json (OCI) "
-			            "nor manifest.json (docker save)",
+			            "%s: this is no image: it has neither index.json (OCI) nor "
+			            "manifest.json (docker save)",
 			            source->name);
 		else if (r < 0)
 			*err = docker;
@@ -232,8 +230,8 @@ static int run_skopeo(char *const *argv, struct err *err)
 	sigaction(SIGINT, &old, NULL);
 	if (r == ENOENT)
 		return err_set(err, -EINVAL,
-		               "skopeo is not installed, which reads registries; `apt-get "
-		               "install skopeo`, or save the image as a .tar");
+		               "skopeo is not installed, which reads registries; `apt-get install "
+		               "skopeo`, or save the image as a .tar");
 	if (r != 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
 		return err_set(err, -EINVAL,
 		               "skopeo could not copy the image; its words are above");

@@ -76,8 +76,7 @@ int image_docker_parts(struct image_source *source, struct image_parts *ret_part
 	config = json_string_value(json_object_get(image, "Config"));
 	if (json_array_size(manifest) != 1 || !config)
 		r = err_set(err, -EINVAL,
-		            "%s: manifest.json lists %zu images; save exactly one into "
-		            "the archive",
+		            "%s: manifest.json lists %zu images; save exactly one into the archive",
 		            source->name, json_array_size(manifest));
 	if (r == 0)
 		r = check_config(source, config, err);

@@ -123,13 +123,13 @@ static int choose(struct search *s, const char *arch, const struct candidate **r
 		return err_set(s->err, -EINVAL, "%s: there is no image in it", s->source->name);
 	if (!hits)
 		return err_set(s->err, -EINVAL,
-		               "%s: the image is for %.200s, not for %s; choose with "
-		               "--arch, or build it for %s",
+		               "%s: the image is for %.200s, not for %s; choose with --arch, or "
+		               "build it for %s",
 		               s->source->name, str_get(&known), arch, arch);
 	if (hits > 1)
 		return err_set(s->err, -EINVAL,
-		               "%s: %zu images are for %s (%.200s); leave one in it, "
-		               "or name a variant such as --arch arm/v7",
+		               "%s: %zu images are for %s (%.200s); leave one in it, or name a "
+		               "variant such as --arch arm/v7",
 		               s->source->name, hits, arch, str_get(&known));
 	return 0;
 }

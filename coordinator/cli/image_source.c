@@ -82,8 +82,8 @@ static int folder_member(struct image_source *source, const char *name, int *ret
 	}
 	if (errno == ELOOP)
 		return err_set(err, -EINVAL,
-		               "%s: a part of it is a symbolic link, which nobody vouches "
-		               "for; copy the image with `cp -rL`",
+		               "%s: a part of it is a symbolic link, which nobody vouches for; "
+		               "copy the image with `cp -rL`",
 		               source->name);
 	return err_errno(err, -errno, "%s: %s", source->name, name);
 }
@@ -123,10 +123,10 @@ static int follow_link(struct image_source *source, const char *name, const char
 	if (beside && str_starts(target, "../") && !strstr(target + 3, ".."))
 		other = mem_str(target + 3);
 	if (!other || depth == LINK_DEPTH_MAX)
-		return err_set(err, -EINVAL,
-		               "%s: `%.200s` is a link to `%.200s`, which is not "
-		               "another part of this archive",
-		               source->name, name, target);
+		return err_set(
+		    err, -EINVAL,
+		    "%s: `%.200s` is a link to `%.200s`, which is not another part of this archive",
+		    source->name, name, target);
 	return archive_find(source, other, depth + 1, ret_fd, err);
 }
 
@@ -217,8 +217,7 @@ int image_blob_parse(const json_t *descriptor, struct image_blob *ret_blob, stru
 
 	if (image_sha256_parse(digest, ret_blob->sha256) < 0 || size <= 0)
 		return err_set(err, -EINVAL,
-		               "a descriptor lacks a size or a sha256 digest (it says "
-		               "`%.100s`)",
+		               "a descriptor lacks a size or a sha256 digest (it says `%.100s`)",
 		               digest ? digest : "nothing");
 	ret_blob->size = (uint64_t)size;
 	ret_blob->sized = true;
@@ -244,8 +243,8 @@ int image_source_blob(struct image_source *source, const struct image_blob *blob
 		return err_prefix(err, r, "%s: %s", source->name, name);
 	if ((blob->sized && size != blob->size) || memcmp(sha256, blob->sha256, DIGEST_SIZE) != 0)
 		return err_set(err, -EINVAL,
-		               "%s: %s does not have the content that its name and its "
-		               "descriptor promise; build or download the image again",
+		               "%s: %s does not have the content that its name and its descriptor "
+		               "promise; build or download the image again",
 		               source->name, name);
 	*ret_fd = TAKE_FD(fd);
 	return 0;

@@ -244,16 +244,16 @@ static int take_process(struct release *release, const struct image *image, stru
 	release->workdir = mem_str(image->workdir);
 	merge_env(release, image);
 	if (release->env_count > LIMIT_ENV)
-		return err_set(err, -EINVAL,
-		               "env: image and release have %zu variables together; at "
-		               "most %d are possible",
-		               release->env_count, LIMIT_ENV);
+		return err_set(
+		    err, -EINVAL,
+		    "env: image and release have %zu variables together; at most %d are possible",
+		    release->env_count, LIMIT_ENV);
 	if (release->argv_count)
 		return 0;
 	if (!image->argv_count)
-		return err_set(err, -EINVAL,
-		               "the image has neither entrypoint nor command; write "
-		               "`command: [...]`");
+		return err_set(
+		    err, -EINVAL,
+		    "the image has neither entrypoint nor command; write `command: [...]`");
 	release->argv = mem_array(image->argv_count, sizeof(*release->argv));
 	for (size_t i = 0; i < image->argv_count; i++)
 		release->argv[release->argv_count++].text = mem_str(image->argv[i].text);

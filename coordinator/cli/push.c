@@ -68,10 +68,9 @@ static int mark_missing(struct push *p, const json_t *list)
 		if (text && digest_parse(text, &digest) == 0)
 			object = find_object(p->pack, &digest);
 		if (!object)
-			return cli_fail(
-			    p->cli, EXIT_ERROR,
-			    "the coordinator misses an object that "
-			    "this release does not have; are both of the same version?");
+			return cli_fail(p->cli, EXIT_ERROR,
+			                "the coordinator misses an object that this release does "
+			                "not have; are both of the same version?");
 		if (!p->missing[object - p->pack->objects]) {
 			p->missing[object - p->pack->objects] = true;
 			p->result.new_objects++;
@@ -132,7 +131,7 @@ static int receive_one(struct push *p)
 	if (r < 0)
 		return (int)client_exit_code(r);
 	if (reply.exit_code != EXIT_DONE)
-		return cli_fail(p->cli, (enum exit_code)reply.exit_code, "%s", reply.error);
+		return client_reply_code(p->cli, &reply);
 	for (size_t i = 0; i < WINDOW_REQUESTS; i++) {
 		if (p->window[i].id != reply.id)
 			continue;
@@ -219,8 +218,8 @@ int push_send(struct cli *cli, struct client *client, const struct pack *pack,
 	free(p.missing);
 	*ret_result = p.result;
 	if (code == EXIT_UNREACHABLE)
-		err_prefix(&cli->err, -EIO,
-		           "the push was interrupted; run it again and it goes on "
-		           "where it stopped");
+		err_prefix(
+		    &cli->err, -EIO,
+		    "the push was interrupted; run it again and it goes on where it stopped");
 	return code;
 }

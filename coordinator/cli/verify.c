@@ -31,8 +31,8 @@ static int load_root(struct verify *v)
 
 	if (r < 0)
 		return cli_fail(v->cli, EXIT_ERROR,
-		                "%s cannot be read, so nothing can be verified; "
-		                "copy it from the folder in which `covey init` was run",
+		                "%s cannot be read, so nothing can be verified; copy it from the "
+		                "folder in which `covey init` was run",
 		                path);
 	r = root_open(data.data, data.size, NULL, &v->root, &v->cli->err);
 	free(data.data);
@@ -58,8 +58,7 @@ static int get_object(struct verify *v, const struct digest *digest, struct byte
 	digest_of(&got, reply.blob.data, reply.blob.size);
 	if (!digest_equal(&got, digest))
 		return cli_fail(v->cli, EXIT_ERROR,
-		                "object %s is damaged at the coordinator; push the "
-		                "release again",
+		                "object %s is damaged at the coordinator; push the release again",
 		                text);
 	v->result.objects++;
 	v->result.bytes += reply.blob.size;
@@ -102,8 +101,8 @@ static int get_manifest(struct verify *v, const char *name)
 	}
 	if (r < 0) {
 		err_prefix(&v->cli->err, r,
-		           "the manifest of %s is not what this fleet's release keys "
-		           "signed; do not roll it out",
+		           "the manifest of %s is not what this fleet's release keys signed; do "
+		           "not roll it out",
 		           name);
 		return EXIT_ERROR;
 	}

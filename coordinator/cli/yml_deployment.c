@@ -31,10 +31,10 @@ static int bind_release(struct yml_file *file, const yaml_node_t *node,
 		snprintf(model, sizeof(model), "%.*s", (int)(at - text), text);
 	if (!at || !name_is_valid(model) || !version_is_valid(at + 1) ||
 	    STR_SET(spec->version, at + 1) < 0)
-		return yml_fail(file, node,
-		                "`%.80s` is not a release; write MODEL@VERSION, for "
-		                "instance ocr@2.1.0",
-		                text ? text : "");
+		return yml_fail(
+		    file, node,
+		    "`%.80s` is not a release; write MODEL@VERSION, for instance ocr@2.1.0",
+		    text ? text : "");
 	memcpy(spec->model, model, sizeof(model));
 	return 0;
 }
@@ -111,8 +111,8 @@ static int check_stage(struct yml_file *file, const yaml_node_t *stage)
 {
 	if (!yml_get(file, stage, "nodes") == !yml_get(file, stage, "percent"))
 		return yml_fail(file, stage,
-		                "a stage has either nodes or percent; write for instance "
-		                "{nodes: 1, bake: 5m} or {percent: 10, bake: 30m}");
+		                "a stage has either nodes or percent; write for instance {nodes: "
+		                "1, bake: 5m} or {percent: 10, bake: 30m}");
 	return 0;
 }
 
@@ -213,9 +213,9 @@ static int bind_strategy(struct yml_file *file, const yaml_node_t *node,
 		spec->strategy = (enum strategy_kind)i;
 	}
 	if (given > 1)
-		return yml_fail(file, node,
-		                "there are several strategies; write one of canary, "
-		                "blue_green and rolling");
+		return yml_fail(
+		    file, node,
+		    "there are several strategies; write one of canary, blue_green and rolling");
 	if (given && spec->strategy != STRATEGY_CANARY) {
 		free(spec->stages); /* of the default */
 		spec->stages = NULL;
@@ -338,8 +338,8 @@ int yml_file_kind(const char *name, enum file_kind *ret_kind, struct err *err)
 		*ret_kind = FILE_RELEASE;
 	else
 		r = yml_fail(&yaml, root,
-		             "this is neither a release nor a deployment; begin with "
-		             "`model: NAME` or `deployment: NAME`");
+		             "this is neither a release nor a deployment; begin with `model: NAME` "
+		             "or `deployment: NAME`");
 	yml_free(&yaml);
 	return r;
 }

@@ -103,10 +103,10 @@ static int bind_version(struct yml_file *file, const yaml_node_t *node,
 	const char *text = yml_text(node);
 
 	if (!text || !version_is_valid(text))
-		return yml_fail(file, node,
-		                "`%.80s` is not a version; write for instance 2.1.0 or "
-		                "2024-05-01_a",
-		                text ? text : "");
+		return yml_fail(
+		    file, node,
+		    "`%.80s` is not a version; write for instance 2.1.0 or 2024-05-01_a",
+		    text ? text : "");
 	return yml_array(file, node, field, object);
 }
 
@@ -128,10 +128,10 @@ static int bind_devices(struct yml_file *file, const yaml_node_t *node,
 	for (size_t i = 0; r == 0 && i < resources->devices_count; i++)
 		if (!str_starts(resources->devices[i].text, "/dev/") ||
 		    strstr(resources->devices[i].text, ".."))
-			r = yml_fail(file, node,
-			             "`%.80s` is not a device; write for instance "
-			             "/dev/dri/renderD128",
-			             resources->devices[i].text);
+			r = yml_fail(
+			    file, node,
+			    "`%.80s` is not a device; write for instance /dev/dri/renderD128",
+			    resources->devices[i].text);
 	return r;
 }
 
@@ -220,13 +220,12 @@ static int bind_health(struct yml_file *file, const yaml_node_t *node,
 
 	if (kinds > 1)
 		return yml_fail(file, node,
-		                "there are several checks; write one of http, tcp and "
-		                "command");
+		                "there are several checks; write one of http, tcp and command");
 	r = yml_bind(file, node, health_fields, object);
 	if (r == 0 && (!health->interval_ms || !health->timeout_ms))
 		r = yml_fail(file, node,
-		             "interval and timeout are more than 0; write for instance "
-		             "interval: 2s, timeout: 1s");
+		             "interval and timeout are more than 0; write for instance interval: "
+		             "2s, timeout: 1s");
 	return r;
 }
 
@@ -246,10 +245,10 @@ static int bind_bytes(struct yml_file *file, const yaml_node_t *node, const stru
 	r = file_read(path, field->max, (struct bytes *)(void *)((char *)object + field->offset),
 	              &why);
 	if (r < 0)
-		return yml_fail(file, node,
-		                "%s; write the path of a readable file, as seen from "
-		                "this file's folder",
-		                err_text(&why, r));
+		return yml_fail(
+		    file, node,
+		    "%s; write the path of a readable file, as seen from this file's folder",
+		    err_text(&why, r));
 	return 0;
 }
 

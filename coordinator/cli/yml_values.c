@@ -67,8 +67,8 @@ int yml_name(struct yml_file *file, const yaml_node_t *node, const struct yml_fi
 		return -EINVAL;
 	if (!name_is_valid(text))
 		return yml_fail(file, node,
-		                "`%.80s` is not a name; write 1 to %d of a-z, 0-9, `.` "
-		                "and `-`, a letter or digit first",
+		                "`%.80s` is not a name; write 1 to %d of a-z, 0-9, `.` and `-`, a "
+		                "letter or digit first",
 		                text, LIMIT_NAME);
 	return yml_array(file, node, field, object);
 }
@@ -83,8 +83,8 @@ int yml_selector(struct yml_file *file, const yaml_node_t *node, const struct ym
 		return -EINVAL;
 	if (selector_check(text, &why) < 0)
 		return yml_fail(file, node,
-		                "this is not a label selector (%s); write for instance "
-		                "\"site in (lyon,paris),hw!=old\", or all",
+		                "this is not a label selector (%s); write for instance \"site in "
+		                "(lyon,paris),hw!=old\", or all",
 		                why.text);
 	return yml_array(file, node, field, object);
 }
@@ -113,11 +113,9 @@ int yml_u32(struct yml_file *file, const yaml_node_t *node, const struct yml_fie
 	if (!text)
 		return -EINVAL;
 	if (str_parse_u64(text, field->max, &value) < 0 || value < field->min)
-		return yml_fail(file, node,
-		                "`%.80s` is not allowed; write a whole number from %llu "
-		                "to %llu",
-		                text, (unsigned long long)field->min,
-		                (unsigned long long)field->max);
+		return yml_fail(
+		    file, node, "`%.80s` is not allowed; write a whole number from %llu to %llu",
+		    text, (unsigned long long)field->min, (unsigned long long)field->max);
 	*(uint32_t *)place_of(field, object) = (uint32_t)value;
 	return 0;
 }
@@ -148,8 +146,7 @@ int yml_duration(struct yml_file *file, const yaml_node_t *node, const struct ym
 		return -EINVAL;
 	if (str_parse_duration(text, place_of(field, object)) < 0)
 		return yml_fail(file, node,
-		                "`%.80s` is not a time; write for instance 500ms, 2s, 5m "
-		                "or 24h",
+		                "`%.80s` is not a time; write for instance 500ms, 2s, 5m or 24h",
 		                text);
 	return 0;
 }
@@ -163,8 +160,7 @@ int yml_size(struct yml_file *file, const yaml_node_t *node, const struct yml_fi
 		return -EINVAL;
 	if (str_parse_size(text, place_of(field, object)) < 0)
 		return yml_fail(file, node,
-		                "`%.80s` is not a size; write for instance 64KiB, 512MiB "
-		                "or 2GiB",
+		                "`%.80s` is not a size; write for instance 64KiB, 512MiB or 2GiB",
 		                text);
 	return 0;
 }
@@ -185,10 +181,9 @@ int yml_share(struct yml_file *file, const yaml_node_t *node, const struct yml_f
 	percent = text[size - 1] == '%';
 	snprintf(number, sizeof(number), "%.*s", (int)(size - percent), text);
 	if (size >= sizeof(number) || str_parse_u64(number, LIMIT_FLEET, &value) < 0)
-		return yml_fail(file, node,
-		                "`%.80s` is neither a count nor a share; write for "
-		                "instance 2 or 20%%",
-		                text);
+		return yml_fail(
+		    file, node,
+		    "`%.80s` is neither a count nor a share; write for instance 2 or 20%%", text);
 	if (percent && value > 100)
 		return yml_fail(file, node, "`%s` is more than everything; write at most 100%%",
 		                text);
@@ -270,9 +265,7 @@ static int convert_map(struct to_json *c, const yaml_node_t *node, json_t *objec
 			                "a key is not a word; write `key: value`");
 		if (json_object_get(object, key))
 			return yml_fail(c->file, key_node,
-			                "the key `%.80s` is there twice; write it "
-			                "once",
-			                key);
+			                "the key `%.80s` is there twice; write it once", key);
 		r = convert(c, yaml_document_get_node(&c->file->document, p->value), &value);
 		if (r < 0)
 			return r;
@@ -287,10 +280,10 @@ static int convert(struct to_json *c, const yaml_node_t *node, json_t **ret_valu
 	int r = 0;
 
 	if (++c->nodes > JSON_NODES_MAX || c->depth == JSON_DEPTH_MAX)
-		return yml_fail(c->file, node,
-		                "this is nested too deeply or too large; write at most "
-		                "%d levels and %d values",
-		                JSON_DEPTH_MAX, JSON_NODES_MAX);
+		return yml_fail(
+		    c->file, node,
+		    "this is nested too deeply or too large; write at most %d levels and %d values",
+		    JSON_DEPTH_MAX, JSON_NODES_MAX);
 	c->depth++;
 	if (node->type == YAML_SEQUENCE_NODE) {
 		value = json_array();

@@ -9,7 +9,7 @@
 
 #include <assert.h>
 
-#define X(name, text, operators) text,
+#define X(name, text) text,
 static const char *const event_names[] = {ROLLOUT_EVENTS(X)};
 #undef X
 static const char *const verdict_names[VERDICT_COUNT] = {"none", "pass", "fail", "inconclusive"};
@@ -20,7 +20,7 @@ struct rollout_event rollout_event_make(enum rollout_event_kind kind, uint64_t a
 }
 
 struct rollout_event rollout_event_report(uint64_t at_ms, uint32_t node,
-					  const struct deployment_report *report, bool current)
+                                          const struct deployment_report *report, bool current)
 {
 	struct rollout_event event = rollout_event_make(EVENT_NODE_REPORT, at_ms, node);
 	const struct outcome *last;

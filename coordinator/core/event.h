@@ -12,31 +12,31 @@
 
 #include "covey/report.h"
 
-/* X(NAME, text, operator's verb) */
+/* X(NAME, text); appended only: journals hold the numbers. */
 #define ROLLOUT_EVENTS(X)                                                                          \
-	X(START, "start", false)	   /* the plan is stored: begin */                         \
-	X(TICK, "tick", false)		   /* rollout_deadline() has come */                       \
-	X(NODE_REPORT, "node report", false)                                                       \
-	X(NODE_UNREACHABLE, "node unreachable", false) /* its lease ran out */                     \
-	X(NODE_REACHABLE, "node reachable", false)                                                 \
-	X(NODE_GONE, "node gone", false)   /* revoked, removed, cordoned or left the selector */   \
-	X(NODE_JOINED, "node joined", false) /* new, or back after NODE_GONE */                    \
-	X(NODE_BUSY, "node busy", false)   /* another deployment changes it (fleet.h) */           \
-	X(NODE_FREE, "node free", false)                                                           \
-	X(GATE_VERDICT, "gate verdict", false)                                                     \
-	X(WINDOW_CLOSED, "window closed", false) /* switching is not allowed now: clocks stop */   \
-	X(WINDOW_OPEN, "window open", false)                                                       \
-	X(PAUSE, "pause", true)                                                                    \
-	X(RESUME, "resume", true)                                                                  \
-	X(PROMOTE, "promote", true)	   /* ends the current stage's wait */                     \
-	X(PROMOTE_FULL, "promote --full", true) /* ... and that of all later stages */             \
-	X(ABORT, "abort", true)                                                                    \
-	X(SUPERSEDE, "supersede", true)	   /* a newer rollout takes over */                        \
-	X(RETRY, "retry", true)		   /* node or ROLLOUT_NO_NODE: all that failed */          \
-	X(FREEZE, "freeze", true)	   /* coordinator-wide: nobody new; going back goes on */  \
-	X(UNFREEZE, "unfreeze", true)
+	X(START, "start")			/* the plan is stored: begin */                    \
+	X(TICK, "tick")				/* rollout_deadline() has come */                  \
+	X(NODE_REPORT, "node report")                                                              \
+	X(NODE_UNREACHABLE, "node unreachable")	/* its lease ran out */                            \
+	X(NODE_REACHABLE, "node reachable")                                                        \
+	X(NODE_GONE, "node gone")		/* removed, cordoned, not selected any more */     \
+	X(NODE_JOINED, "node joined")		/* new, or back after NODE_GONE */                 \
+	X(NODE_BUSY, "node busy")		/* another deployment changes it (fleet.h) */      \
+	X(NODE_FREE, "node free")                                                                  \
+	X(GATE_VERDICT, "gate verdict")                                                            \
+	X(WINDOW_CLOSED, "window closed")	/* no switching now: clocks stop */                \
+	X(WINDOW_OPEN, "window open")                                                              \
+	X(PAUSE, "pause")                                                                          \
+	X(RESUME, "resume")                                                                        \
+	X(PROMOTE, "promote")			/* ends the current stage's wait */                \
+	X(PROMOTE_FULL, "promote --full")	/* ... and that of all later stages */             \
+	X(ABORT, "abort")                                                                          \
+	X(SUPERSEDE, "supersede")		/* a newer rollout takes over */                   \
+	X(RETRY, "retry")			/* node or ROLLOUT_NO_NODE: all that failed */     \
+	X(FREEZE, "freeze")			/* nobody new; going back goes on */               \
+	X(UNFREEZE, "unfreeze")
 
-#define X(name, text, operators) EVENT_##name,
+#define X(name, text) EVENT_##name,
 enum rollout_event_kind { ROLLOUT_EVENTS(X) EVENT_COUNT };
 #undef X
 
@@ -62,9 +62,9 @@ struct rollout_event {
 	struct rollout_id rollout;
 	uint64_t attempt;
 	bool staged, proven, healthy;
-	/* The report answers the newest desired state that was made for this node: its generation is
-	 * not older. A heartbeat with that generation and the sequence of the known status makes the
-	 * known status current: feed the same report again. */
+	/* The report answers the newest desired state that was made for this node: its generation
+	 * is not older. A heartbeat with that generation and the sequence of the known status makes
+	 * the known status current: feed the same report again. */
 	bool current;
 
 	/* GATE_VERDICT */

@@ -40,7 +40,7 @@ static void write_goal(const struct rollout *rollout, uint32_t node, struct assi
 /* A node that failed stays on the old release when the rollout completes without it; `retry` after
  * that is one more try at what is now the deployment's release. */
 static void write_late_retry(const struct rollout *rollout, uint32_t node,
-			     struct assignment *assignment)
+                             struct assignment *assignment)
 {
 	const struct rollout_node *n = &rollout->nodes[node];
 
@@ -52,7 +52,7 @@ static void write_late_retry(const struct rollout *rollout, uint32_t node,
 }
 
 bool fleet_assign(const struct fleet_deployment *deployment, const struct fleet_member *member,
-		  struct assignment *ret_assignment)
+                  struct assignment *ret_assignment)
 {
 	const struct rollout *rollout = deployment->rollout;
 	uint32_t node = rollout ? rollout_find(rollout, &member->id) : ROLLOUT_NO_NODE;
@@ -88,7 +88,7 @@ bool fleet_silent(uint64_t last_seen_ms, uint64_t started_ms, uint64_t now_ms)
 }
 
 static bool changed_by_others(const struct rollout *const *rollouts, size_t count, size_t own,
-			      const struct node_id *id)
+                              const struct node_id *id)
 {
 	for (size_t i = 0; i < count; i++) {
 		uint32_t node;
@@ -103,7 +103,7 @@ static bool changed_by_others(const struct rollout *const *rollouts, size_t coun
 }
 
 bool fleet_next_busy(const struct rollout *const *rollouts, size_t count,
-		     struct fleet_busy *ret_busy)
+                     struct fleet_busy *ret_busy)
 {
 	for (size_t i = 0; i < count; i++) {
 		const struct rollout *r = rollouts[i];
@@ -124,7 +124,7 @@ bool fleet_next_busy(const struct rollout *const *rollouts, size_t count,
 }
 
 int fleet_may_apply(const struct rollout *const *rollouts, size_t count, const char *deployment,
-		    bool supersede, struct err *err)
+                    bool supersede, struct err *err)
 {
 	for (size_t i = 0; i < count; i++) {
 		char id[ROLLOUT_ID_TEXT_MAX];
@@ -134,9 +134,9 @@ int fleet_may_apply(const struct rollout *const *rollouts, size_t count, const c
 			continue;
 		str_hex(id, rollouts[i]->id.bytes, ROLLOUT_ID_SIZE);
 		return err_set(err, -EBUSY,
-			       "rollout %s of deployment %s is %s; wait for it, abort it, or pass "
-			       "--supersede",
-			       id, deployment, rollout_state_name(rollouts[i]->state));
+		               "rollout %s of deployment %s is %s; wait for it, abort it, or pass "
+		               "--supersede",
+		               id, deployment, rollout_state_name(rollouts[i]->state));
 	}
 	return 0;
 }

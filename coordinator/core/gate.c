@@ -7,13 +7,13 @@
 #include "coordinator/core/gate.h"
 
 #include "base/str.h"
-#include "coordinator/core/plan.h"
+#include "coordinator/core/share.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
 __attribute__((format(printf, 4, 5))) static void say(struct rollout_why *why, const char *phase,
-						      const char *check, const char *format, ...)
+                                                      const char *check, const char *format, ...)
 {
 	va_list args;
 
@@ -27,7 +27,7 @@ __attribute__((format(printf, 4, 5))) static void say(struct rollout_why *why, c
 }
 
 bool gate_limits_exceeded(const struct failure_spec *limits, const struct gate_counts *counts,
-			  struct rollout_why *ret_why)
+                          struct rollout_why *ret_why)
 {
 	uint32_t may_be_lost = share_down(limits->unreachable, counts->changed);
 	bool count_used = limits->nodes > 0 || limits->percent == 0;
@@ -143,8 +143,8 @@ void gate_decide(const struct gate_input *input, struct gate_result *ret_result)
 	struct rollout_why why = {0};
 
 	*ret_result = (struct gate_result){
-		.has_evidence = input->evidence.verdict != VERDICT_NONE,
-		.decision = decide(input, &why),
+	    .has_evidence = input->evidence.verdict != VERDICT_NONE,
+	    .decision = decide(input, &why),
 	};
 	if (ret_result->decision == GATE_FAIL || ret_result->decision == GATE_HOLD)
 		ret_result->why = why;

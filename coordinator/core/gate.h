@@ -47,9 +47,9 @@ struct gate_result {
 	struct rollout_why why; /* phase "" with CONTINUE and PASS */
 };
 
-/* Failure limits alone: true when they are exceeded; why may be NULL. Count: more than limits->nodes
- * (unused when it is 0 and a percentage is given). Percent: of the changed nodes. Lost: more than the
- * share of the changed nodes. */
+/* Failure limits alone: true when they are exceeded; why may be NULL. Count: more than
+ * limits->nodes (unused when it is 0 and a percentage is given). Percent: of the changed nodes.
+ * Lost: more than the share of the changed nodes. */
 bool gate_limits_exceeded(const struct failure_spec *limits, const struct gate_counts *counts,
 			  struct rollout_why *ret_why);
 /* Nobody new while more changed nodes are silent than may be lost. */

@@ -75,7 +75,7 @@ static bool out_of_service(const struct rollout *r, const struct rollout_node *n
 	bool nothing_before = digest_is_zero(&r->from) && digest_is_zero(&n->release);
 
 	return !n->gone && (n->place || n->busy ||
-			    (n->changed && n->reachable && !n->healthy && !nothing_before));
+	                    (n->changed && n->reachable && !n->healthy && !nothing_before));
 }
 
 int invariants_budget(const struct invariants *seen, const struct rollout *r, struct err *err)
@@ -93,16 +93,16 @@ int invariants_budget(const struct invariants *seen, const struct rollout *r, st
 		seen->used[n->group] += n->place;
 		if (plan->max_in_change_per_group &&
 		    seen->used[n->group] > plan->max_in_change_per_group)
-			return err_set(err, -EPROTO, "%u nodes of group \"%s\" in change, %u allowed",
-				       seen->used[n->group], n->group_value,
-				       plan->max_in_change_per_group);
+			return err_set(
+			    err, -EPROTO, "%u nodes of group \"%s\" in change, %u allowed",
+			    seen->used[n->group], n->group_value, plan->max_in_change_per_group);
 	}
 	if (places > plan->max_in_change)
 		return err_set(err, -EPROTO, "%u nodes in change, %u allowed", places,
-			       plan->max_in_change);
+		               plan->max_in_change);
 	if (fresh > 0 && out > plan->max_in_change)
 		return err_set(err, -EPROTO, "a node was let go with %u out of service, %u allowed",
-			       out, plan->max_in_change);
+		               out, plan->max_in_change);
 	return 0;
 }
 
@@ -148,7 +148,7 @@ int invariants_moves(const struct invariants *seen, const struct rollout *r, str
 	if (reached[r->state])
 		return 0;
 	return err_set(err, -EPROTO, "%s cannot become %s", rollout_state_name(seen->state),
-		       rollout_state_name(r->state));
+	               rollout_state_name(r->state));
 }
 
 static bool is_back(const struct rollout *r, const struct rollout_node *n)
@@ -165,21 +165,23 @@ static bool has_verdict(const struct rollout *r, const struct rollout_node *n)
 int invariants_accounted(const struct invariants *seen, const struct rollout *r, struct err *err)
 {
 	bool came_back = seen->state != ROLLOUT_STUCK && !rollout_state_is_final(seen->state) &&
-			 r->going_back && !r->superseded &&
-			 (r->state == ROLLOUT_ROLLED_BACK || r->state == ROLLOUT_ABORTED);
+	                 r->going_back && !r->superseded &&
+	                 (r->state == ROLLOUT_ROLLED_BACK || r->state == ROLLOUT_ABORTED);
 	bool completed = r->state == ROLLOUT_COMPLETED && !rollout_state_is_final(seen->state);
 
 	for (size_t i = 0; i < r->nodes_count; i++) {
 		const struct rollout_node *n = &r->nodes[i];
 
 		if (n->told && !n->changed)
-			return err_set(err, -EPROTO, "node %zu is told but not counted as changed", i);
+			return err_set(err, -EPROTO, "node %zu is told but not counted as changed",
+			               i);
 		if (n->place && !n->told)
 			return err_set(err, -EPROTO, "node %zu holds a place and was not told", i);
 		if (seen->nodes[i].changed && !n->changed)
 			return err_set(err, -EPROTO, "node %zu was changed and is forgotten", i);
 		if (came_back && n->changed && !n->gone && !is_back(r, n))
-			return err_set(err, -EPROTO, "the rollout ended and node %zu is not back", i);
+			return err_set(err, -EPROTO, "the rollout ended and node %zu is not back",
+			               i);
 		if (completed && !n->gone && !has_verdict(r, n))
 			return err_set(err, -EPROTO, "completed without a verdict on node %zu", i);
 	}
@@ -195,7 +197,7 @@ int invariants_order(const struct rollout *r, struct err *err)
 
 		if (state != STAGE_PENDING && state != STAGE_SKIPPED && !all_before)
 			return err_set(err, -EPROTO, "stage %zu is %s before its time", i,
-				       stage_state_name(state));
+			               stage_state_name(state));
 		all_before = all_before && (state == STAGE_PASSED || state == STAGE_SKIPPED);
 	}
 	return 0;
@@ -218,7 +220,7 @@ int invariants_check(struct invariants *seen, const struct rollout *r, struct er
 }
 
 int invariants_assignment(const struct rollout *r, const struct assignment *assignment,
-			  struct err *err)
+                          struct err *err)
 {
 	bool has_next = !digest_is_zero(&assignment->next);
 
@@ -250,7 +252,7 @@ static int fleet_pair(const struct rollout *a, const struct rollout *b, struct e
 		other = rollout_find(b, &a->nodes[i].id);
 		if (other != ROLLOUT_NO_NODE && b->nodes[other].place)
 			return err_set(err, -EPROTO, "%s and %s change the same node at once",
-				       a->deployment, b->deployment);
+			               a->deployment, b->deployment);
 	}
 	return 0;
 }

@@ -42,24 +42,6 @@ static void drawing_free(struct drawing *drawing)
 	free(drawing->draws);
 }
 
-uint32_t share_up(struct share share, size_t of)
-{
-	uint64_t value = share.value;
-
-	if (share.percent)
-		value = (value * of + 99) / 100;
-	if (value < 1)
-		value = 1;
-	return (uint32_t)(value < of ? value : of);
-}
-
-uint32_t share_down(struct share share, size_t of)
-{
-	uint64_t value = share.percent ? (uint64_t)share.value * of / 100 : share.value;
-
-	return (uint32_t)(value < of ? value : of);
-}
-
 /* FNV-1a; the rng behind it mixes well, so that is enough for a seed. */
 uint64_t plan_seed(const char *deployment, const struct digest *release)
 {
@@ -138,7 +120,7 @@ static int compare_others(const void *a, const void *b)
 }
 
 static void other_add(struct plan_other *list, size_t *count, const struct fleet_node *node,
-		      const char *why)
+                      const char *why)
 {
 	struct plan_other *other = &list[(*count)++];
 
@@ -162,16 +144,16 @@ static void sort_out(struct drawing *drawing, const struct fleet_node *nodes, si
 		if (!node_matches(node, spec->selector)) {
 			if (node->member)
 				other_add(plan->removed, &plan->removed_count, node,
-					  "no longer matches the selector");
+				          "no longer matches the selector");
 		} else if (node->cordoned) {
 			other_add(plan->excluded, &plan->excluded_count, node, "cordoned");
 		} else {
 			drawing->draws[drawing->count++] = (struct draw){
-				.node = node,
-				.stratum = label_value(node, stratum),
-				.group = label_value(node, spec->per_label),
-				.already = digest_equal(&node->release, &spec->release),
-				.stage = NOT_STAGED,
+			    .node = node,
+			    .stratum = label_value(node, stratum),
+			    .group = label_value(node, spec->per_label),
+			    .already = digest_equal(&node->release, &spec->release),
+			    .stage = NOT_STAGED,
 			};
 		}
 	}
@@ -199,14 +181,14 @@ static void draw_order(struct drawing *drawing)
 			end++;
 		for (size_t i = first; i < end; i++) /* those that are done come last: key > 1 */
 			draws[i].key = ((double)(i - first) + start) / (double)(end - first) +
-				       (draws[i].already ? 2.0 : 0.0);
+			               (draws[i].already ? 2.0 : 0.0);
 		first = end;
 	}
 	qsort(draws, drawing->count, sizeof(*draws), compare_keys);
 }
 
 static struct plan_stage *stage_add(struct drawing *drawing, const char *name, size_t number,
-				    uint64_t bake_ms)
+                                    uint64_t bake_ms)
 {
 	struct plan *plan = drawing->plan;
 	struct plan_stage *stage;
@@ -214,11 +196,11 @@ static struct plan_stage *stage_add(struct drawing *drawing, const char *name, s
 	MEM_GROW(plan->stages, &drawing->stages_cap, plan->stages_count);
 	stage = &plan->stages[plan->stages_count++];
 	*stage = (struct plan_stage){
-		.step = STEP_SERVE,
-		.bake_ms = bake_ms,
-		.max_in_change = plan->max_unavailable,
-		.max_in_change_per_group =
-			drawing->spec->per_label[0] ? drawing->spec->per_label_nodes : 0,
+	    .step = STEP_SERVE,
+	    .bake_ms = bake_ms,
+	    .max_in_change = plan->max_unavailable,
+	    .max_in_change_per_group =
+	        drawing->spec->per_label[0] ? drawing->spec->per_label_nodes : 0,
 	};
 	if (number)
 		snprintf(stage->name, sizeof(stage->name), "%s-%zu", name, number);
@@ -234,7 +216,7 @@ static bool draw_fits(const struct draw *draw, const char *where)
 
 /* Takes up to `wanted` nodes from the front of the order; answers how many. */
 static size_t take(struct drawing *drawing, uint32_t stage, size_t wanted, const char *where,
-		   bool reachable_only)
+                   bool reachable_only)
 {
 	size_t taken = 0;
 
@@ -338,23 +320,25 @@ static int check(const struct drawing *drawing, struct err *err)
 	const struct deployment_spec *spec = drawing->spec;
 
 	if (spec->strategy == STRATEGY_BLUE_GREEN && spec->swap == SWAP_STOP_FIRST)
-		return err_set(err, -EINVAL,
-			       "blue_green needs both slots at once, which swap: stop-first rules out");
+		return err_set(
+		    err, -EINVAL,
+		    "blue_green needs both slots at once, which swap: stop-first rules out");
 	if (drawing->count == 0)
-		return err_set(err, -EINVAL, "no node that can be changed matches \"%s\"%s",
-			       spec->selector,
-			       drawing->plan->excluded_count ? " (those that match are cordoned)" : "");
+		return err_set(
+		    err, -EINVAL, "no node that can be changed matches \"%s\"%s", spec->selector,
+		    drawing->plan->excluded_count ? " (those that match are cordoned)" : "");
 	return 0;
 }
 
-int plan_make(const struct deployment_spec *spec, const struct fleet_node *nodes, size_t nodes_count,
-	      struct plan *ret_plan, struct err *err)
+int plan_make(const struct deployment_spec *spec, const struct fleet_node *nodes,
+              size_t nodes_count, struct plan *ret_plan, struct err *err)
 {
 	struct plan plan = {.seed = plan_seed(spec->name, &spec->release)};
-	COVEY_CLEANUP(drawing_free) struct drawing drawing = {
-		.spec = spec,
-		.plan = &plan,
-		.rng = {.state = plan.seed},
+	COVEY_CLEANUP(drawing_free)
+	struct drawing drawing = {
+	    .spec = spec,
+	    .plan = &plan,
+	    .rng = {.state = plan.seed},
 	};
 	int r;
 
@@ -404,7 +388,7 @@ int plan_check_removal(const struct plan *plan, bool allow_removal, struct err *
 	if (allow_removal || plan->removed_count <= plan->max_unavailable)
 		return 0;
 	return err_set(err, -EPERM,
-		       "the deployment would be removed from %zu nodes, more than max_unavailable "
-		       "(%u); --allow-removal permits it",
-		       plan->removed_count, plan->max_unavailable);
+	               "the deployment would be removed from %zu nodes, more than max_unavailable "
+	               "(%u); --allow-removal permits it",
+	               plan->removed_count, plan->max_unavailable);
 }

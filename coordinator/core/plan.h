@@ -10,6 +10,7 @@
 #pragma once
 
 #include "base/err.h"
+#include "coordinator/core/share.h"
 #include "covey/policy.h"
 
 enum plan_step {
@@ -33,7 +34,7 @@ struct plan_node {
 	struct node_id id;
 	uint32_t stage;			   /* that changes its traffic */
 	char group[LIMIT_LABEL_VALUE + 1]; /* value of the max_unavailable_per label */
-	bool already;			   /* serves the release: nothing to do, lies in the last stage */
+	bool already;			   /* serves the release: lies in the last stage */
 	bool reachable;
 };
 
@@ -68,15 +69,14 @@ struct plan {
 
 /* spec must have passed deployment_spec_check() and name its release. -EINVAL: nothing matches, or
  * the strategy cannot work with the swap. *ret_plan belongs to the caller: plan_free(). */
-int plan_make(const struct deployment_spec *spec, const struct fleet_node *nodes, size_t nodes_count,
-	      struct plan *ret_plan, struct err *err) COVEY_MUST_CHECK;
+int plan_make(const struct deployment_spec *spec, const struct fleet_node *nodes,
+	      size_t nodes_count, struct plan *ret_plan, struct err *err) COVEY_MUST_CHECK;
 void plan_free(struct plan *plan);
 
 /* Nodes whose traffic the plan changes: 0 means that what is applied already runs. */
 size_t plan_changes(const struct plan *plan);
 /* -EPERM when more nodes than max_unavailable would lose the deployment. */
-int plan_check_removal(const struct plan *plan, bool allow_removal, struct err *err) COVEY_MUST_CHECK;
+int plan_check_removal(const struct plan *plan, bool allow_removal,
+		       struct err *err) COVEY_MUST_CHECK;
 
 uint64_t plan_seed(const char *deployment, const struct digest *release);
-uint32_t share_up(struct share share, size_t of);
-uint32_t share_down(struct share share, size_t of);

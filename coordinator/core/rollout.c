@@ -20,10 +20,10 @@
 static struct rollout_policy policy_of(const struct deployment_spec *spec)
 {
 	struct rollout_policy policy = {
-		.failures = spec->failures,
-		.deadlines = spec->deadlines,
-		.strategy = spec->strategy,
-		.on_inconclusive = spec->on_inconclusive,
+	    .failures = spec->failures,
+	    .deadlines = spec->deadlines,
+	    .strategy = spec->strategy,
+	    .on_inconclusive = spec->on_inconclusive,
 	};
 
 	if (!policy.deadlines.node_ms)
@@ -62,7 +62,7 @@ static size_t id_position(const struct rollout *r, const struct node_id *id)
 }
 
 struct rollout_node *rollout_add_node(struct rollout *r, const struct node_id *id, uint32_t stage,
-				      const char *group, uint64_t attempt)
+                                      const char *group, uint64_t attempt)
 {
 	uint32_t index = (uint32_t)r->nodes_count;
 	size_t at = id_position(r, id);
@@ -87,8 +87,8 @@ struct rollout_node *rollout_add_node(struct rollout *r, const struct node_id *i
 }
 
 struct rollout *rollout_new(const struct rollout_id *id, const struct deployment_spec *spec,
-			    const struct plan *plan, const struct digest *from, uint64_t attempt,
-			    uint64_t created_ms, size_t spare)
+                            const struct plan *plan, const struct digest *from, uint64_t attempt,
+                            uint64_t created_ms, size_t spare)
 {
 	struct rollout *r = mem_alloc(sizeof(*r));
 
@@ -114,8 +114,8 @@ struct rollout *rollout_new(const struct rollout_id *id, const struct deployment
 		r->stages[i].plan = plan->stages[i];
 	for (size_t i = 0; i < plan->nodes_count; i++) {
 		const struct plan_node *planned = &plan->nodes[i];
-		struct rollout_node *n = rollout_add_node(r, &planned->id, planned->stage, planned->group,
-						  attempt);
+		struct rollout_node *n =
+		    rollout_add_node(r, &planned->id, planned->stage, planned->group, attempt);
 
 		n->reachable = planned->reachable;
 		n->already = planned->already;
@@ -205,14 +205,14 @@ static void apply_nothing(struct rollout *r, const struct rollout_event *e)
 /* ---- events ---- */
 
 static const struct event_row own_events[EVENT_COUNT] = {
-	[EVENT_START] = {admits_start, apply_start},
-	[EVENT_TICK] = {admits_tick, apply_nothing},
+    [EVENT_START] = {admits_start, apply_start},
+    [EVENT_TICK] = {admits_tick, apply_nothing},
 };
 
 static const struct event_row *row_of(enum rollout_event_kind kind)
 {
 	static const struct event_row *const tables[] = {own_events, rollout_node_events,
-							 rollout_operator_events};
+	                                                 rollout_operator_events};
 
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
 		if (tables[i][kind].admits)

@@ -12,7 +12,7 @@
 
 struct tally { /* one look at all nodes */
 	struct gate_counts counts;
-	uint32_t open;	     /* of all opened stages */
+	uint32_t open; /* of all opened stages */
 	uint32_t done;
 	uint32_t unswitched; /* open and not yet serving the release, of the current stage */
 	uint32_t waiting;    /* the same of all opened stages */
@@ -49,7 +49,7 @@ void rollout_open_stage(struct rollout *r)
 static void pass_stage(struct rollout *r)
 {
 	static const struct rollout_why waits = {
-		"coordinator", "promote", "every node is prepared; promote switches them together"};
+	    "coordinator", "promote", "every node is prepared; promote switches them together"};
 
 	stage_set(r, r->stage, STAGE_PASSED);
 	if (r->stage + 1 == r->stages_count) {
@@ -129,24 +129,24 @@ static struct gate_result ask_gate(const struct rollout *r, const struct tally *
 	bool required = policy->evidence_required && tally->watched > 0;
 	bool early = r->now_ms < stage->baking_ms + policy->evidence_min_bake_ms;
 	bool no_evidence_yet =
-		required && baking && policy->evidence_deadline_ms > 0 &&
-		rollout_clock(r) >= stage->baking_clock_ms + policy->evidence_deadline_ms;
+	    required && baking && policy->evidence_deadline_ms > 0 &&
+	    rollout_clock(r) >= stage->baking_clock_ms + policy->evidence_deadline_ms;
 	struct gate_input input = {
-		.limits = &policy->failures,
-		.counts = tally->counts,
-		.stage = {.done = tally->done,
-			  .open = stage->promoted ? tally->waiting : tally->open,
-			  .bake_over = rollout_prepares(r) ||
-				       (baking && (tally->watched == 0 ||
-						   r->now_ms >= stage->baking_ms +
-								       stage->plan.bake_ms)),
-			  .deadline_over = stage->deadline_over || no_evidence_yet,
-			  .skip_wait = stage->promoted},
-		.evidence = {.verdict = early && stage->verdict == VERDICT_PASS ? VERDICT_NONE
-										: stage->verdict,
-			     .required = required,
-			     .why = &stage->verdict_why},
-		.on_inconclusive = policy->on_inconclusive,
+	    .limits = &policy->failures,
+	    .counts = tally->counts,
+	    .stage = {.done = tally->done,
+	              .open = stage->promoted ? tally->waiting : tally->open,
+	              .bake_over =
+	                  rollout_prepares(r) ||
+	                  (baking && (tally->watched == 0 ||
+	                              r->now_ms >= stage->baking_ms + stage->plan.bake_ms)),
+	              .deadline_over = stage->deadline_over || no_evidence_yet,
+	              .skip_wait = stage->promoted},
+	    .evidence = {.verdict = early && stage->verdict == VERDICT_PASS ? VERDICT_NONE
+	                                                                    : stage->verdict,
+	                 .required = required,
+	                 .why = &stage->verdict_why},
+	    .on_inconclusive = policy->on_inconclusive,
 	};
 	struct gate_result result;
 
@@ -230,8 +230,8 @@ static void step_back(struct rollout *r)
 		STR_CUT(r->why.phase, "serve");
 		STR_CUT(r->why.check, "rollback");
 		snprintf(r->why.text, sizeof(r->why.text),
-			 "%u nodes could not go back, %u did not in time, %u are silent",
-			 back.failed, back.waiting, back.silent);
+		         "%u nodes could not go back, %u did not in time, %u are silent",
+		         back.failed, back.waiting, back.silent);
 		r->why_node = back.example;
 		rollout_move(r, CAUSE_NOT_RETURNED);
 		return;

@@ -46,9 +46,9 @@ void rollout_goal(const struct rollout *r, uint32_t node, struct rollout_goal *r
 
 	assert(node < r->nodes_count);
 	*ret_goal = (struct rollout_goal){
-		.attempt = n->attempt,
-		.bake_ms = rollout_stage_of(r, n)->plan.bake_ms,
-		.owned = !n->gone && !r->superseded,
+	    .attempt = n->attempt,
+	    .bake_ms = rollout_stage_of(r, n)->plan.bake_ms,
+	    .owned = !n->gone && !r->superseded,
 	};
 	if (!ret_goal->owned)
 		return;
@@ -77,9 +77,9 @@ static uint64_t node_deadline(const struct rollout *r, const struct rollout_node
 		return UINT64_MAX;
 	if (!n->reachable)
 		return n->told && !node_done(r, n)
-			       ? earlier(deadline, n->silent_clock_ms + r->policy.deadlines.node_ms,
-					 clock)
-			       : UINT64_MAX;
+		           ? earlier(deadline, n->silent_clock_ms + r->policy.deadlines.node_ms,
+		                     clock)
+		           : UINT64_MAX;
 	deadline = earlier(deadline, node_step_deadline(r, n), clock);
 	if (n->sick)
 		deadline = earlier(deadline, n->sick_clock_ms + ROLLOUT_SICK_MS, clock);
@@ -92,14 +92,14 @@ static uint64_t clock_deadline(const struct rollout *r)
 	const struct rollout_stage *stage = &r->stages[r->stage];
 	uint64_t clock = rollout_clock(r);
 	uint64_t deadline =
-		earlier(UINT64_MAX, r->started_ms + r->policy.deadlines.rollout_ms, clock);
+	    earlier(UINT64_MAX, r->started_ms + r->policy.deadlines.rollout_ms, clock);
 
 	if (!stage->deadline_over)
-		deadline = earlier(deadline, stage->opened_clock_ms + r->policy.deadlines.stage_ms,
-				   clock);
+		deadline =
+		    earlier(deadline, stage->opened_clock_ms + r->policy.deadlines.stage_ms, clock);
 	if (stage->state == STAGE_BAKING && r->policy.evidence_deadline_ms > 0)
 		deadline = earlier(deadline,
-				   stage->baking_clock_ms + r->policy.evidence_deadline_ms, clock);
+		                   stage->baking_clock_ms + r->policy.evidence_deadline_ms, clock);
 	for (size_t i = 0; i < r->nodes_count; i++) {
 		uint64_t candidate = node_deadline(r, &r->nodes[i], clock);
 
@@ -119,8 +119,8 @@ uint64_t rollout_deadline(const struct rollout *r)
 		return UINT64_MAX;
 	if (stage->state == STAGE_BAKING) {
 		deadline = earlier(deadline, stage->baking_ms + stage->plan.bake_ms, r->now_ms);
-		deadline = earlier(deadline, stage->baking_ms + r->policy.evidence_min_bake_ms,
-				   r->now_ms);
+		deadline =
+		    earlier(deadline, stage->baking_ms + r->policy.evidence_min_bake_ms, r->now_ms);
 	}
 	if (!r->stopped) {
 		uint64_t clock = clock_deadline(r);
@@ -180,19 +180,19 @@ static void say_ahead(const struct rollout *r, uint64_t now_ms, char *dst, size_
 
 	if (r->state == ROLLOUT_STAGING && !rollout_prepares(r)) {
 		snprintf(dst, size, "%s: %u of %u nodes have the release on disk", stage->plan.name,
-			 words.staged, words.nodes);
+		         words.staged, words.nodes);
 		return;
 	}
 	if (r->state == ROLLOUT_SOAKING) {
 		say_bake(r, now_ms, bake, sizeof(bake));
 		snprintf(dst, size, "%s (stage %zu of %zu) %s: %u of %u nodes serve the release",
-			 stage->plan.name, r->stage + 1, r->stages_count, bake, words.serving,
-			 words.nodes);
+		         stage->plan.name, r->stage + 1, r->stages_count, bake, words.serving,
+		         words.nodes);
 		return;
 	}
 	snprintf(dst, size, "%s (stage %zu of %zu): %u of %u nodes %s, %u in change",
-		 stage->plan.name, r->stage + 1, r->stages_count, words.serving, words.nodes,
-		 rollout_prepares(r) ? "are prepared" : "serve the release", words.changing);
+	         stage->plan.name, r->stage + 1, r->stages_count, words.serving, words.nodes,
+	         rollout_prepares(r) ? "are prepared" : "serve the release", words.changing);
 }
 
 static void say(const struct rollout *r, uint64_t now_ms, char *dst, size_t size)
@@ -202,7 +202,7 @@ static void say(const struct rollout *r, uint64_t now_ms, char *dst, size_t size
 	switch (r->state) {
 	case ROLLOUT_PLANNED:
 		snprintf(dst, size, "%u nodes in %zu stages, not started", all.nodes,
-			 r->stages_count);
+		         r->stages_count);
 		return;
 	case ROLLOUT_STAGING:
 	case ROLLOUT_CANARY:
@@ -210,16 +210,17 @@ static void say(const struct rollout *r, uint64_t now_ms, char *dst, size_t size
 	case ROLLOUT_WIDENING:
 		say_ahead(r, now_ms, dst, size);
 		if (r->frozen || r->window_closed)
-			str_cut(dst, size, r->frozen ? "frozen: nobody new is changed"
-						     : "waits for its switching window");
+			str_cut(dst, size,
+			        r->frozen ? "frozen: nobody new is changed"
+			                  : "waits for its switching window");
 		return;
 	case ROLLOUT_ROLLING_BACK:
-		snprintf(dst, size, "%u of %u changed nodes are back: %.500s", all.back, all.changed,
-			 r->why.text);
+		snprintf(dst, size, "%u of %u changed nodes are back: %.500s", all.back,
+		         all.changed, r->why.text);
 		return;
 	case ROLLOUT_COMPLETED:
 		snprintf(dst, size, "%u of %u nodes serve the release, %u failed, %u unreachable",
-			 all.serving, all.nodes, all.failed, all.silent);
+		         all.serving, all.nodes, all.failed, all.silent);
 		return;
 	case ROLLOUT_PAUSED:
 	case ROLLOUT_ROLLED_BACK:

@@ -52,7 +52,7 @@ static void take_report(struct rollout *r, struct rollout_node *n, const struct 
 }
 
 static void note_report(struct rollout *r, const struct rollout_event *e, bool was_done,
-			bool was_back, bool had_failed)
+                        bool was_back, bool had_failed)
 {
 	const struct rollout_node *n = &r->nodes[e->node];
 	bool ended = rollout_state_is_final(r->state);
@@ -62,13 +62,13 @@ static void note_report(struct rollout *r, const struct rollout_event *e, bool w
 
 	if (done && !was_done)
 		rollout_note(r, kind, e->node,
-			     node_serves_new(r, n) ? "serves the release, committed"
-						   : "the release is proven in the idle slot");
+		             node_serves_new(r, n) ? "serves the release, committed"
+		                                   : "the release is proven in the idle slot");
 	if (ended && failed && !had_failed)
 		rollout_note(r, NOTE_LATE, e->node, "%s: %.180s", e->why.check, e->why.text);
 	if (back && !was_back && (r->going_back || n->timed_out))
 		rollout_note(r, ended ? NOTE_LATE : NOTE_NODE_BACK, e->node,
-			     "is back on its old release");
+		             "is back on its old release");
 }
 
 static void becomes_reachable(struct rollout *r, struct rollout_node *n)
@@ -94,7 +94,7 @@ static void apply_report(struct rollout *r, const struct rollout_event *e)
 }
 
 static bool admits_unreachable(const struct rollout *r, const struct rollout_event *e,
-			       struct err *err)
+                               struct err *err)
 {
 	return is_known(r, e) && r->nodes[e->node].reachable;
 }
@@ -109,7 +109,7 @@ static void apply_unreachable(struct rollout *r, const struct rollout_event *e)
 }
 
 static bool admits_reachable(const struct rollout *r, const struct rollout_event *e,
-			     struct err *err)
+                             struct err *err)
 {
 	return is_known(r, e) && !r->nodes[e->node].reachable;
 }
@@ -154,7 +154,7 @@ static void apply_joined(struct rollout *r, const struct rollout_event *e)
 	if (node == ROLLOUT_NO_NODE) {
 		node = (uint32_t)r->nodes_count;
 		n = rollout_add_node(r, &e->id, (uint32_t)r->stages_count - 1, e->group,
-			     r->attempt);
+		                     r->attempt);
 	} else {
 		n = &r->nodes[node]; /* what it did meanwhile is not known: it begins anew */
 		n->gone = n->told = n->current = n->ours = false;
@@ -204,8 +204,8 @@ static void apply_verdict(struct rollout *r, const struct rollout_event *e)
 	if (e->verdict == VERDICT_FAIL && stage->verdict_why.text[0] == '\0')
 		STR_CUT(stage->verdict_why.text, "a gate failed");
 	rollout_note(r, rollout_state_is_final(r->state) ? NOTE_LATE : NOTE_GATE, ROLLOUT_NO_NODE,
-		     "%s: %s %s %.120s", stage->plan.name, verdict_name(e->verdict), e->why.check,
-		     e->why.text);
+	             "%s: %s %s %.120s", stage->plan.name, verdict_name(e->verdict), e->why.check,
+	             e->why.text);
 }
 
 static bool admits_window(const struct rollout *r, const struct rollout_event *e, struct err *err)
@@ -218,18 +218,18 @@ static void apply_window(struct rollout *r, const struct rollout_event *e)
 {
 	r->window_closed = e->kind == EVENT_WINDOW_CLOSED;
 	rollout_note(r, NOTE_STAGE, ROLLOUT_NO_NODE, "%s",
-		     r->window_closed ? "waits for its switching window" : "its window is open");
+	             r->window_closed ? "waits for its switching window" : "its window is open");
 }
 
 const struct event_row rollout_node_events[EVENT_COUNT] = {
-	[EVENT_NODE_REPORT] = {admits_report, apply_report},
-	[EVENT_NODE_UNREACHABLE] = {admits_unreachable, apply_unreachable},
-	[EVENT_NODE_REACHABLE] = {admits_reachable, apply_reachable},
-	[EVENT_NODE_GONE] = {admits_gone, apply_gone},
-	[EVENT_NODE_JOINED] = {admits_joined, apply_joined},
-	[EVENT_NODE_BUSY] = {admits_busy, apply_busy},
-	[EVENT_NODE_FREE] = {admits_busy, apply_busy},
-	[EVENT_GATE_VERDICT] = {admits_verdict, apply_verdict},
-	[EVENT_WINDOW_CLOSED] = {admits_window, apply_window},
-	[EVENT_WINDOW_OPEN] = {admits_window, apply_window},
+    [EVENT_NODE_REPORT] = {admits_report, apply_report},
+    [EVENT_NODE_UNREACHABLE] = {admits_unreachable, apply_unreachable},
+    [EVENT_NODE_REACHABLE] = {admits_reachable, apply_reachable},
+    [EVENT_NODE_GONE] = {admits_gone, apply_gone},
+    [EVENT_NODE_JOINED] = {admits_joined, apply_joined},
+    [EVENT_NODE_BUSY] = {admits_busy, apply_busy},
+    [EVENT_NODE_FREE] = {admits_busy, apply_busy},
+    [EVENT_GATE_VERDICT] = {admits_verdict, apply_verdict},
+    [EVENT_WINDOW_CLOSED] = {admits_window, apply_window},
+    [EVENT_WINDOW_OPEN] = {admits_window, apply_window},
 };

@@ -47,9 +47,9 @@ static uint64_t bits(const bool *values, size_t count)
 
 static void add_node(struct hash *hash, const struct rollout_node *n)
 {
-	bool flags[] = {n->told,   n->changed, n->place,   n->gone, n->already,	  n->busy,
-			n->failed, n->timed_out, n->lost,  n->sick, n->reachable, n->current,
-			n->ours,   n->staged,	n->proven, n->healthy};
+	bool flags[] = {n->told,   n->changed,   n->place,  n->gone,   n->already,   n->busy,
+	                n->failed, n->timed_out, n->lost,   n->sick,   n->reachable, n->current,
+	                n->ours,   n->staged,    n->proven, n->healthy};
 
 	add_bytes(hash, n->id.bytes, NODE_ID_SIZE);
 	add_u64(hash, (uint64_t)n->stage << 32 | n->group);
@@ -88,13 +88,13 @@ static void add_stage(struct hash *hash, const struct rollout_stage *s)
 static void add_policy(struct hash *hash, const struct rollout_policy *p)
 {
 	add_u64(hash, (uint64_t)p->failures.nodes << 32 | p->failures.percent);
-	add_u64(hash, (uint64_t)p->failures.unreachable.percent << 32 |
-			      p->failures.unreachable.value);
+	add_u64(hash,
+	        (uint64_t)p->failures.unreachable.percent << 32 | p->failures.unreachable.value);
 	add_u64(hash, p->deadlines.node_ms);
 	add_u64(hash, p->deadlines.stage_ms);
 	add_u64(hash, p->deadlines.rollout_ms);
 	add_u64(hash, (uint64_t)p->strategy << 32 | (uint64_t)p->on_inconclusive << 1 |
-			      p->evidence_required);
+	                  p->evidence_required);
 	add_u64(hash, p->evidence_min_bake_ms);
 	add_u64(hash, p->evidence_deadline_ms);
 }
@@ -102,14 +102,31 @@ static void add_policy(struct hash *hash, const struct rollout_policy *p)
 uint64_t rollout_hash(const struct rollout *r)
 {
 	bool flags[] = {r->frozen,     r->window_closed, r->full,
-			r->superseded, r->going_back,	 r->stopped};
+	                r->superseded, r->going_back,    r->stopped};
 	uint64_t numbers[] = {
-		r->attempt,   r->state,	     r->before_pause,	 r->hold,
-		r->end,	      r->why_node,   r->last_failed,	 r->stage,
-		r->now_ms,    r->created_ms, r->started_ms,	 r->ended_ms,
-		r->back_since_ms, r->paused_ms, r->paused_since_ms, r->stopped_ms,
-		r->stopped_since_ms, r->fuse_minute, r->fuse_count, r->changes,
-		r->nodes_count, r->stages_count, r->nodes_capacity,
+	    r->attempt,
+	    r->state,
+	    r->before_pause,
+	    r->hold,
+	    r->end,
+	    r->why_node,
+	    r->last_failed,
+	    r->stage,
+	    r->now_ms,
+	    r->created_ms,
+	    r->started_ms,
+	    r->ended_ms,
+	    r->back_since_ms,
+	    r->paused_ms,
+	    r->paused_since_ms,
+	    r->stopped_ms,
+	    r->stopped_since_ms,
+	    r->fuse_minute,
+	    r->fuse_count,
+	    r->changes,
+	    r->nodes_count,
+	    r->stages_count,
+	    r->nodes_capacity,
 	};
 	struct hash hash = {UINT64_C(0xcbf29ce484222325)};
 

@@ -11,7 +11,7 @@
 /* ---- judging nodes ---- */
 
 static void take_back_node(struct rollout *r, uint32_t node, const char *phase, const char *check,
-			   const char *text)
+                           const char *text)
 {
 	struct rollout_node *n = &r->nodes[node];
 	struct rollout_why *why = &r->node_whys[node];
@@ -32,7 +32,7 @@ static void judge_words(struct rollout *r, uint32_t node)
 	struct rollout_node *n = &r->nodes[node];
 	const struct rollout_why *why = &r->node_whys[node];
 	bool sick = n->told && !n->failed && n->state == NODE_STATE_SERVING && !n->healthy &&
-		    digest_equal(&n->release, &r->to);
+	            digest_equal(&n->release, &r->to);
 
 	if (!n->failed && node_reports_failure(r, n)) {
 		n->failed = true;
@@ -60,15 +60,16 @@ static void judge_time(struct rollout *r, uint32_t node)
 	if (!n->reachable) {
 		if (n->told && !node_done(r, n) && clock >= n->silent_clock_ms + node_ms) {
 			n->lost = true;
-			rollout_note(r, NOTE_NODE_SILENT, node, "silent for longer than its deadline");
+			rollout_note(r, NOTE_NODE_SILENT, node,
+			             "silent for longer than its deadline");
 		}
 	} else if (n->sick && clock >= n->sick_clock_ms + ROLLOUT_SICK_MS) {
 		take_back_node(r, node, "serve", "health",
-			       "the release was committed and then stayed unhealthy");
+		               "the release was committed and then stayed unhealthy");
 	} else if (clock >= node_step_deadline(r, n)) {
 		take_back_node(r, node, "deadline", "node",
-			       node_serves_new(r, n) ? "the bake did not end in time"
-						     : "the release did not serve in time");
+		               node_serves_new(r, n) ? "the bake did not end in time"
+		                                     : "the release did not serve in time");
 	}
 }
 
@@ -98,8 +99,8 @@ static void judge_stage_time(struct rollout *r)
 			continue;
 		if (n->reachable)
 			take_back_node(r, i, "deadline", "stage",
-				       n->told ? "the stage ended before the node was done"
-					       : "the stage ended before the node could begin");
+			               n->told ? "the stage ended before the node was done"
+			                       : "the stage ended before the node could begin");
 		else
 			n->lost = true;
 	}
@@ -140,7 +141,7 @@ static struct budget budget_now(struct rollout *r)
 {
 	const struct plan_stage *plan = &r->stages[r->stage].plan;
 	struct budget budget = {.max = plan->max_in_change,
-				.per_group = plan->max_in_change_per_group};
+	                        .per_group = plan->max_in_change_per_group};
 
 	if (budget.per_group)
 		memset(r->group_used, 0, r->nodes_count * sizeof(*r->group_used));
@@ -177,8 +178,8 @@ static void tell(struct rollout *r, uint32_t node)
 	rollout_note(r, NOTE_NODE_TOLD, node, "may serve the release");
 	if (r->state == ROLLOUT_STAGING)
 		rollout_move(r, rollout_stage_of(r, n)->plan.canary && r->stage == 0
-					? CAUSE_OPEN_CANARY
-					: CAUSE_OPEN);
+		                    ? CAUSE_OPEN_CANARY
+		                    : CAUSE_OPEN);
 	node_goal_changed(r, n);
 }
 
@@ -186,7 +187,7 @@ void rollout_let_go(struct rollout *r)
 {
 	struct budget budget;
 
-	if (!rollout_is_forward(r) || r->window_closed || too_silent(r))
+	if (r->window_closed || too_silent(r))
 		return;
 	budget = budget_now(r);
 	for (uint32_t i = 0; i < r->nodes_count && rollout_is_forward(r); i++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The few ways in which a rollout's state changes: a move of the table, a stage's state, a hold, the
- * way back. Each leaves a note for the event log, and each command to a node is counted against
+ * The few ways in which a rollout's state changes: a move of the table, a stage's state, a hold,
+ * the way back. Each leaves a note for the event log, and each command to a node is counted against
  * the fuse.
  */
 #include "coordinator/core/rollout_internal.h"
@@ -13,7 +13,7 @@
 #include <stdio.h>
 
 void rollout_note(struct rollout *r, enum rollout_note_kind kind, uint32_t node, const char *format,
-		  ...)
+                  ...)
 {
 	struct rollout_note *note;
 	va_list args;
@@ -56,7 +56,7 @@ static bool guard_holds(const struct rollout *r, enum rollout_guard guard)
 }
 
 bool rollout_can_move(const struct rollout *r, enum rollout_cause cause,
-		      enum rollout_state *ret_state)
+                      enum rollout_state *ret_state)
 {
 	for (size_t i = 0; i < rollout_moves_count; i++) {
 		const struct rollout_move *move = &rollout_moves[i];
@@ -88,7 +88,7 @@ void rollout_move(struct rollout *r, enum rollout_cause cause)
 			r->nodes[i].place = false;
 	}
 	rollout_note(r, NOTE_STATE, ROLLOUT_NO_NODE, "%s (%s)", rollout_state_name(next),
-		     rollout_cause_name(cause));
+	             rollout_cause_name(cause));
 }
 
 void stage_set(struct rollout *r, size_t index, enum stage_state state)
@@ -108,7 +108,7 @@ void stage_set(struct rollout *r, size_t index, enum stage_state state)
 		stage->ended_ms = r->now_ms;
 	}
 	rollout_note(r, NOTE_STAGE, ROLLOUT_NO_NODE, "%s is %s", stage->plan.name,
-		     stage_state_name(state));
+	             stage_state_name(state));
 }
 
 /* More commands in a minute than the plan can explain are a bug by definition: stop, ask. */
@@ -128,8 +128,8 @@ static void fuse_count(struct rollout *r)
 	STR_CUT(r->why.phase, "coordinator");
 	STR_CUT(r->why.check, "fuse");
 	snprintf(r->why.text, sizeof(r->why.text),
-		 "%u commands within a minute for %zu nodes: more than the plan can explain",
-		 r->fuse_count, r->nodes_count);
+	         "%u commands within a minute for %zu nodes: more than the plan can explain",
+	         r->fuse_count, r->nodes_count);
 	r->why_node = ROLLOUT_NO_NODE;
 	rollout_note(r, NOTE_FUSE, ROLLOUT_NO_NODE, "%.200s", r->why.text);
 	rollout_move(r, CAUSE_FUSE);
@@ -150,7 +150,7 @@ void rollout_hold(struct rollout *r, enum rollout_hold hold, const struct rollou
 }
 
 void rollout_go_back(struct rollout *r, enum rollout_cause cause, const struct rollout_why *why,
-		     uint32_t node)
+                     uint32_t node)
 {
 	enum stage_state ended = cause == CAUSE_FAIL ? STAGE_FAILED : STAGE_SKIPPED;
 

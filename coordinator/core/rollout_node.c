@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a node's last words mean for the rollout. The answers depend on the present alone (flags that
- * must be remembered are set by rollout_advance.c), and each question has one answer, here.
+ * What a node's last words mean for the rollout. The answers depend on the present alone (flags
+ * that must be remembered are set by rollout_advance.c), and each question has one answer, here.
  *
  * Reports can be stale: a node may have acted since, or not yet heard its newest goal. So whatever
  * frees something (a node is back, a failure belongs to this attempt) asks for a report that

@@ -21,14 +21,14 @@ static bool table_admits(const struct rollout *r, enum rollout_cause cause, stru
 	if (rollout_can_move(r, cause, &next))
 		return true;
 	err_set(err, -EINVAL, "the rollout is %s: %s is not possible", rollout_state_name(r->state),
-		rollout_cause_name(cause));
+	        rollout_cause_name(cause));
 	return false;
 }
 
 static void note_operator(struct rollout *r, const struct rollout_event *e)
 {
 	rollout_note(r, NOTE_OPERATOR, e->node, "%s%s%.180s", rollout_event_name(e->kind),
-		     e->why.text[0] ? ": " : "", e->why.text);
+	             e->why.text[0] ? ": " : "", e->why.text);
 }
 
 static bool admits_pause(const struct rollout *r, const struct rollout_event *e, struct err *err)
@@ -134,7 +134,7 @@ static void apply_abort(struct rollout *r, const struct rollout_event *e)
 }
 
 static bool admits_supersede(const struct rollout *r, const struct rollout_event *e,
-			     struct err *err)
+                             struct err *err)
 {
 	return table_admits(r, CAUSE_SUPERSEDE, err);
 }
@@ -170,8 +170,8 @@ static bool can_retry(const struct rollout *r, const struct rollout_node *n)
 
 static bool admits_retry(const struct rollout *r, const struct rollout_event *e, struct err *err)
 {
-	if (r->superseded || (!rollout_under_way(r) && r->state != ROLLOUT_STUCK &&
-			      r->state != ROLLOUT_COMPLETED))
+	if (r->superseded ||
+	    (!rollout_under_way(r) && r->state != ROLLOUT_STUCK && r->state != ROLLOUT_COMPLETED))
 		return refuse(err, r, "retry is not possible");
 	if (e->node != ROLLOUT_NO_NODE)
 		return (e->node < r->nodes_count && can_retry(r, &r->nodes[e->node])) ||
@@ -201,7 +201,7 @@ static void retry_node(struct rollout *r, uint32_t node)
 static void apply_retry(struct rollout *r, const struct rollout_event *e)
 {
 	static const struct rollout_why waits = {"coordinator", "fuse",
-						 "stopped by the fuse; resume or abort"};
+	                                         "stopped by the fuse; resume or abort"};
 
 	note_operator(r, e);
 	for (uint32_t i = 0; i < r->nodes_count; i++)
@@ -230,13 +230,13 @@ static void apply_freeze(struct rollout *r, const struct rollout_event *e)
 }
 
 const struct event_row rollout_operator_events[EVENT_COUNT] = {
-	[EVENT_PAUSE] = {admits_pause, apply_pause},
-	[EVENT_RESUME] = {admits_resume, apply_resume},
-	[EVENT_PROMOTE] = {admits_promote, apply_promote},
-	[EVENT_PROMOTE_FULL] = {admits_promote, apply_promote},
-	[EVENT_ABORT] = {admits_abort, apply_abort},
-	[EVENT_SUPERSEDE] = {admits_supersede, apply_supersede},
-	[EVENT_RETRY] = {admits_retry, apply_retry},
-	[EVENT_FREEZE] = {admits_freeze, apply_freeze},
-	[EVENT_UNFREEZE] = {admits_freeze, apply_freeze},
+    [EVENT_PAUSE] = {admits_pause, apply_pause},
+    [EVENT_RESUME] = {admits_resume, apply_resume},
+    [EVENT_PROMOTE] = {admits_promote, apply_promote},
+    [EVENT_PROMOTE_FULL] = {admits_promote, apply_promote},
+    [EVENT_ABORT] = {admits_abort, apply_abort},
+    [EVENT_SUPERSEDE] = {admits_supersede, apply_supersede},
+    [EVENT_RETRY] = {admits_retry, apply_retry},
+    [EVENT_FREEZE] = {admits_freeze, apply_freeze},
+    [EVENT_UNFREEZE] = {admits_freeze, apply_freeze},
 };

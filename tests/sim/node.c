@@ -117,8 +117,10 @@ static void world_refused(void *context, const char *text)
 	sim_trace(node->sim, "%s is refused: %s", node->name, text);
 	if (!node->sim->has_backup)
 		sim_break(node->sim, "%s is refused: %s", node->name, text);
-	else /* the old database does not know it: somebody joins it again */
-		push_to(node, SIM_JOIN, 3000);
+	/* an old database does not know it: somebody joins it again */
+	push_to(node, SIM_JOIN, 3000);
+	node->link_up = false; /* the link closes for a long while */
+	push_to(node, SIM_LINK_UP, sim_between(node->sim, 20000, 120000));
 }
 
 static void world_arm(void *context, uint64_t at_ms)

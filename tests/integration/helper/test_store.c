@@ -53,7 +53,7 @@ static int ask(enum helper_op op, const struct digest *release, const char *chec
 static void damage(const char *path, off_t offset)
 {
 	int fd = open(path, O_RDWR | O_CLOEXEC);
-	char byte;
+	char byte = 0;
 
 	assert_true(fd >= 0 && pread(fd, &byte, 1, offset) == 1);
 	byte ^= 1;

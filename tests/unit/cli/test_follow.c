@@ -102,6 +102,7 @@ static void test_coordinator_stays_away(void **state)
 	struct place *p = *state;
 	struct running running;
 	struct ran ran;
+	uint64_t start;
 
 	fake_script(p->fake, going_on, 1);
 	running = start_covey(p->folder, p->env, -1, "rollout watch 01 --timeout 2s");
@@ -111,6 +112,16 @@ static void test_coordinator_stays_away(void **state)
 	ran = finish_covey(&running);
 	assert_ran(ran, 6, "did not end within --timeout");
 	ran_free(&ran);
+	p->fake = fake_start(&(struct fake_setup){.folder = p->folder});
+	fake_script(p->fake, going_on, 1);
+	fake_hold(p->fake, true); /* it is there, but says nothing more */
+	start = clock_mono_ms();
+	ran = run_covey(p->folder, p->env, "rollout watch 01 --timeout 1s");
+	assert_int_equal(ran.code, 6);
+	assert_true(clock_mono_ms() < start + 8000);
+	ran_free(&ran);
+	fake_stop(p->fake);
+	p->fake = NULL;
 	ran = run_covey(p->folder, p->env, "rollout watch 01"); /* never was there: at once */
 	assert_ran(ran, 7, "is covey-coordinator running");
 	ran_free(&ran);

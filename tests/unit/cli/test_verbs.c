@@ -186,6 +186,20 @@ static void test_bodies(void **state)
 	}
 }
 
+static void start_apply(struct place *p)
+{
+	fake_answer(
+	    p->fake, "plan", 0,
+	    "{\"deployment\": \"ocr\", \"from\": \"ocr@1\", \"to\": \"ocr@2\", \"changed\": true,"
+	    " \"stages\": [{\"index\": 0, \"name\": \"canary\", \"nodes\": [\"n1\"],"
+	    " \"bake_ms\": 300000}], \"removed\": [], \"excluded\": [{\"node\": \"n9\","
+	    " \"why\": \"too small\"}], \"bytes_total\": 2048, \"nodes\": [{\"node\": \"n1\","
+	    " \"bytes\": 2048, \"disk_bytes\": 4096}]}");
+	fake_answer(
+	    p->fake, "apply", 0,
+	    "{\"rollout\": \"0123456789abcdef\", \"deployment\": \"ocr\", \"changed\": true}");
+}
+
 static void test_refused_by_coordinator(void **state)
 {
 	struct place *p = *state;
@@ -203,6 +217,17 @@ static void test_refused_by_coordinator(void **state)
 	ran = RUN(p, "rollout pause 12");
 	assert_ran(ran, 1, "answered with code 99");
 	ran_free(&ran);
+	fake_answer(p->fake, "rollout.show", 256, "an exit code that would wrap to 0");
+	ran = RUN(p, "rollout watch 12");
+	assert_ran(ran, 1, "answered with code 256");
+	ran_free(&ran);
+	start_apply(p);
+	fake_answer(p->fake, "apply", 0,
+	            "{\"rollout\": \"\\u001b]0;x\\u0007\", \"changed\": true}");
+	ran = RUN(p, "apply --detach -f %s", p->yaml);
+	assert_ran(ran, 0, NULL);
+	assert_null(strchr(ran.out, '\033'));
+	ran_free(&ran);
 }
 
 /* ---- following ---- */
@@ -212,20 +237,6 @@ static void test_refused_by_coordinator(void **state)
 	"\"ocr@2\","                                                                            \
 	" \"state\": \"" state "\", \"stages\": [], \"nodes\": [], \"gates\": [],"              \
 	" \"reason\": {\"phase\": \"bake\", \"node\": \"n1\", \"text\": \"it fell over\"}}"
-
-static void start_apply(struct place *p)
-{
-	fake_answer(
-	    p->fake, "plan", 0,
-	    "{\"deployment\": \"ocr\", \"from\": \"ocr@1\", \"to\": \"ocr@2\", \"changed\": true,"
-	    " \"stages\": [{\"index\": 0, \"name\": \"canary\", \"nodes\": [\"n1\"],"
-	    " \"bake_ms\": 300000}], \"removed\": [], \"excluded\": [{\"node\": \"n9\","
-	    " \"why\": \"too small\"}], \"bytes_total\": 2048, \"nodes\": [{\"node\": \"n1\","
-	    " \"bytes\": 2048, \"disk_bytes\": 4096}]}");
-	fake_answer(
-	    p->fake, "apply", 0,
-	    "{\"rollout\": \"0123456789abcdef\", \"deployment\": \"ocr\", \"changed\": true}");
-}
 
 static void test_apply_exit_codes(void **state)
 {

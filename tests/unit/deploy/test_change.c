@@ -191,20 +191,20 @@ static void time_windows_hold_download_and_switch(void **state)
 	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
 	world_run(&w, 10000);
 	assert_log(&w, "");
-	world_event(&w, 0, (struct deploy_event){.kind = DEPLOY_EVENT_WINDOWS,
-						 .download_open = true});
+	world_event(&w, 0,
+		    (struct deploy_event){.kind = DEPLOY_EVENT_WINDOWS, .download_open = true});
 	world_run(&w, 10000);
 	assert_log(&w, "fetch r2\n");
-	world_event(&w, 0, (struct deploy_event){.kind = DEPLOY_EVENT_WINDOWS,
-						 .switch_open = true});
+	world_event(&w, 0,
+		    (struct deploy_event){.kind = DEPLOY_EVENT_WINDOWS, .switch_open = true});
 	world_run(&w, 250); /* closes again while it is being prepared */
 	world_event(&w, 0, (struct deploy_event){.kind = DEPLOY_EVENT_WINDOWS});
 	world_run(&w, 3600000);
 	assert_phase(&w, 0, PROVEN);
 	assert_serves(&w, 0, R1);
 	world_log(&w);
-	world_event(&w, 0, (struct deploy_event){.kind = DEPLOY_EVENT_WINDOWS,
-						 .switch_open = true});
+	world_event(&w, 0,
+		    (struct deploy_event){.kind = DEPLOY_EVENT_WINDOWS, .switch_open = true});
 	world_run(&w, 1000);
 	assert_log(&w, "route r2 green\n");
 	world_free(&w);
@@ -413,28 +413,28 @@ static void removal_can_be_taken_back_while_it_drains(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(first_install_serves_after_smoke_and_commits_after_bake),
-		cmocka_unit_test(swap_keeps_the_old_slot_until_keep_warm_is_over),
-		cmocka_unit_test(old_slot_stays_warm_while_the_rollout_has_not_ended),
-		cmocka_unit_test(memory_pressure_stops_a_warm_slot_early),
-		cmocka_unit_test(drain_lasts_until_connections_end_or_drain_is_over),
-		cmocka_unit_test(goal_fetch_stops_when_the_release_is_on_disk),
-		cmocka_unit_test(goal_prepare_stops_when_proven_and_switches_on_promote),
-		cmocka_unit_test(proven_slot_is_watched_while_it_waits),
-		cmocka_unit_test(stop_first_never_runs_two),
-		cmocka_unit_test(time_windows_hold_download_and_switch),
-		cmocka_unit_test(a_dead_link_is_waited_for),
-		cmocka_unit_test(bake_commits_without_the_coordinator),
-		cmocka_unit_test(bake_ends_only_on_a_healthy_answer),
-		cmocka_unit_test(a_late_node_takes_the_full_pipeline_to_base),
-		cmocka_unit_test(a_late_node_gets_base_until_its_stage_opens),
-		cmocka_unit_test(undo_reuses_the_warm_slot_but_proves_it_anew),
-		cmocka_unit_test(nothing_happens_when_the_release_runs_already),
-		cmocka_unit_test(superseded_before_the_switch_discards_the_idle_slot),
-		cmocka_unit_test(superseded_in_the_bake_goes_back_first_and_drains),
-		cmocka_unit_test(rollout_that_completes_in_a_late_bake_changes_nothing),
-		cmocka_unit_test(removal_drains_then_stops),
-		cmocka_unit_test(removal_can_be_taken_back_while_it_drains),
+	    cmocka_unit_test(first_install_serves_after_smoke_and_commits_after_bake),
+	    cmocka_unit_test(swap_keeps_the_old_slot_until_keep_warm_is_over),
+	    cmocka_unit_test(old_slot_stays_warm_while_the_rollout_has_not_ended),
+	    cmocka_unit_test(memory_pressure_stops_a_warm_slot_early),
+	    cmocka_unit_test(drain_lasts_until_connections_end_or_drain_is_over),
+	    cmocka_unit_test(goal_fetch_stops_when_the_release_is_on_disk),
+	    cmocka_unit_test(goal_prepare_stops_when_proven_and_switches_on_promote),
+	    cmocka_unit_test(proven_slot_is_watched_while_it_waits),
+	    cmocka_unit_test(stop_first_never_runs_two),
+	    cmocka_unit_test(time_windows_hold_download_and_switch),
+	    cmocka_unit_test(a_dead_link_is_waited_for),
+	    cmocka_unit_test(bake_commits_without_the_coordinator),
+	    cmocka_unit_test(bake_ends_only_on_a_healthy_answer),
+	    cmocka_unit_test(a_late_node_takes_the_full_pipeline_to_base),
+	    cmocka_unit_test(a_late_node_gets_base_until_its_stage_opens),
+	    cmocka_unit_test(undo_reuses_the_warm_slot_but_proves_it_anew),
+	    cmocka_unit_test(nothing_happens_when_the_release_runs_already),
+	    cmocka_unit_test(superseded_before_the_switch_discards_the_idle_slot),
+	    cmocka_unit_test(superseded_in_the_bake_goes_back_first_and_drains),
+	    cmocka_unit_test(rollout_that_completes_in_a_late_bake_changes_nothing),
+	    cmocka_unit_test(removal_drains_then_stops),
+	    cmocka_unit_test(removal_can_be_taken_back_while_it_drains),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,12 +26,13 @@ static void who_waits_longest_switches_first(void **state)
 	struct world w;
 
 	world_init(&w, 1);
+	trace_installed(&w, 1, R2); /* known first, waits last */
 	w.behaviour[1].ready_ms = 3000;
 	trace_rollout(&w, 0, R0, R1, GOAL_SERVE);
 	world_run(&w, 1000);
 	trace_rollout(&w, 2, R0, R1, GOAL_SERVE);
 	world_run(&w, 1000);
-	trace_rollout(&w, 1, R0, R1, GOAL_SERVE);
+	trace_rollout(&w, 1, R2, R1, GOAL_SERVE);
 	world_run(&w, 1000);
 	assert_phase(&w, 1, PREPARED);
 	assert_phase(&w, 2, PREPARED);
@@ -136,13 +137,14 @@ static void more_deployments_than_fit_are_refused(void **state)
 	struct node_core *core = node_core_create(1);
 	struct assignment list[2] = {{.deployment = "a"}, {.deployment = "b"}};
 	struct desired_state desired = {1, 1, list, 2};
-	struct node_event event = {.kind = NODE_DESIRED, .desired = &desired,
-				   .event = {.now_ms = 1}};
+	struct node_event event = {
+	    .kind = NODE_DESIRED, .desired = &desired, .event = {.now_ms = 1}};
 
 	assert_int_equal(node_core_apply(core, &event), -ENOSPC);
 	assert_non_null(node_core_find(core, "a"));
 	assert_null(node_core_find(core, "b"));
-	event = (struct node_event){.kind = NODE_DEPLOYMENT, .deployment = "b",
+	event = (struct node_event){.kind = NODE_DEPLOYMENT,
+				    .deployment = "b",
 				    .event = {.kind = DEPLOY_EVENT_TICK, .now_ms = 2}};
 	assert_false(node_core_admits(core, &event));
 	assert_int_equal(node_core_apply(core, &event), -ENOENT);
@@ -222,17 +224,17 @@ static void only_durable_changes_ask_for_a_write(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(one_switch_at_a_time),
-		cmocka_unit_test(who_waits_longest_switches_first),
-		cmocka_unit_test(proven_deployments_that_wait_do_not_hold_the_switch),
-		cmocka_unit_test(the_switch_is_free_again_after_a_failure),
-		cmocka_unit_test(going_back_does_not_wait_for_the_switch),
-		cmocka_unit_test(an_older_desired_state_is_refused),
-		cmocka_unit_test(the_generation_survives_a_restart),
-		cmocka_unit_test(more_deployments_than_fit_are_refused),
-		cmocka_unit_test(tombstones_give_way),
-		cmocka_unit_test(serving_previous_and_arriving_stay_on_disk),
-		cmocka_unit_test(only_durable_changes_ask_for_a_write),
+	    cmocka_unit_test(one_switch_at_a_time),
+	    cmocka_unit_test(who_waits_longest_switches_first),
+	    cmocka_unit_test(proven_deployments_that_wait_do_not_hold_the_switch),
+	    cmocka_unit_test(the_switch_is_free_again_after_a_failure),
+	    cmocka_unit_test(going_back_does_not_wait_for_the_switch),
+	    cmocka_unit_test(an_older_desired_state_is_refused),
+	    cmocka_unit_test(the_generation_survives_a_restart),
+	    cmocka_unit_test(more_deployments_than_fit_are_refused),
+	    cmocka_unit_test(tombstones_give_way),
+	    cmocka_unit_test(serving_previous_and_arriving_stay_on_disk),
+	    cmocka_unit_test(only_durable_changes_ask_for_a_write),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,7 +8,7 @@
 const struct digest R0 = {{0}}, R1 = {{1}}, R2 = {{2}}, R3 = {{3}}, R4 = {{4}};
 static const char *const colours[] = {"blue", "green"};
 static const struct deploy_health health = {
-	.failures = 3, .interval_ms = 1000, .timeout_ms = 500, .start_period_ms = 5000};
+    .failures = 3, .interval_ms = 1000, .timeout_ms = 500, .start_period_ms = 5000};
 
 int world_release(const struct digest *digest)
 {
@@ -123,8 +123,8 @@ static void trace(struct world *w, const struct node_event *event, const enum de
 				 w->deployments[i].name, deploy_phases[before[i]].text,
 				 deploy_phases[phase].text,
 				 event->kind == NODE_DESIRED
-					 ? "desired state"
-					 : deploy_event_texts[event->event.kind]);
+				     ? "desired state"
+				     : deploy_event_texts[event->event.kind]);
 	}
 }
 
@@ -169,7 +169,10 @@ void world_init(struct world *w, uint64_t seed)
 {
 	static const char *const names[] = {"ocr", "asr", "nlp"};
 
-	*w = (struct world){.rng = {seed}, .now = 1000, .unix_ms = 1700000000000, .latency_ms = 100,
+	*w = (struct world){.rng = {seed},
+			    .now = 1000,
+			    .unix_ms = 1700000000000,
+			    .latency_ms = 100,
 			    .connections_last_ms = 3000};
 	w->core = node_core_create(WORLD_DEPLOYMENTS);
 	w->desired = (struct desired_state){.epoch = 1, .generation = 1};
@@ -292,9 +295,14 @@ static void perform(struct world *w)
 static void tell(struct world *w, int i, enum deploy_event_kind kind, enum colour c,
 		 struct digest release, const char *check, const char *text)
 {
-	world_event(w, i, (struct deploy_event){.kind = kind, .colour = c, .release = release,
-						.check = check, .text = text,
-						.health = health, .permanent = true});
+	world_event(w, i,
+		    (struct deploy_event){.kind = kind,
+					  .colour = c,
+					  .release = release,
+					  .check = check,
+					  .text = text,
+					  .health = health,
+					  .permanent = true});
 }
 
 static void finish_start(struct world *w, int i, enum colour c)
@@ -304,7 +312,8 @@ static void finish_start(struct world *w, int i, enum colour c)
 
 	s->job.kind = DEPLOY_SLOT_LEAVE;
 	if (!digest_is_zero(&s->release) && !digest_equal(&s->release, &release)) {
-		tell(w, i, DEPLOY_EVENT_START_FAILED, c, release, "busy", "another release is there");
+		tell(w, i, DEPLOY_EVENT_START_FAILED, c, release, "busy",
+		     "another release is there");
 		return;
 	}
 	if (behaves(w, &release)->start_fails) {
@@ -348,8 +357,11 @@ static void finish_route(struct world *w, int i)
 		n->slots[c].connections = 3;
 		n->slots[c].leave_ms = 0;
 	}
-	world_event(w, i, (struct deploy_event){.kind = DEPLOY_EVENT_ROUTED, .open = open, .colour = c,
-						.release = n->slots[c].release});
+	world_event(w, i,
+		    (struct deploy_event){.kind = DEPLOY_EVENT_ROUTED,
+					  .open = open,
+					  .colour = c,
+					  .release = n->slots[c].release});
 }
 
 static void probe(struct world *w, int i, enum colour c)
@@ -372,9 +384,12 @@ void world_exit(struct world *w, int i, enum colour c)
 
 	s->alive = false;
 	s->connections = 0;
-	world_event(w, i, (struct deploy_event){.kind = DEPLOY_EVENT_SLOT_EXITED, .colour = c,
-						.release = s->release, .text = "exited with status 1",
-						.log = "out of luck\n"});
+	world_event(w, i,
+		    (struct deploy_event){.kind = DEPLOY_EVENT_SLOT_EXITED,
+					  .colour = c,
+					  .release = s->release,
+					  .text = "exited with status 1",
+					  .log = "out of luck\n"});
 }
 
 static uint64_t exit_at(struct world *w, const struct world_slot *s)
@@ -407,14 +422,16 @@ static bool slot_turn(struct world *w, int i, enum colour c)
 
 		s->smoke_ms = w->now + 1000000000;
 		s->smoked = bad ? R0 : s->release;
-		tell(w, i, bad ? DEPLOY_EVENT_SMOKE_FAILED : DEPLOY_EVENT_SMOKE_PASSED, c, s->release,
-		     bad ? "seven" : NULL, bad ? "label is 1, not 7" : NULL);
+		tell(w, i, bad ? DEPLOY_EVENT_SMOKE_FAILED : DEPLOY_EVENT_SMOKE_PASSED, c,
+		     s->release, bad ? "seven" : NULL, bad ? "label is 1, not 7" : NULL);
 	} else if (s->probe_ms && w->now >= s->probe_ms) {
 		probe(w, i, c);
 	} else if (s->count_ms && w->now >= s->count_ms) {
 		s->count_ms = w->now + 1000;
-		world_event(w, i, (struct deploy_event){.kind = DEPLOY_EVENT_CONNECTIONS, .colour = c,
-							.connections = s->connections});
+		world_event(w, i,
+			    (struct deploy_event){.kind = DEPLOY_EVENT_CONNECTIONS,
+						  .colour = c,
+						  .connections = s->connections});
 	} else {
 		return false;
 	}
@@ -436,8 +453,8 @@ static bool job_turn(struct world *w, int i)
 		     COLOUR_BLUE, target, "digest", "chunk 7 is not what was signed");
 	} else if (n->preflight_ms && w->now >= n->preflight_ms) {
 		n->preflight_ms = 0;
-		tell(w, i, b->preflight_fails ? DEPLOY_EVENT_PREFLIGHT_FAILED
-					      : DEPLOY_EVENT_PREFLIGHT_OK,
+		tell(w, i,
+		     b->preflight_fails ? DEPLOY_EVENT_PREFLIGHT_FAILED : DEPLOY_EVENT_PREFLIGHT_OK,
 		     COLOUR_BLUE, target, "memory", "needs 8 GiB, has 4 GiB");
 	} else if (n->unpack_ms && w->now >= n->unpack_ms) {
 		n->unpack_ms = 0;
@@ -529,13 +546,14 @@ static void come_back(struct world *w, bool rebooted)
 
 			s->smoke_ms = s->probe_ms = s->count_ms = 0;
 			if (!digest_is_zero(&s->release))
-				world_event(w, i, (struct deploy_event){.kind = DEPLOY_EVENT_ADOPT,
-									.colour = c,
-									.release = s->release,
-									.running = s->alive});
+				world_event(w, i,
+					    (struct deploy_event){.kind = DEPLOY_EVENT_ADOPT,
+								  .colour = c,
+								  .release = s->release,
+								  .running = s->alive});
 		}
-	apply(w, (struct node_event){NODE_ALL, NULL, NULL,
-				     {.kind = DEPLOY_EVENT_RESUMED, .rebooted = rebooted}});
+	apply(w, (struct node_event){
+		     NODE_ALL, NULL, NULL, {.kind = DEPLOY_EVENT_RESUMED, .rebooted = rebooted}});
 }
 
 void world_restart(struct world *w)

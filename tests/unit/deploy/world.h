@@ -42,11 +42,11 @@ struct world_deployment {
 	struct world_slot slots[COLOUR_COUNT];
 	bool open;
 	enum colour colour;
-	uint64_t fetch_ms, preflight_ms, unpack_ms, route_ms; /* when it will be done; 0: not under way */
+	uint64_t fetch_ms, preflight_ms, unpack_ms, route_ms; /* when it is done; 0: none */
 	struct digest fetching;
 	enum deploy_route_effect routing;
 	enum colour routing_colour;
-	uint64_t dark_ms;    /* time in which clients got no answer though something was committed */
+	uint64_t dark_ms; /* clients got no answer though something was committed */
 	uint64_t dark_since;
 	struct deploy_record saved;
 	bool is_saved;

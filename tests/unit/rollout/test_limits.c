@@ -180,8 +180,8 @@ static void test_lost_node_gives_way_and_may_return(void **state)
 	trace_plan(&t, 5, false);
 	PLAY(&t, "start", "all staged", "0 serving", "after 5m", "= goals SSFFF", "1 silent",
 	     "after 9m", "= goals SSFFF", "= places 1", "after 1m", "= goals SSSFF",
-	     "= note node_unreachable", "1 answers", "1 serving", "2-4 serving", "after 1m",
-	     "= completed", "= says 5 of 5");
+	     "= note node_unreachable", "1 answers", "1 baking", "2-4 serving", "after 2m",
+	     "= soaking", "1 serving", "= completed", "= says 5 of 5");
 	trace_end(&t);
 }
 
@@ -308,7 +308,8 @@ static void test_pause_stops_the_clock(void **state)
 	begin_wide(&t, 4);
 	trace_plan(&t, 5, false);
 	PLAY(&t, "start", "after 1h", "= deadline 1h", "pause", "= paused", "= hold operator",
-	     "= deadline none", "after 5h", "= paused", "resume", "= staging", "= hold none", "= deadline 1h",
+	     "= deadline none", "after 5h", "= paused", "resume", "= staging", "= hold none",
+	     "= deadline 1h",
 	     "= paused 5h", "after 59m", "= staging", "after 1m", "= rolled_back");
 	trace_end(&t);
 }
@@ -379,9 +380,12 @@ static void test_budget_per_site(void **state)
 	trace_plan(&t, 6, false); /* two in each of three sites */
 	PLAY(&t, "start", "all staged", "= places 3");
 	for (uint32_t i = 0; i < 6; i++)
-		for (uint32_t j = 0; j < i; j++)
-			if (t.rollout->nodes[i].group == t.rollout->nodes[j].group)
-				assert_false(t.rollout->nodes[i].place && t.rollout->nodes[j].place);
+		for (uint32_t j = 0; j < i; j++) {
+			const struct rollout_node *a = &t.rollout->nodes[i];
+			const struct rollout_node *b = &t.rollout->nodes[j];
+
+			assert_false(a->group == b->group && a->place && b->place);
+		}
 	PLAY(&t, "all serving", "after 1m", "= completed");
 	trace_end(&t);
 }

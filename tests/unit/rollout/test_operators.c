@@ -203,7 +203,8 @@ static void test_fuse(void **state)
 		assert_true(i < 40);
 		PLAY(&t, "1 rolled_back", "retry 1", "1 staged");
 	}
-	PLAY(&t, "= stuck", "= reason coordinator fuse 29 commands", "= refused promote", "= deadline none", "retry all", "= paused", "resume",
+	PLAY(&t, "= stuck", "= reason coordinator fuse 29 commands", "= refused promote",
+	     "= deadline none", "retry all", "= paused", "resume",
 	     "= canary", "after 2m", "1-2 serving", "= soaking", "after 5m", "= widening");
 	trace_end(&t);
 }

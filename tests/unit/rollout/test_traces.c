@@ -144,7 +144,8 @@ static void test_a_node_that_cannot_go_back_is_stuck(void **state)
 	PLAY(&t, "start", "0-1 staged", "0-1 baking", "0 rolled_back", "= rolling_back", "1 broken",
 	     "= rolling_back", "0 rolled_back", "= stuck", "= reason serve rollback 1 could",
 	     "= reason-node 1", "= goals RR...", "= deadline none", "= node 0 rolled_back",
-	     "= refused pause", "= refused promote", "after 1h", "retry all", "= rolling_back", "= attempt 1 2", "= attempt 0 1", "= deadline 10m",
+	     "= refused pause", "= refused promote", "after 1h", "retry all", "= rolling_back",
+	     "= attempt 1 2", "= attempt 0 1", "= deadline 10m",
 	     "1 rolled_back", "= rolled_back");
 	trace_end(&t);
 }

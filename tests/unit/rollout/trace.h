@@ -14,8 +14,8 @@
  *   = STATE                                  the rollout's state
  *   = goals ..FPSR-                          none fetch prepare serve revert not-owned
  *   = stage I STATE | = hold NAME | = reason PHASE CHECK [TEXT] | = note KIND [TEXT]
- *   = node N STATE | = places N | = deadline 5m|none | = refused EVENT | = attempt N K | = says TEXT
- *   = reason-node N | = paused 5m
+ *   = node N STATE | = places N | = deadline 5m|none | = refused EVENT [N] | = attempt N K
+ *   = says TEXT | = reason-node N | = paused 5m
  *
  * After each event the invariants are checked. trace_end() replays the journal through the codec
  * and compares fingerprints.
