@@ -84,10 +84,15 @@ void helping_down(struct agent *agent)
 		if (agent->pending[i].op == HELPER_LOGS)
 			reporting_logs(agent, agent->pending[i].logs_id, NULL,
 				       "the node's helper went away");
-	agent->pending_count = 0;
 	for (size_t i = 0; i < agent->works_count; i++)
-		for (enum colour c = 0; c < COLOUR_COUNT; c++)
-			agent->works[i]->slots[c].stop_at_ms = 0;
+		for (enum colour c = 0; c < COLOUR_COUNT; c++) {
+			struct slot_work *slot = &agent->works[i]->slots[c];
+
+			slot->stop_at_ms = 0;
+			if (helping_under_way(agent, slot->probe_id)) /* by a command */
+				slot->probe_id = slot->probe_at_ms = 0;
+		}
+	agent->pending_count = 0;
 }
 
 void helping_tick(struct agent *agent, uint64_t now_ms)
@@ -348,6 +353,19 @@ static void tell_routed(struct agent *agent, const char *deployment,
 	shell_tell(agent, deployment, event);
 }
 
+/* A map that was asked for earlier may be in force only now, when something else is wished: the
+ * core must know what is, not only what it still waits for. */
+static bool map_is_news(const struct agent *agent, const struct deploy *deploy)
+{
+	const struct traffic *traffic = &agent->traffic;
+
+	for (size_t i = 0; i < traffic->count; i++)
+		if (str_equal(traffic->routes[i].deployment, deploy->record.name))
+			return deploy->route != DEPLOY_ROUTE_OPEN ||
+			       deploy->route_colour != traffic->routes[i].colour;
+	return deploy->route != DEPLOY_ROUTE_CLOSED;
+}
+
 static void on_traffic(struct agent *agent, const struct helper_reply *reply)
 {
 	struct deploy_effects effects;
@@ -360,7 +378,8 @@ static void on_traffic(struct agent *agent, const struct helper_reply *reply)
 		const struct deploy *deploy = node_core_at(agent->core, i);
 
 		deploy_decide(deploy, now, &effects);
-		if (effects.route != DEPLOY_ROUTE_LEAVE)
+		if (effects.route != DEPLOY_ROUTE_LEAVE ||
+		    (reply->error == 0 && map_is_news(agent, deploy)))
 			tell_routed(agent, deploy->record.name, reply);
 	}
 }

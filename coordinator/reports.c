@@ -105,8 +105,11 @@ static int feed(struct rollout_batch *batch, const struct shell_node *node,
 					  ARRAY_SIZE(feeds));
 	int r = 0;
 
-	for (size_t i = 0; r >= 0 && i < count; i++)
+	for (size_t i = 0; r >= 0 && i < count; i++) {
 		r = rollouts_batch_feed(batch, feeds[i].rollout, &feeds[i].event);
+		if (r > 0) /* the other rollouts hear what this one has begun before their turn */
+			r = rollouts_batch_busy(batch);
+	}
 	return r < 0 ? r : 0;
 }
 

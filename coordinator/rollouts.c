@@ -354,18 +354,29 @@ int rollouts_feed(struct coordinator *c, struct shell_rollout *ro,
 	return r < 0 ? r : fed;
 }
 
+static const struct deployment_report *report_of(const struct node_status *status,
+						 const char *deployment)
+{
+	for (size_t i = 0; i < status->deployments_count; i++) {
+		if (str_equal(status->deployments[i].deployment, deployment))
+			return &status->deployments[i];
+	}
+	return NULL;
+}
+
+/* A current status that does not mention a deployment says something too: nothing is there. */
 size_t rollouts_of_status(struct coordinator *c, const struct shell_node *node,
 			  const struct node_status *status, bool current, struct shell_feed *feeds,
 			  size_t max)
 {
 	size_t count = 0;
 
-	for (size_t i = 0; i < status->deployments_count && count < max; i++) {
-		const struct deployment_report *report = &status->deployments[i];
-		struct shell_rollout *ro = rollouts_of(c, report->deployment);
+	for (size_t i = 0; i < c->rollouts_count && count < max; i++) {
+		struct shell_rollout *ro = c->rollouts[i];
+		const struct deployment_report *report = report_of(status, ro->head.deployment);
 		uint32_t index;
 
-		if (!ro || ro->stale)
+		if (ro->stale || (!report && !current))
 			continue;
 		index = rollout_find(ro->machine, &node->record.id);
 		if (index == ROLLOUT_NO_NODE)
@@ -468,7 +479,7 @@ static int feed_time(struct rollout_batch *batch, struct shell_rollout *ro)
 	return rollouts_batch_feed(batch, ro, &event);
 }
 
-static int feed_busy(struct rollout_batch *batch)
+int rollouts_batch_busy(struct rollout_batch *batch)
 {
 	struct shell_rollout **live = NULL;
 	size_t count = 0;
@@ -496,29 +507,30 @@ static int feed_busy(struct rollout_batch *batch)
 	return r < 0 ? r : fed;
 }
 
+typedef int feed_fn(struct rollout_batch *batch, struct shell_rollout *ro);
+
+static int feed_others(struct rollout_batch *batch, struct shell_rollout *ro)
+{
+	return rollouts_batch_busy(batch); /* what the one before has just begun */
+}
+
 static int reconcile_round(struct rollout_batch *batch, bool fleet)
 {
+	static feed_fn *const feeds[] = {feed_others, feed_time, feed_members, feed_joined};
 	struct coordinator *c = batch->c;
 	int fed = 0, r = 0;
 
 	for (size_t i = 0; r >= 0 && i < c->rollouts_count; i++) {
-		struct shell_rollout *ro = c->rollouts[i];
-
-		if (!rollouts_under_way(ro))
+		if (!rollouts_under_way(c->rollouts[i]))
 			continue;
-		if (fleet && (r = feed_members(batch, ro)) >= 0) {
-			fed += r;
-			r = feed_joined(batch, ro);
-		}
-		if (r >= 0) {
-			fed += r;
-			r = feed_time(batch, ro);
+		for (size_t k = 0; r >= 0 && k < (fleet ? ARRAY_SIZE(feeds) : 2); k++) {
+			r = feeds[k](batch, c->rollouts[i]);
 			fed += r > 0 ? r : 0;
 		}
 	}
 	if (r < 0)
 		return r;
-	r = feed_busy(batch);
+	r = rollouts_batch_busy(batch);
 	return r < 0 ? r : fed + r;
 }
 

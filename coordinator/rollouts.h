@@ -30,6 +30,8 @@ int rollouts_batch_open(struct rollout_batch *batch) COVEY_MUST_CHECK; /* for ot
 /* 1: written and applied; 0: not admitted. */
 int rollouts_batch_feed(struct rollout_batch *batch, struct shell_rollout *ro,
 			const struct rollout_event *event) COVEY_MUST_CHECK;
+/* Tells each rollout which of its nodes others change now; the number of events, or an error. */
+int rollouts_batch_busy(struct rollout_batch *batch) COVEY_MUST_CHECK;
 /* Commits when r >= 0. */
 int rollouts_batch_end(struct rollout_batch *batch, int r) COVEY_MUST_CHECK;
 

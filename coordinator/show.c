@@ -310,19 +310,66 @@ static json_t *show_stage_specs(const struct deployment_spec *spec)
 	return stages;
 }
 
+static json_t *show_gate_specs(const struct deployment_spec *spec)
+{
+	json_t *gates = json_array();
+
+	for (size_t i = 0; i < spec->gates_count; i++) {
+		const struct gate_spec *gate = &spec->gates[i];
+
+		json_array_append_new(
+			gates, json_pack("{ss sb sb sb sb so so}", "metric", gate->metric,
+					 "absolute", gate->absolute, "critical", gate->critical,
+					 "dry_run", gate->dry_run, "require_evidence",
+					 gate->require == GATE_EVIDENCE, "min_bake_ms",
+					 json_u64(gate->min_bake_ms), "deadline_ms",
+					 json_u64(gate->deadline_ms)));
+	}
+	return gates;
+}
+
+static json_t *show_strategy(const struct deployment_spec *spec)
+{
+	static const char *const promotes[PROMOTE_COUNT] = {"auto", "manual"};
+
+	return json_pack("{ss so so so ss}", "kind", strategy_names[spec->strategy], "stages",
+			 show_stage_specs(spec), "batch", json_share(spec->batch), "batch_bake_ms",
+			 json_u64(spec->batch_bake_ms), "promote", promotes[spec->promote]);
+}
+
+static json_t *show_limits(const struct deployment_spec *spec)
+{
+	json_t *per = json_null();
+
+	if (spec->per_label[0])
+		per = json_pack("{ss so}", "label", spec->per_label, "nodes",
+				json_u64(spec->per_label_nodes));
+	return json_pack("{so so s{so so so} s{so so so}}", "max_unavailable",
+			 json_share(spec->max_unavailable), "max_unavailable_per", per, "failures",
+			 "nodes", json_u64(spec->failures.nodes), "percent",
+			 json_u64(spec->failures.percent), "unreachable",
+			 json_share(spec->failures.unreachable), "deadlines", "node_ms",
+			 json_u64(spec->deadlines.node_ms), "stage_ms",
+			 json_u64(spec->deadlines.stage_ms), "rollout_ms",
+			 json_u64(spec->deadlines.rollout_ms));
+}
+
 json_t *show_spec(const struct deployment_spec *spec)
 {
-	return json_pack(
-		"{ss so ss ss ss so so so so so so ss}", "deployment", spec->name, "release",
+	json_t *limits = show_limits(spec);
+	json_t *object = json_pack(
+		"{ss so ss ss so so so s{so so so} so ss}", "deployment", spec->name, "release",
 		json_sprintf("%s@%s", spec->model, spec->version), "nodes", spec->selector, "swap",
-		swap_names[spec->swap], "strategy", strategy_names[spec->strategy], "stages",
-		show_stage_specs(spec), "batch", json_share(spec->batch), "drain_ms",
-		json_u64(spec->drain_ms), "keep_warm_ms", json_u64(spec->keep_warm_ms),
-		"max_unavailable", json_share(spec->max_unavailable), "deadlines",
-		json_pack("{so so so}", "node_ms", json_u64(spec->deadlines.node_ms), "stage_ms",
-			  json_u64(spec->deadlines.stage_ms), "rollout_ms",
-			  json_u64(spec->deadlines.rollout_ms)),
+		swap_names[spec->swap], "drain_ms", json_u64(spec->drain_ms), "keep_warm_ms",
+		json_u64(spec->keep_warm_ms), "strategy", show_strategy(spec), "windows",
+		"download", json_text_or_null(spec->windows.download), "switch",
+		json_text_or_null(spec->windows.swap), "timezone",
+		json_text_or_null(spec->windows.timezone), "gates", show_gate_specs(spec),
 		"on_inconclusive", inconclusive_names[spec->on_inconclusive]);
+
+	json_object_update(object, limits);
+	json_decref(limits);
+	return object;
 }
 
 static size_t count_serving(const struct coordinator *c, const struct shell_deployment *deployment)
@@ -345,8 +392,8 @@ json_t *show_deployment(const struct coordinator *c, const struct shell_deployme
 	const struct shell_rollout *ro = rollouts_of(c, record->name);
 	bool under_way = ro && rollouts_under_way(ro);
 	json_t *object = json_pack(
-		"{ss so so so ss ss so so}", "deployment", record->name, "release",
-		release_name(c, &record->base), "digest", json_digest(&record->base), "nodes",
+		"{ss ss so so so ss ss so so}", "deployment", record->name, "model",
+		deployment->spec.model, "release", release_name(c, &record->base), "digest", json_digest(&record->base), "nodes",
 		json_u64(count_serving(c, deployment)), "selector", deployment->spec.selector,
 		"strategy", strategy_names[deployment->spec.strategy], "rollout",
 		under_way ? json_rollout_id(&ro->head.id) : json_null(), "changed_at",

@@ -5,8 +5,8 @@
 #include "base/err.h"
 #include "covey/ids.h"
 
-struct digest_state { /* incremental; as large and aligned as libsodium's own state */
-	_Alignas(64) uint8_t opaque[384];
+struct digest_state { /* incremental; holds libsodium's own state at any address; do not copy */
+	uint8_t opaque[384 + 63];
 };
 
 void digest_of(struct digest *ret_digest, const void *data, size_t size);

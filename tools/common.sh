@@ -14,7 +14,7 @@ need_root() {
 
 # Debian packages: first what a build needs, then what running and testing need.
 COVEY_PACKAGES="gcc meson ninja-build pkg-config libzmq3-dev libsodium-dev libmsgpack-dev
-libsqlite3-dev libsystemd-dev libcyaml-dev libarchive-dev libcurl4-openssl-dev libnftables-dev
+libsqlite3-dev libsystemd-dev libyaml-dev libarchive-dev libcurl4-openssl-dev libnftables-dev
 libjansson-dev libssl-dev libsmartcols-dev libmicrohttpd-dev libseccomp-dev libinih-dev
 libzstd-dev libcmocka-dev
 runc conmon nftables iproute2 procps jq curl python3 busybox-static kmod

@@ -4,6 +4,8 @@
 # shared. Sockets live in /run/covey-NAME (their paths must be short), state in
 # build/fleet-NAME.
 
+. "$COVEY_SOURCE/tools/systemd.sh" # nodes that are booted systems
+
 FLEET_NAME=${COVEY_FLEET:-dev} # several fleets can be up side by side
 FLEET_RUN=/run/covey-$FLEET_NAME
 FLEET_STATE=$COVEY_BUILD/fleet-$FLEET_NAME
@@ -26,12 +28,13 @@ fleet_main() {
 }
 
 fleet_up() {
-	local nodes=5 rate=
+	local nodes=5 rate= booted=
 	while [ $# -gt 0 ]; do
 		case $1 in
 		--nodes) nodes=$2 && shift 2 ;;
 		--rate) rate=$2 && shift 2 ;;
-		*) die 2 "dev fleet up: \`$1\` is unknown; there are --nodes N and --rate 100mbit" ;;
+		--systemd) booted=1 && shift ;;
+		*) die 2 "dev fleet up: \`$1\` is unknown; there are --nodes N, --rate 100mbit and --systemd" ;;
 		esac
 	done
 	[[ $nodes =~ ^[0-9]+$ ]] && [ "$nodes" -ge 1 ] && [ "$nodes" -le 200 ] ||
@@ -40,11 +43,15 @@ fleet_up() {
 	deps_install
 	[ -x "$COVEY_BUILD/agent/covey-agent" ] || build_plain
 	[ ! -e "$FLEET_RUN/switch" ] || die 1 "dev fleet up: a fleet is up already; \`./dev fleet down\` ends it"
-	fleet_switch_up
-	fleet_coordinator_up
 	local i
-	for ((i = 1; i <= nodes; i++)); do fleet_node_join "$i" "$rate"; done
-	for ((i = 1; i <= nodes; i++)); do fleet_node_start "$i"; done
+	if [ -n "$booted" ]; then
+		systemd_fleet_up "$nodes" "$rate"
+	else
+		fleet_switch_up
+		fleet_coordinator_up
+		for ((i = 1; i <= nodes; i++)); do fleet_node_join "$i" "$rate"; done
+		for ((i = 1; i <= nodes; i++)); do fleet_node_start "$i"; done
+	fi
 	fleet_wait_online "$nodes"
 	say "a coordinator and $nodes nodes are up; \`eval \"\$(./dev fleet env)\"\` lets \`covey\` talk to them"
 }
@@ -62,6 +69,10 @@ fleet_exec() {
 	shift
 	[ "${1:-}" = -- ] && shift
 	[ -e "$FLEET_RUN/$node" ] || die 2 "dev fleet exec: there is no node $node"
+	if systemd_is_booted "$node"; then
+		systemd_exec "$node" "$@"
+		return
+	fi
 	COVEY_AGENT_CONFIG=$FLEET_STATE/$node/agent.conf nsenter "--net=/run/netns/$FLEET_NETNS-$node" "$@"
 }
 
@@ -212,6 +223,7 @@ fleet_down() {
 	for host in "$FLEET_RUN"/*/; do
 		[ -d "$host" ] || continue
 		host=$(basename "$host")
+		if systemd_is_booted "$host"; then systemd_halt "$host"; fi
 		fleet_stop_daemon "$host" agent
 		fleet_stop_daemon "$host" coordinator
 		fleet_stop_daemon "$host" helper

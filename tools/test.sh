@@ -5,6 +5,12 @@ COVEY_BUILD_TEST=$COVEY_SOURCE/build-test
 COVEY_BUILD_CLANG=$COVEY_SOURCE/build-clang
 
 test_main() {
+	if [ "${1:-}" = --systemd ]; then
+		. "$COVEY_SOURCE/tools/systemd.sh"
+		shift
+		systemd_test_main "$@"
+		return
+	fi
 	need_root
 	deps_install
 	say "building with sanitizers into $COVEY_BUILD_TEST ..."

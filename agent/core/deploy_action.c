@@ -54,6 +54,16 @@ static bool back_is_warm(const struct deploy *d)
 	       d->slots[colour].fact == DEPLOY_SLOT_RUNNING;
 }
 
+/* What was wished until now differs from what is known: the wish may be on its way. */
+static bool map_may_be_changing(const struct deploy *d)
+{
+	enum colour colour = COLOUR_BLUE;
+	enum deploy_route wanted = deploy_route_wanted(d, &colour);
+
+	return d->record.phase == DEPLOY_SWITCHING || wanted != d->route ||
+	       (wanted == DEPLOY_ROUTE_OPEN && colour != d->route_colour);
+}
+
 /* target and target_colour name what is left; back may be NULL: to nothing. */
 static void begin_way_back(struct deploy *d, const struct deploy_release *back, bool healthy,
 			   enum outcome_kind ending)
@@ -67,8 +77,8 @@ static void begin_way_back(struct deploy *d, const struct deploy_release *back, 
 	d->verdict = d->back_failed = false;
 	d->route_failures = 0;
 	d->route_at_ms = 0;
-	if (r->phase == DEPLOY_SWITCHING)
-		d->route = DEPLOY_ROUTE_UNKNOWN; /* a change of the map may be under way */
+	if (map_may_be_changing(d))
+		d->route = DEPLOY_ROUTE_UNKNOWN;
 	prepare_way_back(d);
 	if (d->slots[r->target_colour].fact != DEPLOY_SLOT_RUNNING)
 		deploy_slot_kill(d, r->target_colour);

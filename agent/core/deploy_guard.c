@@ -51,12 +51,14 @@ static bool has_fallback(const struct deploy *d)
 	return deploy_fallback(d, &serving) != NULL;
 }
 
-/* The serving release loops, or it is down and the veto forbids to start it. */
+/* The serving release loops; or it is down, and was never committed (it only stayed because a way
+ * back had failed) or must not be started. */
 GUARD(must_fall_back)
 {
 	struct digest serving = deploy_serving(d);
+	bool own = digest_equal(&serving, &d->record.committed.digest) && !deploy_barred(d, &serving);
 	bool down = d->record.serves && d->slots[d->record.serving].fact != DEPLOY_SLOT_RUNNING &&
-		    deploy_barred(d, &serving);
+		    !own;
 
 	return d->record.assigned && (crash_loops(d) || down) && has_fallback(d);
 }
@@ -271,9 +273,12 @@ GUARD(bake_is_over)
 	return d->record.bake_since_ms && d->now_ms >= end && s->healthy && s->fresh;
 }
 
+/* A map that cannot be changed is not the release's failure: that is tried on and on. */
 GUARD(way_back_failed)
 {
-	bool late = d->now_ms >= deploy_after(d->record.phase_since_ms, DEPLOY_REVERT_MS);
+	const struct deploy_slot_state *back = &d->slots[deploy_back_colour(d)];
+	bool late = d->now_ms >= deploy_after(d->record.phase_since_ms, DEPLOY_REVERT_MS) &&
+		    !(back->fact == DEPLOY_SLOT_RUNNING && back->ready);
 
 	return !digest_is_zero(&d->record.back.digest) && (d->back_failed || late);
 }

@@ -69,11 +69,13 @@ static void note_desired(struct deploy *d, const struct deploy_event *e)
 	if (!e->assignment)
 		return;
 	r->assignment = *e->assignment;
-	if (!digest_is_zero(&r->target.digest) && r->phase != DEPLOY_REVERTING &&
-	    digest_equal(&r->target.digest, &r->assignment.next)) {
+	if (digest_is_zero(&r->target.digest) || r->phase == DEPLOY_REVERTING)
+		return;
+	if (digest_equal(&r->target.digest, &r->assignment.next))
 		r->rollout = r->assignment.rollout;
-		r->attempt = r->assignment.attempt;
-	}
+	else if (!digest_equal(&r->target.digest, &r->assignment.base))
+		return;
+	r->attempt = r->assignment.attempt;
 }
 
 static void note_windows(struct deploy *d, const struct deploy_event *e)

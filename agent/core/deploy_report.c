@@ -44,6 +44,18 @@ static bool still_failed(const struct deploy *d)
 	       !(right && serves_healthy(d) && digest_equal(&serving, &d->record.committed.digest));
 }
 
+/* Rolled back in the rollout under way; or, later, what desired state still names. */
+static bool still_rolled_back(const struct deploy *d)
+{
+	const struct deploy_outcome *last = &d->record.last;
+	const struct assignment *a = &d->record.assignment;
+	struct digest serving = deploy_serving(d);
+
+	return last->kind == OUTCOME_ROLLED_BACK &&
+	       (rollout_id_equal(&last->rollout, &a->rollout) ||
+		(digest_equal(&last->release, &a->base) && !digest_equal(&serving, &a->base)));
+}
+
 static enum node_state node_state(const struct deploy *d)
 {
 	const struct deploy_record *r = &d->record;
@@ -52,8 +64,7 @@ static enum node_state node_state(const struct deploy *d)
 		return deploy_phases[r->phase].state;
 	if (still_failed(d))
 		return NODE_STATE_FAILED;
-	if (r->last.kind == OUTCOME_ROLLED_BACK &&
-	    rollout_id_equal(&r->last.rollout, &r->assignment.rollout))
+	if (still_rolled_back(d))
 		return NODE_STATE_ROLLED_BACK;
 	return r->serves ? NODE_STATE_SERVING : NODE_STATE_PENDING;
 }

@@ -74,7 +74,8 @@ void address_of(const struct agent_config *config, uint32_t index, struct addres
 struct claim { /* numbers base..base+count-1 in one folder of symlinks */
 	const char *folder;
 	uint32_t base, count;
-	bool (*free)(uint32_t number); /* may the number be used? NULL: always */
+	bool (*usable)(uint32_t number); /* NULL: always */
+	bool only_find;			 /* do not claim a new one */
 };
 
 static void claim_path(const struct agent_config *config, const struct claim *claim,
@@ -138,7 +139,7 @@ static int claim_number(struct worker *worker, const struct claim *claim,
 		return r;
 	for (uint32_t i = 0; i < claim->count; i++) {
 		uint32_t number = claim->base + (start + i) % claim->count;
-		bool usable = !claim->free || claim->free(number);
+		bool usable = !claim->usable || claim->usable(number);
 
 		owner_of(config, claim, number, owner);
 		if (str_equal(owner, slot->text) && usable) {
@@ -149,9 +150,13 @@ static int claim_number(struct worker *worker, const struct claim *claim,
 			idle = number;
 		if (owner[0] || !usable)
 			continue;
+		if (claim->only_find)
+			return -ENOENT;
 		*ret_number = number;
 		return take(config, claim, slot, number, err);
 	}
+	if (claim->only_find)
+		return -ENOENT;
 	if (idle == UINT32_MAX)
 		return err_set(err, -EADDRNOTAVAIL,
 			       "every number of `%s` of this node is taken by another slot",
@@ -163,7 +168,16 @@ static int claim_number(struct worker *worker, const struct claim *claim,
 int address_claim(struct worker *worker, const struct slot_name *slot, uint32_t *ret_index,
 		  struct err *err)
 {
-	const struct claim claim = {"index", 0, address_slots(&worker->config), NULL};
+	const struct claim claim = {.folder = "index", .count = address_slots(&worker->config)};
+
+	return claim_number(worker, &claim, slot, ret_index, err);
+}
+
+int address_find(struct worker *worker, const struct slot_name *slot, uint32_t *ret_index,
+		 struct err *err)
+{
+	const struct claim claim = {
+		.folder = "index", .count = address_slots(&worker->config), .only_find = true};
 
 	return claim_number(worker, &claim, slot, ret_index, err);
 }
@@ -179,8 +193,10 @@ int address_claim_port(struct worker *worker, const struct slot_name *slot, uint
 		       struct err *err)
 {
 	const struct config_helper *helper = &worker->config.helper;
-	const struct claim claim = {"ports", helper->port_low,
-				    helper->port_high - helper->port_low + 1, port_is_free};
+	const struct claim claim = {.folder = "ports",
+				    .base = helper->port_low,
+				    .count = helper->port_high - helper->port_low + 1,
+				    .usable = port_is_free};
 
 	return claim_number(worker, &claim, slot, ret_port, err);
 }

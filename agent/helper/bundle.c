@@ -202,6 +202,28 @@ static json_t *linux_part(const struct bundle *bundle)
 			 strings(read_only, ARRAY_SIZE(read_only)));
 }
 
+/* JSON is UTF-8; a text that is not would be left out in silence. */
+static bool is_utf8(const char *text)
+{
+	json_t *string = json_string(text);
+
+	json_decref(string);
+	return string != NULL;
+}
+
+static bool all_utf8(const struct bundle *bundle)
+{
+	const struct release *release = bundle->release;
+	bool good = is_utf8(bundle->node) &&
+		    (!release->workdir || is_utf8(release->workdir));
+
+	for (size_t i = 0; i < release->argv_count; i++)
+		good = good && is_utf8(release->argv[i].text);
+	for (size_t i = 0; i < release->env_count; i++)
+		good = good && is_utf8(release->env[i].name) && is_utf8(release->env[i].value);
+	return good;
+}
+
 int bundle_format(const struct bundle *bundle, struct str *ret_json, struct err *err)
 {
 	json_error_t why;
@@ -210,14 +232,16 @@ int bundle_format(const struct bundle *bundle, struct str *ret_json, struct err 
 
 	if (bundle->release->argv_count == 0)
 		return err_set(err, -EINVAL, "the release says no command to run");
+	if (!all_utf8(bundle))
+		return err_set(err, -EINVAL, "command or environment of the release is not UTF-8");
 	all = json_pack_ex(&why, 0, "{s:s, s:o, s:{s:s, s:b}, s:s, s:o, s:o}", "ociVersion",
 			   "1.0.2", "process", process(bundle), "root", "path", bundle->rootfs,
 			   "readonly", 1, "hostname", bundle->hostname, "mounts",
 			   mount_list(bundle), "linux", linux_part(bundle));
 	text = all ? json_dumps(all, JSON_INDENT(1)) : NULL;
 	json_decref(all);
-	if (!text) /* jansson takes UTF-8 only */
-		return err_set(err, -EINVAL, "command or environment of the release is not UTF-8");
+	if (!text)
+		return err_set(err, -EINVAL, "config.json: %s", why.text);
 	str_free(ret_json);
 	str_add(ret_json, text);
 	free(text);

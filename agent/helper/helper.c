@@ -361,7 +361,7 @@ static int find_folder(char dst[PATHS_MAX], struct err *err)
 static int set_up(struct helper *helper, const char *config, struct err *err)
 {
 	struct clients_options clients = {.request = on_request, .context = helper};
-	const struct jobs_options jobs = {
+	struct jobs_options jobs = {
 		.config = config, .folder = helper->folder, .done = on_done, .context = helper};
 	char table[TABLE_MAX];
 	int fd = -1, r = config_load(config, &helper->config, err);
@@ -378,6 +378,7 @@ static int set_up(struct helper *helper, const char *config, struct err *err)
 		r = open_signals(helper, err);
 	if (r < 0)
 		return r;
+	jobs.identity = paths_identity(&helper->config);
 	helper->jobs = jobs_create(&helper->loop, &jobs);
 	r = watch_create(&helper->loop, &helper->config, on_ended, helper, &helper->watch, err);
 	if (r == 0)

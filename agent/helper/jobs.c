@@ -137,8 +137,9 @@ static int spawn_worker(struct jobs *jobs, struct job *job, struct err *err)
 	uint64_t limit = limit_of(&job->request);
 	AUTO_CLOSE int ours = -1, theirs = -1;
 	const int size = 2 * LIMIT_HELPER_MESSAGE;
-	char deadline[24];
-	char *argv[] = {program, (char *)jobs->options.config, deadline, (char *)job->mode, NULL};
+	char deadline[24], identity[24];
+	char *argv[] = {program,  (char *)jobs->options.config, deadline,
+			identity, (char *)job->mode,		NULL};
 	int ends[2], r;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
@@ -150,6 +151,7 @@ static int spawn_worker(struct jobs *jobs, struct job *job, struct err *err)
 	if (r < 0)
 		return r;
 	snprintf(deadline, sizeof(deadline), "%" PRIu64, limit);
+	snprintf(identity, sizeof(identity), "%" PRIu64, jobs->options.identity);
 	job->pid = fork();
 	if (job->pid == 0)
 		become_worker(argv, theirs);

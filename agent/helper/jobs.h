@@ -23,6 +23,7 @@ struct jobs_done { /* how a job ended */
 
 struct jobs_options {
 	const char *config;  /* path of agent.conf, for the workers */
+	uint64_t identity;   /* paths_identity() of it */
 	const char *folder;  /* where the workers' programs are */
 	void (*done)(void *context, const struct jobs_done *done);
 	void *context;

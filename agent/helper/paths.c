@@ -142,12 +142,29 @@ void paths_table(const struct agent_config *config, char dst[TABLE_MAX])
 	snprintf(dst, TABLE_MAX, "covey_%s", config->helper.instance);
 }
 
+static uint64_t hash_text(uint64_t hash, const char *text) /* FNV-1a, 64 bit */
+{
+	for (const char *c = text; *c; c++)
+		hash = (hash ^ (unsigned char)*c) * 1099511628211u;
+	return hash;
+}
+
+uint64_t paths_identity(const struct agent_config *config)
+{
+	const struct config_helper *helper = &config->helper;
+	uint64_t hash = hash_text(14695981039346656037u, config->state_dir);
+
+	hash = hash_text(hash, config->run_dir);
+	hash = hash_text(hash, helper->state_dir);
+	hash = hash_text(hash, helper->cgroup_parent);
+	hash = hash_text(hash, helper->instance);
+	return hash ^ ((uint64_t)helper->subnet << 8 | helper->subnet_prefix);
+}
+
 void paths_interface_prefix(const struct agent_config *config, char dst[INTERFACE_MAX])
 {
-	uint64_t hash = 14695981039346656037u; /* FNV-1a, 64 bit */
+	uint64_t hash = hash_text(14695981039346656037u, config->helper.instance);
 
-	for (const char *c = config->helper.instance; *c; c++)
-		hash = (hash ^ (unsigned char)*c) * 1099511628211u;
 	hash ^= hash >> 32;
 	memcpy(dst, "cv", 2);
 	for (int i = 2; i < 8; i++, hash /= 26)

@@ -66,6 +66,10 @@ void paths_interface_prefix(const struct agent_config *config, char dst[INTERFAC
 void paths_interface(const struct agent_config *config, bool egress, uint32_t index,
 		     char dst[INTERFACE_MAX]);
 
+/* A number for the part of agent.conf that must not change while the helper runs: directories,
+ * instance, subnet. Workers read the file anew and compare. */
+uint64_t paths_identity(const struct agent_config *config);
+
 /* Makes the directories of state and run with their modes; refuses those that somebody other than
  * root could change. */
 int paths_prepare(const struct agent_config *config, struct err *err) COVEY_MUST_CHECK;

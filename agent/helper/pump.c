@@ -2,8 +2,9 @@
 /*
  * inotify on the folder sees both appended lines and the new file that conmon renames into place
  * when the log has reached its size. The read position is kept in the slot's run directory (in
- * memory, one small write for each batch), so that lines are neither lost nor doubled when the
- * helper restarts. The native protocol is one datagram of NAME=value lines for each entry.
+ * memory, one small write for each batch), so that no line is lost when the helper restarts, and
+ * only the batch of the moment when it was killed may come twice. The native protocol is one
+ * datagram of NAME=value lines for each entry.
  */
 #include "agent/helper/pump.h"
 

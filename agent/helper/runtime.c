@@ -2,8 +2,9 @@
 /*
  * conmon is told everything on its command line and reports the container's process id, or why
  * there is none, as one line of JSON on a pipe. Where systemd runs it gets a scope of its own, so
- * that stopping or upgrading Covey's services leaves it alone. The helper keeps no hold on it: pid
- * files, the record and /proc say what there is.
+ * that stopping or upgrading Covey's services leaves it alone; when the node goes down it ends after
+ * them, for a container that ends under the agent's eyes counts against its release. The helper
+ * keeps no hold on it: pid files, the record and /proc say what there is.
  */
 #include "agent/helper/runtime.h"
 
@@ -89,6 +90,7 @@ static void args_conmon(struct args *args, const struct agent_config *config,
 		args_add(args, "--scope");
 		args_add(args, "--quiet");
 		args_add(args, "--collect");
+		args_add(args, "--property=Before=covey-agent.service covey-helper.service");
 		args_add(args, "--unit=covey-%s-%s-%" PRIx64, config->helper.instance, slot->text,
 			 clock_mono_ms());
 	}

@@ -112,12 +112,15 @@ static int copy_to(int fd, int folder, const char *name, mode_t mode,
 }
 
 static int place_file(int fd, int folder, const char *name, mode_t mode,
-		      const struct release_blob *blob, const struct stat *st, struct err *err)
+		      const struct release_blob *blob, struct err *err)
 {
+	struct stat st;
 	int r;
 
+	if (fstat(fd, &st) < 0)
+		return err_errno(err, -errno, "%s", name);
 	/* One inode has one mode: two releases that differ in it cannot share the file. */
-	if ((st->st_mode & 07777) != mode)
+	if ((st.st_mode & 07777) != mode)
 		return copy_to(fd, folder, name, mode, blob, err);
 	r = link_to(fd, folder, name);
 	if (r == -EXDEV || r == -EMLINK || r == -EPERM)
@@ -125,44 +128,56 @@ static int place_file(int fd, int folder, const char *name, mode_t mode,
 	return r < 0 ? err_errno(err, r, "%s", name) : 0;
 }
 
-static int seal(const struct agent_config *config, int fd, mode_t mode, struct stat *ret_st,
-		struct err *err)
+static mode_t mode_of(const struct release_blob *blob)
 {
+	return blob->mode & 0111 ? 0555 : 0444;
+}
+
+static int seal(const struct agent_config *config, int fd, mode_t mode, struct err *err)
+{
+	struct stat st;
 	int r;
 
-	if (fstat(fd, ret_st) < 0)
+	if (fstat(fd, &st) < 0)
 		return err_errno(err, -errno, "blob");
-	r = check_owner(config, ret_st, err);
+	r = check_owner(config, &st, err);
 	if (r < 0)
 		return r;
-	if (ret_st->st_uid != geteuid() || (ret_st->st_mode & 0222)) {
-		if (fchown(fd, geteuid(), (gid_t)-1) < 0 || fchmod(fd, mode) < 0 ||
-		    fstat(fd, ret_st) < 0)
-			return err_errno(err, -errno, "cannot seal the blob");
-	}
+	if ((st.st_uid != geteuid() || (st.st_mode & 0222)) &&
+	    (fchown(fd, geteuid(), (gid_t)-1) < 0 || fchmod(fd, mode) < 0))
+		return err_errno(err, -errno, "cannot seal the blob");
 	return check_writers(fd, err);
 }
 
-int seal_file(const struct agent_config *config, const struct release_blob *blob, int folder,
-	      struct err *err)
+int seal_open(const struct agent_config *config, const struct release_blob *blob, struct err *err)
 {
-	AUTO_FREE char *path = mem_str(blob->path), *relative = NULL;
-	AUTO_CLOSE int fd = -1, to = -1;
-	mode_t mode = blob->mode & 0111 ? 0555 : 0444;
-	char hex[DIGEST_HEX_MAX], *name = NULL;
-	struct stat st;
+	AUTO_FREE char *relative = NULL;
+	AUTO_CLOSE int fd = -1;
+	char hex[DIGEST_HEX_MAX];
 	int r;
 
 	str_hex(hex, blob->content.bytes, DIGEST_SIZE);
 	relative = mem_format("blobs/%s", hex);
 	r = fd = trusted_open(config, relative, err);
 	if (r >= 0)
-		r = seal(config, fd, mode, &st, err);
-	if (r == 0)
+		r = seal(config, fd, mode_of(blob), err);
+	return r < 0 ? r : TAKE_FD(fd);
+}
+
+int seal_file(const struct agent_config *config, const struct release_blob *blob, int folder,
+	      struct err *err)
+{
+	AUTO_FREE char *path = mem_str(blob->path);
+	AUTO_CLOSE int fd = -1, to = -1;
+	char *name = NULL;
+	int r;
+
+	r = fd = seal_open(config, blob, err);
+	if (r >= 0)
 		r = check_bytes(fd, -1, blob, err);
 	if (r == 0)
 		r = to = open_folder(folder, path, &name, err);
 	if (r >= 0)
-		r = place_file(fd, to, name, mode, blob, &st, err);
+		r = place_file(fd, to, name, mode_of(blob), blob, err);
 	return r < 0 ? err_prefix(err, r, "model file %s", blob->path) : 0;
 }

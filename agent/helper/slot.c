@@ -37,9 +37,9 @@ static void reply_slot(struct worker *worker, const struct record *record)
 static int remove_index(struct worker *worker, const struct slot_name *slot, struct err *err)
 {
 	uint32_t index;
-	int r = address_claim(worker, slot, &index, err);
+	int r = address_find(worker, slot, &index, err);
 
-	if (r == -EADDRNOTAVAIL) /* then it never had a number, so no interface either */
+	if (r == -ENOENT) /* then it never had an interface either */
 		return 0;
 	return r < 0 ? r : slotnet_down(worker, index, err);
 }

@@ -21,8 +21,11 @@
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define TEMPORARY ".tmp-"
+
+enum { LOG_DAYS = 7 };
 
 /* ---- unpack ---- */
 
@@ -57,24 +60,23 @@ static int unpack_one(const struct agent_config *config, const struct release_bl
 		      struct err *err)
 {
 	char path[PATHS_MAX], temporary[PATHS_MAX], hex[DIGEST_HEX_MAX], tail[64];
+	struct unpack_layer layer = {.size = blob->size};
 	AUTO_CLOSE int root = -1, tar = -1;
-	AUTO_FREE char *relative = NULL;
 	int r;
 
 	if (access(paths_layer(config, blob->diff_id, path), F_OK) == 0)
 		return 0;
 	str_hex(hex, blob->content.bytes, DIGEST_SIZE);
-	relative = mem_format("blobs/%s", hex);
+	memcpy(layer.diff_id, blob->diff_id, DIGEST_SIZE);
 	snprintf(tail, sizeof(tail), "/layers/" TEMPORARY "%d", (int)getpid());
-	r = tar = trusted_open(config, relative, err);
+	paths_state(config, temporary, tail);
+	r = tar = layer.tar = seal_open(config, blob, err);
 	if (r >= 0)
-		r = root = open_new(paths_state(config, temporary, tail), 0755, err);
-	if (r >= 0) {
-		struct unpack_layer layer = {.tar = tar, .size = blob->size, .root = root};
-
-		memcpy(layer.diff_id, blob->diff_id, DIGEST_SIZE);
+		r = unpack_verify(&layer, err); /* no parser sees a byte that nobody signed */
+	if (r == 0)
+		r = root = layer.root = open_new(temporary, 0755, err);
+	if (r >= 0)
 		r = unpack_layer(&layer, err);
-	}
 	if (r == 0)
 		r = publish(root, temporary, path, err);
 	if (r < 0 && paths_remove(temporary, NULL) < 0)
@@ -269,6 +271,31 @@ static int prune_folder(const struct agent_config *config, const struct kept *ke
 	return r;
 }
 
+/* Logs of slots that do not run stay for a while: somebody may still ask why. */
+static int prune_logs(const struct agent_config *config, struct err *err)
+{
+	char folder[PATHS_MAX], path[PATHS_MAX];
+	struct dirent **names = NULL;
+	time_t oldest = time(NULL) - LOG_DAYS * 86400;
+	int count = scandir(paths_state(config, folder, "/logs"), &names, NULL, NULL), r = 0;
+
+	for (int i = 0; i < count; i++) {
+		char deployment[LIMIT_NAME + 1];
+		struct slot_name slot;
+		enum colour colour;
+		struct stat st;
+
+		if (r == 0 && paths_slot_parse(names[i]->d_name, deployment, &colour) &&
+		    paths_slot(deployment, colour, &slot, NULL) == 0 &&
+		    access(paths_slot_run(config, &slot, path, ""), F_OK) < 0 &&
+		    stat(paths_log(config, &slot, path, ""), &st) == 0 && st.st_mtime < oldest)
+			r = paths_remove(path, err);
+		free(names[i]);
+	}
+	free(names);
+	return r;
+}
+
 int store_prune(struct worker *worker, struct err *err)
 {
 	COVEY_CLEANUP(free_kept) struct kept kept = {0};
@@ -285,5 +312,7 @@ int store_prune(struct worker *worker, struct err *err)
 		r = keep_layers(&worker->config, &kept, err);
 	if (r == 0)
 		r = prune_folder(&worker->config, &kept, false, err);
-	return r == 0 ? prune_folder(&worker->config, &kept, true, err) : r;
+	if (r == 0)
+		r = prune_folder(&worker->config, &kept, true, err);
+	return r == 0 ? prune_logs(&worker->config, err) : r;
 }

@@ -21,7 +21,7 @@ int trusted_open(const struct agent_config *config, const char *relative, struct
 	AUTO_CLOSE int fd = -1;
 	struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
 			       .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-					  RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV};
+					  RESOLVE_NO_MAGICLINKS};
 	struct stat st;
 
 	if (dir < 0)

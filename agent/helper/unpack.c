@@ -433,19 +433,46 @@ static int read_archive(const struct unpack_layer *layer, struct source *source,
 	return r;
 }
 
+/* A source for this layer, at the start of its file. */
+static int open_source(const struct unpack_layer *layer, struct source *ret_source, struct err *err)
+{
+	*ret_source = (struct source){.fd = layer->tar,
+				      .left = layer->size,
+				      .sha256 = EVP_MD_CTX_new(),
+				      .piece = mem_alloc(PIECE)};
+	assert(ret_source->sha256);
+	if (EVP_DigestInit_ex(ret_source->sha256, EVP_sha256(), NULL) != 1)
+		return err_set(err, -EIO, "no SHA-256");
+	if (lseek(layer->tar, 0, SEEK_SET) < 0)
+		return err_errno(err, -errno, "cannot read");
+	return 0;
+}
+
+static void close_source(struct source *source)
+{
+	EVP_MD_CTX_free(source->sha256);
+	free(source->piece);
+}
+
+int unpack_verify(const struct unpack_layer *layer, struct err *err)
+{
+	struct source source;
+	int r = open_source(layer, &source, err);
+
+	if (r == 0)
+		r = check_digest(&source, layer->diff_id, err);
+	if (r == 0 && lseek(layer->tar, 0, SEEK_SET) < 0)
+		r = err_errno(err, -errno, "cannot read");
+	close_source(&source);
+	return r;
+}
+
 int unpack_layer(const struct unpack_layer *layer, struct err *err)
 {
-	AUTO_FREE uint8_t *piece = mem_alloc(PIECE);
-	struct source source = {.fd = layer->tar,
-				.left = layer->size,
-				.sha256 = EVP_MD_CTX_new(),
-				.piece = piece};
-	int r;
+	struct source source;
+	int r = open_source(layer, &source, err);
 
-	assert(source.sha256);
-	if (EVP_DigestInit_ex(source.sha256, EVP_sha256(), NULL) != 1)
-		r = err_set(err, -EIO, "no SHA-256");
-	else
+	if (r == 0)
 		r = read_archive(layer, &source, err);
 	/* An archive that is refused may simply be the wrong bytes: that is the better answer. */
 	if (r == 0 || r == -EINVAL) {
@@ -458,6 +485,6 @@ int unpack_layer(const struct unpack_layer *layer, struct err *err)
 				*err = other;
 		}
 	}
-	EVP_MD_CTX_free(source.sha256);
+	close_source(&source);
 	return r;
 }

@@ -2,8 +2,8 @@
 /*
  * An image layer from its tar to a directory that overlayfs can use, as if the tar were written by
  * an enemy: nothing outside the directory is touched or read, whatever names, links and sizes it
- * holds. The bytes are hashed while they are read, and what was made counts only when the digest
- * is the one that was signed.
+ * holds. The bytes are hashed before a parser sees them (unpack_verify(), on a sealed file), and
+ * once more while they are read: what was made counts only when the digest is the signed one.
  *
  * Kept: folders, files, symlinks, hard links inside the layer, permission bits, owners. Made into
  * overlayfs' own form: whiteouts (.wh.NAME, .wh..wh..opq). Dropped: setuid and setgid bits, device
@@ -21,6 +21,9 @@ struct unpack_layer {
 	uint8_t diff_id[DIGEST_SIZE]; /* SHA-256 of the tar, as signed */
 	int root;	  /* empty directory to fill */
 };
+
+/* 0 when the file has the signed size and digest; its read position is at the start then. */
+int unpack_verify(const struct unpack_layer *layer, struct err *err) COVEY_MUST_CHECK;
 
 /* -EBADMSG: not the signed bytes; -EINVAL: an archive that is refused. What was made stays. */
 int unpack_layer(const struct unpack_layer *layer, struct err *err) COVEY_MUST_CHECK;

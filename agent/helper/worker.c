@@ -91,11 +91,12 @@ int worker_main(int argc, char **argv, const struct worker_op *ops, size_t ops_c
 {
 	static struct worker worker;
 	struct err err = {0};
-	uint64_t deadline;
+	uint64_t deadline, identity;
 	int r;
 
 	log_open(program_invocation_short_name, LOG_LEVEL_INFO);
-	if (argc < 3 || str_parse_u64(argv[2], UINT32_MAX, &deadline)) {
+	if (argc < 4 || str_parse_u64(argv[2], UINT32_MAX, &deadline) ||
+	    str_parse_u64(argv[3], UINT64_MAX, &identity)) {
 		log_error("covey-helper starts this program, nobody else");
 		return 2;
 	}
@@ -103,12 +104,15 @@ int worker_main(int argc, char **argv, const struct worker_op *ops, size_t ops_c
 		return 2;
 	signal(SIGPIPE, SIG_IGN);
 	umask(022);
-	worker.mode = argc > 3 ? argv[3] : "";
+	worker.mode = argc > 4 ? argv[4] : "";
 	worker.end_ms = clock_mono_ms() + deadline;
 	alarm((unsigned)(deadline / 1000) + 1);
 	r = read_request(&worker, &err); /* first: the reply carries its id */
 	if (r == 0)
 		r = config_load(argv[1], &worker.config, &err);
+	if (r == 0 && paths_identity(&worker.config) != identity)
+		r = err_set(&err, -ESTALE,
+			    "%s was changed where it matters: restart covey-helper", argv[1]);
 	if (r == 0)
 		r = run(&worker, ops, ops_count, &err);
 	worker.reply.id = worker.request.id;

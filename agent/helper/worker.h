@@ -2,7 +2,7 @@
 /*
  * What all workers have in common: a worker is started by the resident helper for one request,
  *
- *   covey-worker-NAME CONFIG DEADLINE_MS [MODE]
+ *   covey-worker-NAME CONFIG DEADLINE_MS IDENTITY [MODE]
  *
  * with a SOCK_SEQPACKET pair on descriptor 3 that holds the request as the agent sent it. It does
  * the work, answers with one helper_reply packet and exits. A killed worker leaves nothing that the

@@ -21,15 +21,17 @@ struct tally { /* one look at all nodes */
 
 static struct tally look(const struct rollout *r)
 {
-	struct tally tally = {.counts = rollout_counts(r)};
+	struct tally tally = {0};
 
 	for (size_t i = 0; i < r->nodes_count; i++) {
 		const struct rollout_node *n = &r->nodes[i];
-		bool open = node_open(r, n), here = n->stage == r->stage;
-		bool serves = node_serves_new(r, n);
+		bool here = n->stage == r->stage, serves, open;
 
 		if (n->gone || !node_opened(r, n))
 			continue;
+		serves = node_serves_new(r, n);
+		open = node_open(r, n);
+		node_count(r, n, &tally.counts);
 		tally.open += open;
 		tally.done += node_done(r, n);
 		tally.waiting += open && !serves;
@@ -254,10 +256,9 @@ void rollout_advance(struct rollout *r)
 		tally = look(r);
 		if (fail_early(r, &tally))
 			break;
-		rollout_let_go(r);
+		rollout_let_go(r); /* whoever goes was open before: what was counted still holds */
 		if (!rollout_is_forward(r))
 			return;
-		tally = look(r);
 		if (!step_forward(r, &tally))
 			return;
 	}

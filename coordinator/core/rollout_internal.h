@@ -27,6 +27,8 @@ bool node_out_of_service(const struct rollout *r, const struct rollout_node *n);
 bool node_open(const struct rollout *r, const struct rollout_node *n);
 /* Until when its present step may take, in the rollout's clock; UINT64_MAX: no step runs. */
 uint64_t node_step_deadline(const struct rollout *r, const struct rollout_node *n);
+/* Adds a node of an opened stage. */
+void node_count(const struct rollout *r, const struct rollout_node *n, struct gate_counts *counts);
 bool rollout_is_forward(const struct rollout *r); /* on its way, and not held, paused or frozen */
 bool rollout_under_way(const struct rollout *r);  /* started, not ended, not going back */
 const struct rollout_stage *rollout_stage_of(const struct rollout *r,

@@ -183,14 +183,23 @@ static void tell(struct rollout *r, uint32_t node)
 	node_goal_changed(r, n);
 }
 
+static uint32_t first_candidate(const struct rollout *r)
+{
+	for (uint32_t i = 0; i < r->nodes_count; i++)
+		if (may_go(r, &r->nodes[i]))
+			return i;
+	return ROLLOUT_NO_NODE;
+}
+
 void rollout_let_go(struct rollout *r)
 {
+	uint32_t first = first_candidate(r);
 	struct budget budget;
 
-	if (r->window_closed || too_silent(r))
+	if (first == ROLLOUT_NO_NODE || r->window_closed || too_silent(r))
 		return;
 	budget = budget_now(r);
-	for (uint32_t i = 0; i < r->nodes_count && rollout_is_forward(r); i++) {
+	for (uint32_t i = first; i < r->nodes_count && rollout_is_forward(r); i++) {
 		const struct rollout_node *n = &r->nodes[i];
 		uint32_t own = node_out_of_service(r, n);
 		uint32_t *group = &r->group_used[n->group];

@@ -162,21 +162,22 @@ uint64_t node_step_deadline(const struct rollout *r, const struct rollout_node *
 	return n->step_clock_ms + r->policy.deadlines.node_ms;
 }
 
+void node_count(const struct rollout *r, const struct rollout_node *n, struct gate_counts *counts)
+{
+	counts->opened++;
+	counts->changed += n->changed || n->failed || rollout_prepares(r);
+	counts->failed += n->failed;
+	counts->silent += !n->reachable;
+	counts->lost += n->lost;
+}
+
 struct gate_counts rollout_counts(const struct rollout *r)
 {
 	struct gate_counts counts = {0};
 
-	for (size_t i = 0; i < r->nodes_count; i++) {
-		const struct rollout_node *n = &r->nodes[i];
-
-		if (n->gone || !node_opened(r, n))
-			continue;
-		counts.opened++;
-		counts.changed += n->changed || n->failed || rollout_prepares(r);
-		counts.failed += n->failed;
-		counts.silent += !n->reachable;
-		counts.lost += n->lost;
-	}
+	for (size_t i = 0; i < r->nodes_count; i++)
+		if (!r->nodes[i].gone && node_opened(r, &r->nodes[i]))
+			node_count(r, &r->nodes[i], &counts);
 	return counts;
 }
 

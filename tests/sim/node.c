@@ -315,7 +315,8 @@ static void deliver_object(struct sim_node *node, struct sim_event *event)
 		return;
 	}
 	object = message.body;
-	if (object->data.size > 0 && sim_chance(sim, sim->weather.corrupt))
+	if (object->kind == OBJECT_CHUNK && object->data.size > 0 &&
+	    sim_chance(sim, sim->weather.corrupt))
 		object->data.data[rng_below(&sim->rng, object->data.size)] ^= 0x20;
 	agent_on_object(node->agent, 0, object);
 	message_free(&message);

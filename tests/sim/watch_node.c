@@ -123,9 +123,14 @@ static bool in_trouble(const struct sim_node *node)
 static enum sim_out reason_of(const struct sim_node *node, uint32_t d)
 {
 	const struct deploy *deploy = deploy_of(node, d);
+	const struct sim_place *place = &node->places[d];
+	uint32_t version = place->slots[place->route].version;
+	enum sim_behaviour behaviour = node->sim->versions[version].behaviour;
 
 	if (in_trouble(node) || !deploy)
 		return SIM_OUT_BY_FAULT;
+	if (behaviour == SIM_SOURS || behaviour == SIM_CRASHES)
+		return SIM_OUT_BY_RELEASE; /* it is started anew, or left */
 	if (deploy->record.phase == DEPLOY_REVERTING || deploy->record.assignment.revert)
 		return SIM_OUT_ON_WAY_BACK;
 	if (deploy->record.phase == DEPLOY_REMOVING || deploy->record.phase == DEPLOY_GONE)

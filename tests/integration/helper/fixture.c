@@ -495,23 +495,40 @@ int fixture_dial(const char *netns, const char *address, uint32_t port)
 	return -1;
 }
 
-void fixture_start(struct fixture *fixture)
+static _Noreturn void become_helper(const struct fixture *fixture, int listener)
 {
 	AUTO_FREE char *config = mem_format("%s/agent.conf", fixture->dir);
 	const char *program = getenv("COVEY_HELPER");
-	pid_t pid;
+	char pid[16];
 
-	assert(program);
-	pid = fork();
-	assert(pid >= 0);
-	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		enter(fixture->node);
-		execl(program, program, "--config", config, (char *)NULL);
-		_exit(127);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	enter(fixture->node);
+	if (listener >= 0) {
+		snprintf(pid, sizeof(pid), "%d", (int)getpid());
+		setenv("LISTEN_PID", pid, 1);
+		setenv("LISTEN_FDS", "1", 1);
+		if (listener != 3 && dup2(listener, 3) < 0)
+			_exit(126);
+		if (fcntl(3, F_SETFD, 0) < 0)
+			_exit(126);
 	}
-	fixture->helper = pid;
+	execl(program, program, "--config", config, (char *)NULL);
+	_exit(127);
+}
+
+void fixture_start_with(struct fixture *fixture, int listener)
+{
+	assert(getenv("COVEY_HELPER"));
+	fixture->helper = fork();
+	assert(fixture->helper >= 0);
+	if (fixture->helper == 0)
+		become_helper(fixture, listener);
 	fixture_connect(fixture);
+}
+
+void fixture_start(struct fixture *fixture)
+{
+	fixture_start_with(fixture, -1);
 }
 
 void fixture_kill(struct fixture *fixture)
@@ -565,19 +582,20 @@ static void keep_event(struct fixture *fixture, const struct helper_reply *reply
 	fixture->events[fixture->events_count++] = *reply;
 }
 
-int fixture_ask(struct fixture *fixture, struct helper_request *request,
+int fixture_try(struct fixture *fixture, struct helper_request *request,
 		struct helper_reply *ret_reply)
 {
 	uint64_t until = clock_mono_ms() + ASK_MS;
 	struct bytes packet = {0};
 	struct helper_reply reply;
+	ssize_t sent;
 
 	request->id = ++fixture->ids;
 	assert(codec_encode(&codec_helper_request, request, LIMIT_HELPER_MESSAGE, &packet, NULL) ==
 	       0);
-	assert(send(fixture->fd, packet.data, packet.size, 0) == (ssize_t)packet.size);
+	sent = send(fixture->fd, packet.data, packet.size, 0);
 	free(packet.data);
-	while (receive(fixture, until, &reply)) {
+	while (sent >= 0 && receive(fixture, until, &reply)) {
 		if (reply.event == HELPER_REPLY && reply.id == request->id) {
 			*ret_reply = reply;
 			return (int)reply.error;
@@ -587,9 +605,18 @@ int fixture_ask(struct fixture *fixture, struct helper_request *request,
 		else
 			codec_free(&codec_helper_reply, &reply);
 	}
-	fprintf(stderr, "no reply\n");
-	*ret_reply = (struct helper_reply){.error = ETIMEDOUT};
-	return ETIMEDOUT;
+	*ret_reply = (struct helper_reply){.error = ENOTCONN};
+	return ENOTCONN;
+}
+
+int fixture_ask(struct fixture *fixture, struct helper_request *request,
+		struct helper_reply *ret_reply)
+{
+	int error = fixture_try(fixture, request, ret_reply);
+
+	if (error == ENOTCONN)
+		fprintf(stderr, "no reply\n");
+	return error;
 }
 
 static int finish(struct fixture *fixture, struct helper_request *request)

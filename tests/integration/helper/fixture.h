@@ -47,6 +47,8 @@ void fixture_up(struct fixture *fixture, const char *tag, const char *more_confi
 void fixture_down(struct fixture *fixture);
 
 void fixture_start(struct fixture *fixture);   /* the helper, and connects */
+/* With a listening socket on descriptor 3, as systemd hands it over; listener -1: without. */
+void fixture_start_with(struct fixture *fixture, int listener);
 void fixture_kill(struct fixture *fixture);    /* kill -9, and closes */
 void fixture_connect(struct fixture *fixture);
 
@@ -58,6 +60,9 @@ char *fixture_blob(struct fixture *fixture, const void *data, size_t size);
 /* Sends a request and waits for its reply; *ret_reply is the caller's (codec_free). Returns the
  * reply's error. EXITED events that come meanwhile are kept. */
 int fixture_ask(struct fixture *fixture, struct helper_request *request,
+		struct helper_reply *ret_reply);
+/* The same where the helper may hang up: ENOTCONN then. */
+int fixture_try(struct fixture *fixture, struct helper_request *request,
 		struct helper_reply *ret_reply);
 /* The same without looking at the reply; prints the sentence when it fails. */
 int fixture_do(struct fixture *fixture, enum helper_op op, const char *deployment,

@@ -94,8 +94,8 @@ static const struct helper_reply *run_script(struct fixture_release *wanted, con
 
 static void has(const char *text, const char *part)
 {
-	if (!strstr(text, part))
-		fail_msg("`%s` is not in: %s", part, text);
+	if (!text || !strstr(text, part))
+		fail_msg("`%s` is not in: %s", part, text ? text : "(nothing)");
 }
 
 static void clients_reach_a_slot_from_everywhere(void **state)

@@ -371,7 +371,7 @@ static struct deployment_report *report_of(struct node_status *status, const cha
 	return NULL;
 }
 
-static void obey(struct fixture *f, struct fake_node *node)
+void fixture_obey(struct fixture *f, struct fake_node *node)
 {
 	struct node_status fresh = {.inventory = node->status.inventory};
 	const struct desired_state *desired = &node->desired;
@@ -403,7 +403,8 @@ static void hear_desired(struct fixture *f, struct fake_node *node,
 		return;
 	codec_free(&codec_desired_state, &node->desired);
 	codec_copy(&codec_desired_state, &node->desired, desired);
-	obey(f, node);
+	if (!node->lazy)
+		fixture_obey(f, node);
 }
 
 static struct fake_node *node_of(struct fixture *f, const struct node_id *id)

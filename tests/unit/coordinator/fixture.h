@@ -16,7 +16,8 @@ struct fake_node {
 	struct node_id id;
 	char name[LIMIT_NAME + 1];
 	struct public_key link_key, sign_key;
-	bool off; /* hears and says nothing */
+	bool off;  /* hears and says nothing */
+	bool lazy; /* hears what it must do, and leaves it */
 	bool refused;
 	uint64_t boot_epoch, sequence;
 	struct desired_state desired; /* as last told; owned */
@@ -104,4 +105,6 @@ int fixture_apply(struct fixture *f, const struct deployment_spec *spec, bool su
 const char *fixture_state(struct fixture *f, const char *rollout);
 void fixture_send(struct fixture *f, struct fake_node *node, enum message_type type,
 		  const void *body);
+/* A lazy node does at last what it was told. */
+void fixture_obey(struct fixture *f, struct fake_node *node);
 void fixture_send_status(struct fixture *f, struct fake_node *node);

@@ -309,6 +309,112 @@ static void test_epoch_rises(void **state)
 	fixture_free(f);
 }
 
+/* A report of the change under way that has not touched what serves. */
+static void say(struct fixture *f, struct fake_node *node, const struct digest *target,
+		enum node_state state)
+{
+	struct deployment_report *report = &node->status.deployments[0];
+
+	report->rollout = node->desired.assignments[0].rollout;
+	report->target = *target;
+	report->attempt = 1;
+	report->staged = true;
+	report->state = state;
+	fixture_send_status(f, node);
+}
+
+/* Two reports come together. The first takes the rollout back; the second was made before its node
+ * could know that, and says nothing about whether it went back. */
+static void test_report_that_knows_too_little(void **state)
+{
+	struct fixture *f = fleet(3);
+	struct deployment_spec spec;
+	struct digest two;
+
+	fixture_push(f, "ocr", "1.0.0");
+	AUTO_FREE char *first = start(f, "1.0.0");
+	until(f, first, "completed", 120000);
+	two = fixture_push(f, "ocr", "2.0.0");
+	for (size_t i = 0; i < f->nodes_count; i++)
+		f->nodes[i].lazy = true;
+	fixture_spec(&spec, "ocr", "ocr", "2.0.0");
+	spec.stages[0].nodes.value = 3;
+	assert_int_equal(fixture_apply(f, &spec, false, false), 0);
+	AUTO_FREE char *second = mem_str(fixture_text(f->body, "rollout"));
+	fixture_pass(f, 1000);
+	for (size_t i = 0; i < 3; i++)
+		say(f, &f->nodes[i], &two, NODE_STATE_STAGED);
+	fixture_deliver(f);
+	for (size_t i = 0; i < 3; i++) {
+		assert_int_equal(f->nodes[i].desired.assignments[0].goal, GOAL_SERVE);
+		say(f, &f->nodes[i], &two, i ? NODE_STATE_STAGED : NODE_STATE_ROLLED_BACK);
+	}
+	fixture_deliver(f);
+	assert_string_equal(fixture_state(f, second), "rolling_back");
+	fixture_obey(f, &f->nodes[0]);
+	fixture_deliver(f);
+	assert_string_equal(fixture_state(f, second), "rolling_back");
+	fixture_obey(f, &f->nodes[1]);
+	fixture_obey(f, &f->nodes[2]);
+	fixture_deliver(f);
+	assert_string_equal(fixture_state(f, second), "rolled_back");
+	deployment_spec_free(&spec);
+	fixture_free(f);
+}
+
+/* The wall clock jumps back an hour over a restart: the bake ends when its time is over. */
+static void test_clock_goes_back(void **state)
+{
+	struct fixture *f = fleet(3);
+	struct digest one = fixture_push(f, "ocr", "1.0.0");
+
+	AUTO_FREE char *id = start(f, "1.0.0");
+	fixture_pass(f, 3000);
+	fixture_crash(f);
+	f->now_ms -= 3600 * 1000;
+	for (size_t i = 0; i < f->nodes_count; i++) {
+		f->nodes[i].beat_ms -= 3600 * 1000;
+		f->nodes[i].bake_ends_ms[0] -= 3600 * 1000;
+	}
+	fixture_start(f);
+	until(f, id, "completed", 120000);
+	assert_int_equal(serving(f, &one), 3);
+	fixture_free(f);
+}
+
+/* A thousand reports at once are a few transactions. */
+static int count_commits(void *arg, const char *statement)
+{
+	*(size_t *)arg += str_equal(statement, "commit");
+	return 0;
+}
+
+static void test_reports_are_committed_together(void **state)
+{
+	struct fixture *f = fleet(20);
+	size_t commits = 0;
+
+	store_sqlite_on_statement(f->store, count_commits, &commits);
+	for (size_t i = 0; i < 20; i++)
+		fixture_send_status(f, &f->nodes[i]);
+	assert_int_equal(commits, 0);
+	assert_int_not_equal(f->nodes[19].ack.sequence, f->nodes[19].sequence);
+	fixture_deliver(f);
+	assert_int_equal(commits, 1);
+	for (size_t i = 0; i < 20; i++)
+		assert_int_equal(f->nodes[i].ack.sequence, f->nodes[i].sequence);
+	/* The same again says nothing new, and writes nothing. */
+	for (size_t i = 0; i < 20; i++) {
+		fixture_send(f, &f->nodes[i], MESSAGE_STATUS, &f->nodes[i].status);
+		f->nodes[i].ack.sequence = 0;
+	}
+	fixture_deliver(f);
+	assert_int_equal(commits, 1);
+	assert_int_equal(f->nodes[7].ack.sequence, f->nodes[7].sequence);
+	store_sqlite_on_statement(f->store, NULL, NULL);
+	fixture_free(f);
+}
+
 static void test_long_poll(void **state)
 {
 	struct fixture *f = fleet(2);
@@ -398,6 +504,9 @@ int main(void)
 		cmocka_unit_test(test_late_and_new_nodes),
 		cmocka_unit_test(test_removal),
 		cmocka_unit_test(test_epoch_rises),
+		cmocka_unit_test(test_report_that_knows_too_little),
+		cmocka_unit_test(test_clock_goes_back),
+		cmocka_unit_test(test_reports_are_committed_together),
 		cmocka_unit_test(test_long_poll),
 		cmocka_unit_test(test_logs),
 		cmocka_unit_test(test_freeze_and_windows),

@@ -98,7 +98,7 @@ static void every_chunk_is_asked_once_and_the_end_is_complete(void **state)
 static void the_same_chunk_twice_is_fetched_once(void **state)
 {
 	struct chunk_ref chunks[] = {
-	    {digest_of(1), SIZE}, {digest_of(2), SIZE}, {digest_of(1), SIZE}};
+		{digest_of(1), SIZE}, {digest_of(2), SIZE}, {digest_of(1), SIZE}};
 	struct fetch *f = fetch_create(chunks, 3);
 	struct fetch_request q[4];
 	struct fetch_progress p;
@@ -417,23 +417,23 @@ static void backoff_doubles_caps_and_jitters(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(nothing_to_fetch_is_complete),
-	    cmocka_unit_test(at_most_four_requests_to_a_source),
-	    cmocka_unit_test(every_chunk_is_asked_once_and_the_end_is_complete),
-	    cmocka_unit_test(the_same_chunk_twice_is_fetched_once),
-	    cmocka_unit_test(a_bitmap_resumes),
-	    cmocka_unit_test(a_source_that_goes_down_gives_its_requests_back),
-	    cmocka_unit_test(a_bad_chunk_costs_the_source_its_place),
-	    cmocka_unit_test(a_chunk_that_nobody_has_is_hopeless_until_a_peer_has_it),
-	    cmocka_unit_test(peers_are_asked_only_for_what_they_have),
-	    cmocka_unit_test(the_rarest_chunk_is_asked_first),
-	    cmocka_unit_test(overdue_requests_are_given_to_others),
-	    cmocka_unit_test(a_late_answer_is_still_taken),
-	    cmocka_unit_test(a_source_that_never_answers_rests_longer_and_longer),
-	    cmocka_unit_test(big_chunks_on_a_thin_link_get_time),
-	    cmocka_unit_test(the_rate_is_measured),
-	    cmocka_unit_test(random_fetches_end),
-	    cmocka_unit_test(backoff_doubles_caps_and_jitters),
+		cmocka_unit_test(nothing_to_fetch_is_complete),
+		cmocka_unit_test(at_most_four_requests_to_a_source),
+		cmocka_unit_test(every_chunk_is_asked_once_and_the_end_is_complete),
+		cmocka_unit_test(the_same_chunk_twice_is_fetched_once),
+		cmocka_unit_test(a_bitmap_resumes),
+		cmocka_unit_test(a_source_that_goes_down_gives_its_requests_back),
+		cmocka_unit_test(a_bad_chunk_costs_the_source_its_place),
+		cmocka_unit_test(a_chunk_that_nobody_has_is_hopeless_until_a_peer_has_it),
+		cmocka_unit_test(peers_are_asked_only_for_what_they_have),
+		cmocka_unit_test(the_rarest_chunk_is_asked_first),
+		cmocka_unit_test(overdue_requests_are_given_to_others),
+		cmocka_unit_test(a_late_answer_is_still_taken),
+		cmocka_unit_test(a_source_that_never_answers_rests_longer_and_longer),
+		cmocka_unit_test(big_chunks_on_a_thin_link_get_time),
+		cmocka_unit_test(the_rate_is_measured),
+		cmocka_unit_test(random_fetches_end),
+		cmocka_unit_test(backoff_doubles_caps_and_jitters),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -138,7 +138,7 @@ static void more_deployments_than_fit_are_refused(void **state)
 	struct assignment list[2] = {{.deployment = "a"}, {.deployment = "b"}};
 	struct desired_state desired = {1, 1, list, 2};
 	struct node_event event = {
-	    .kind = NODE_DESIRED, .desired = &desired, .event = {.now_ms = 1}};
+		.kind = NODE_DESIRED, .desired = &desired, .event = {.now_ms = 1}};
 
 	assert_int_equal(node_core_apply(core, &event), -ENOSPC);
 	assert_non_null(node_core_find(core, "a"));
@@ -224,17 +224,17 @@ static void only_durable_changes_ask_for_a_write(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(one_switch_at_a_time),
-	    cmocka_unit_test(who_waits_longest_switches_first),
-	    cmocka_unit_test(proven_deployments_that_wait_do_not_hold_the_switch),
-	    cmocka_unit_test(the_switch_is_free_again_after_a_failure),
-	    cmocka_unit_test(going_back_does_not_wait_for_the_switch),
-	    cmocka_unit_test(an_older_desired_state_is_refused),
-	    cmocka_unit_test(the_generation_survives_a_restart),
-	    cmocka_unit_test(more_deployments_than_fit_are_refused),
-	    cmocka_unit_test(tombstones_give_way),
-	    cmocka_unit_test(serving_previous_and_arriving_stay_on_disk),
-	    cmocka_unit_test(only_durable_changes_ask_for_a_write),
+		cmocka_unit_test(one_switch_at_a_time),
+		cmocka_unit_test(who_waits_longest_switches_first),
+		cmocka_unit_test(proven_deployments_that_wait_do_not_hold_the_switch),
+		cmocka_unit_test(the_switch_is_free_again_after_a_failure),
+		cmocka_unit_test(going_back_does_not_wait_for_the_switch),
+		cmocka_unit_test(an_older_desired_state_is_refused),
+		cmocka_unit_test(the_generation_survives_a_restart),
+		cmocka_unit_test(more_deployments_than_fit_are_refused),
+		cmocka_unit_test(tombstones_give_way),
+		cmocka_unit_test(serving_previous_and_arriving_stay_on_disk),
+		cmocka_unit_test(only_durable_changes_ask_for_a_write),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,17 +17,17 @@ static void relearn(struct deploy *d, const struct deploy *old)
 	for (enum colour c = COLOUR_BLUE; c < COLOUR_COUNT; c++)
 		if (old->slots[c].fact != DEPLOY_SLOT_EMPTY)
 			tell(d, (struct deploy_event){
-				    .kind = DEPLOY_EVENT_ADOPT,
-				    .colour = c,
-				    .release = old->record.slots[c].release.digest,
-				    .running = old->slots[c].fact == DEPLOY_SLOT_RUNNING});
+					.kind = DEPLOY_EVENT_ADOPT,
+					.colour = c,
+					.release = old->record.slots[c].release.digest,
+					.running = old->slots[c].fact == DEPLOY_SLOT_RUNNING});
 	tell(d, (struct deploy_event){.kind = DEPLOY_EVENT_RESUMED});
 	if (old->route != DEPLOY_ROUTE_UNKNOWN)
 		tell(d, (struct deploy_event){
-			    .kind = DEPLOY_EVENT_ROUTED,
-			    .open = old->route == DEPLOY_ROUTE_OPEN,
-			    .colour = old->route_colour,
-			    .release = old->record.slots[old->route_colour].release.digest});
+				.kind = DEPLOY_EVENT_ROUTED,
+				.open = old->route == DEPLOY_ROUTE_OPEN,
+				.colour = old->route_colour,
+				.release = old->record.slots[old->route_colour].release.digest});
 	for (enum colour c = COLOUR_BLUE; c < COLOUR_COUNT; c++)
 		if (old->slots[c].healthy)
 			tell(d,
@@ -306,7 +306,7 @@ static void what_nobody_wants_is_killed(void **state)
 	world_init(&w, 1);
 	trace_installed(&w, 0, R1);
 	w.deployments[0].slots[COLOUR_GREEN] =
-	    (struct world_slot){.release = R3, .alive = true, .started_ms = w.now};
+		(struct world_slot){.release = R3, .alive = true, .started_ms = w.now};
 	world_restart(&w);
 	world_run(&w, 5000);
 	assert_log(&w, "route r1 blue\nkill r3 green\n");
@@ -402,24 +402,24 @@ static void broken_records_are_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(every_state_decides_the_same_after_a_restart),
-	    cmocka_unit_test(the_agent_may_die_at_any_moment),
-	    cmocka_unit_test(the_agent_may_die_before_it_wrote),
-	    cmocka_unit_test(a_rollback_goes_on_after_the_agent_died),
-	    cmocka_unit_test(the_bake_goes_on_with_its_elapsed_time),
-	    cmocka_unit_test(an_exit_while_the_agent_was_away_is_a_verdict),
-	    cmocka_unit_test(reboot_starts_committed_slots_before_the_network_is_there),
-	    cmocka_unit_test(reboot_in_the_bake_begins_the_bake_again),
-	    cmocka_unit_test(reboot_before_the_switch_discards_the_idle_slot),
-	    cmocka_unit_test(reboot_with_stop_first_brings_the_old_one_back),
-	    cmocka_unit_test(a_release_that_reboots_the_machine_is_blamed),
-	    cmocka_unit_test(reboot_in_the_middle_of_a_way_back),
-	    cmocka_unit_test(what_nobody_wants_is_killed),
-	    cmocka_unit_test(nothing_is_decided_before_the_slots_are_known),
-	    cmocka_unit_test(a_vetoed_release_is_not_started_even_if_nothing_else_is_there),
-	    cmocka_unit_test(a_committed_release_comes_back_when_nothing_serves),
-	    cmocka_unit_test(a_reboot_gives_the_change_its_time_again),
-	    cmocka_unit_test(broken_records_are_refused),
+		cmocka_unit_test(every_state_decides_the_same_after_a_restart),
+		cmocka_unit_test(the_agent_may_die_at_any_moment),
+		cmocka_unit_test(the_agent_may_die_before_it_wrote),
+		cmocka_unit_test(a_rollback_goes_on_after_the_agent_died),
+		cmocka_unit_test(the_bake_goes_on_with_its_elapsed_time),
+		cmocka_unit_test(an_exit_while_the_agent_was_away_is_a_verdict),
+		cmocka_unit_test(reboot_starts_committed_slots_before_the_network_is_there),
+		cmocka_unit_test(reboot_in_the_bake_begins_the_bake_again),
+		cmocka_unit_test(reboot_before_the_switch_discards_the_idle_slot),
+		cmocka_unit_test(reboot_with_stop_first_brings_the_old_one_back),
+		cmocka_unit_test(a_release_that_reboots_the_machine_is_blamed),
+		cmocka_unit_test(reboot_in_the_middle_of_a_way_back),
+		cmocka_unit_test(what_nobody_wants_is_killed),
+		cmocka_unit_test(nothing_is_decided_before_the_slots_are_known),
+		cmocka_unit_test(a_vetoed_release_is_not_started_even_if_nothing_else_is_there),
+		cmocka_unit_test(a_committed_release_comes_back_when_nothing_serves),
+		cmocka_unit_test(a_reboot_gives_the_change_its_time_again),
+		cmocka_unit_test(broken_records_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

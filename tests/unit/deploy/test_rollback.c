@@ -31,14 +31,14 @@ static void failures_before_the_switch_touch_nothing(void **state)
 		struct behaviour behaviour;
 		const char *phase, *check;
 	} cases[] = {
-	    {{.fetch_fails = true}, "fetch", "digest"},
-	    {{.preflight_fails = true}, "preflight", "memory"},
-	    {{.unpack_fails = true}, "unpack", "disk"},
-	    {{.start_fails = true}, "start", "start"},
-	    {{.ready_ms = WORLD_NEVER_READY}, "ready", "health"},
-	    {{.silent = true}, "ready", "health"},
-	    {{.ready_ms = 3000, .exit_ms = 1000}, "ready", "exited"},
-	    {{.smoke_fails = true}, "smoke", "smoke:seven"},
+		{{.fetch_fails = true}, "fetch", "digest"},
+		{{.preflight_fails = true}, "preflight", "memory"},
+		{{.unpack_fails = true}, "unpack", "disk"},
+		{{.start_fails = true}, "start", "start"},
+		{{.ready_ms = WORLD_NEVER_READY}, "ready", "health"},
+		{{.silent = true}, "ready", "health"},
+		{{.ready_ms = 3000, .exit_ms = 1000}, "ready", "exited"},
+		{{.smoke_fails = true}, "smoke", "smoke:seven"},
 	};
 	struct world w;
 
@@ -269,10 +269,11 @@ static void a_late_answer_about_the_map_is_put_right(void **state)
 
 	world_init(&w, 1);
 	trace_installed(&w, 0, R1);
-	world_event(
-	    &w, 0,
-	    (struct deploy_event){
-		.kind = DEPLOY_EVENT_ROUTED, .open = true, .colour = COLOUR_GREEN, .release = R3});
+	world_event(&w, 0,
+		    (struct deploy_event){.kind = DEPLOY_EVENT_ROUTED,
+					  .open = true,
+					  .colour = COLOUR_GREEN,
+					  .release = R3});
 	world_run(&w, 1000);
 	assert_log(&w, "route r1 blue\n");
 	world_free(&w);
@@ -372,7 +373,7 @@ static void coordinator_veto_goes_back_at_once_and_drains(void **state)
 	assert_int_equal(w.resets, 0);
 	assert_int_equal(w.deployments[0].dark_ms, 0);
 	assert_false(
-	    deploy_vetoes(world_deploy(&w, 0), &R2, 0)); /* it was not this node's verdict */
+		deploy_vetoes(world_deploy(&w, 0), &R2, 0)); /* it was not this node's verdict */
 	world_free(&w);
 }
 
@@ -513,6 +514,51 @@ static void when_both_are_bad_the_bad_one_that_answers_stays(void **state)
 	w.behaviour[1].start_fails = false;
 	world_run(&w, 120000);
 	assert_serves(&w, 0, R1);
+	world_free(&w);
+}
+
+static void what_only_stayed_because_of_a_failed_return_gives_way_when_it_ends(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	w.behaviour[1].start_fails = true;
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 20000);
+	world_exit(&w, 0, COLOUR_BLUE);
+	world_assignment(&w, 0)->revert = true;
+	world_desire(&w);
+	world_run(&w, 60000);
+	assert_state(&w, 0, FAILED);
+	assert_serves(&w, 0, R2); /* was never committed */
+	w.behaviour[1].start_fails = false;
+	world_log(&w);
+	world_exit(&w, 0, COLOUR_GREEN);
+	world_run(&w, 20000);
+	assert_log(&w, "close\nstart r1 blue\nkill r2 green\nroute r1 blue\n");
+	assert_state(&w, 0, ROLLED_BACK);
+	world_free(&w);
+}
+
+static void a_map_that_cannot_be_changed_does_not_end_the_way_back(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 20000);
+	w.route_fails = true;
+	world_assignment(&w, 0)->revert = true;
+	world_desire(&w);
+	world_run(&w, 3600000);
+	assert_state(&w, 0, REVERTING);
+	assert_serves(&w, 0, R2);
+	w.route_fails = false;
+	world_run(&w, 2000);
+	assert_serves(&w, 0, R1);
+	assert_state(&w, 0, ROLLED_BACK);
 	world_free(&w);
 }
 
@@ -660,6 +706,8 @@ static void a_crash_loop_after_commit_goes_back_to_the_previous_release(void **s
 	assert_true(deploy_vetoes(world_deploy(&w, 0), &R2, 0));
 	world_run(&w, 1000000); /* base is r2, vetoed here */
 	assert_serves(&w, 0, R1);
+	assert_state(&w, 0, ROLLED_BACK);
+	assert_int_equal(world_report(&w, 0).target.bytes[0], R2.bytes[0]);
 	world_free(&w);
 }
 
@@ -702,7 +750,8 @@ static void the_oldest_veto_goes_first(void **state)
 		struct assignment a = {.deployment = "ocr", .goal = GOAL_SERVE};
 
 		a.next.bytes[0] = (uint8_t)(i + 1);
-		deploy_apply(&d, (&(struct deploy_event){
+		deploy_apply(&d,
+			     (&(struct deploy_event){
 				     .kind = DEPLOY_EVENT_DESIRED, .now_ms = 1, .assignment = &a}));
 		deploy_apply(&d, (&(struct deploy_event){.kind = DEPLOY_EVENT_FETCH_FAILED,
 							 .now_ms = 1,
@@ -718,43 +767,46 @@ static void the_oldest_veto_goes_first(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(failures_before_the_switch_touch_nothing),
-	    cmocka_unit_test(never_ready_is_known_after_start_period_and_failures),
-	    cmocka_unit_test(failures_in_the_start_period_do_not_count),
-	    cmocka_unit_test(exit_in_the_bake_is_a_verdict_at_once),
-	    cmocka_unit_test(reason_carries_text_and_log),
-	    cmocka_unit_test(sour_in_the_bake_after_failures_in_a_row),
-	    cmocka_unit_test(silence_of_the_probes_in_the_bake_is_a_failure),
-	    cmocka_unit_test(a_jump_of_the_clock_is_one_failure_and_not_three),
-	    cmocka_unit_test(rollback_flips_the_map_before_it_kills),
-	    cmocka_unit_test(cold_way_back_when_the_warm_slot_is_gone),
-	    cmocka_unit_test(stop_first_goes_back_by_a_cold_start),
-	    cmocka_unit_test(stop_first_in_the_bake_never_runs_two),
-	    cmocka_unit_test(first_install_that_fails_leaves_nothing),
-	    cmocka_unit_test(node_deadline_goes_back_and_says_so),
-	    cmocka_unit_test(a_map_that_cannot_be_changed_fails_the_switch),
-	    cmocka_unit_test(a_late_answer_about_the_map_is_put_right),
-	    cmocka_unit_test(only_a_higher_attempt_clears_the_veto),
-	    cmocka_unit_test(another_rollout_of_a_vetoed_release_is_refused_and_says_so),
-	    cmocka_unit_test(vetoes_outlive_removal),
-	    cmocka_unit_test(coordinator_veto_goes_back_at_once_and_drains),
-	    cmocka_unit_test(coordinator_veto_in_the_bake),
-	    cmocka_unit_test(coordinator_veto_starts_base_from_disk_when_it_is_not_warm),
-	    cmocka_unit_test(coordinator_veto_of_a_first_install_removes_it),
-	    cmocka_unit_test(coordinator_veto_before_the_switch_drops_the_idle_slot),
-	    cmocka_unit_test(coordinator_veto_to_a_base_that_was_never_here_fetches_it),
-	    cmocka_unit_test(a_way_back_that_fails_keeps_what_answers_and_never_loops),
-	    cmocka_unit_test(when_both_are_bad_the_bad_one_that_answers_stays),
-	    cmocka_unit_test(what_answered_against_a_veto_bakes_again_on_retry),
-	    cmocka_unit_test(a_warm_slot_that_dies_in_the_flip_gets_one_cold_start),
-	    cmocka_unit_test(the_slot_that_is_left_is_not_started_again),
-	    cmocka_unit_test(the_deadline_counts_only_the_time_of_work),
-	    cmocka_unit_test(the_first_cause_is_the_reason),
-	    cmocka_unit_test(a_committed_container_that_exits_is_started_again),
-	    cmocka_unit_test(a_crash_loop_after_commit_goes_back_to_the_previous_release),
-	    cmocka_unit_test(a_crash_loop_with_nothing_to_go_back_to_keeps_trying),
-	    cmocka_unit_test(a_committed_container_that_hangs_is_started_again),
-	    cmocka_unit_test(the_oldest_veto_goes_first),
+		cmocka_unit_test(failures_before_the_switch_touch_nothing),
+		cmocka_unit_test(never_ready_is_known_after_start_period_and_failures),
+		cmocka_unit_test(failures_in_the_start_period_do_not_count),
+		cmocka_unit_test(exit_in_the_bake_is_a_verdict_at_once),
+		cmocka_unit_test(reason_carries_text_and_log),
+		cmocka_unit_test(sour_in_the_bake_after_failures_in_a_row),
+		cmocka_unit_test(silence_of_the_probes_in_the_bake_is_a_failure),
+		cmocka_unit_test(a_jump_of_the_clock_is_one_failure_and_not_three),
+		cmocka_unit_test(rollback_flips_the_map_before_it_kills),
+		cmocka_unit_test(cold_way_back_when_the_warm_slot_is_gone),
+		cmocka_unit_test(stop_first_goes_back_by_a_cold_start),
+		cmocka_unit_test(stop_first_in_the_bake_never_runs_two),
+		cmocka_unit_test(first_install_that_fails_leaves_nothing),
+		cmocka_unit_test(node_deadline_goes_back_and_says_so),
+		cmocka_unit_test(a_map_that_cannot_be_changed_fails_the_switch),
+		cmocka_unit_test(a_late_answer_about_the_map_is_put_right),
+		cmocka_unit_test(only_a_higher_attempt_clears_the_veto),
+		cmocka_unit_test(another_rollout_of_a_vetoed_release_is_refused_and_says_so),
+		cmocka_unit_test(vetoes_outlive_removal),
+		cmocka_unit_test(coordinator_veto_goes_back_at_once_and_drains),
+		cmocka_unit_test(coordinator_veto_in_the_bake),
+		cmocka_unit_test(coordinator_veto_starts_base_from_disk_when_it_is_not_warm),
+		cmocka_unit_test(coordinator_veto_of_a_first_install_removes_it),
+		cmocka_unit_test(coordinator_veto_before_the_switch_drops_the_idle_slot),
+		cmocka_unit_test(coordinator_veto_to_a_base_that_was_never_here_fetches_it),
+		cmocka_unit_test(a_way_back_that_fails_keeps_what_answers_and_never_loops),
+		cmocka_unit_test(when_both_are_bad_the_bad_one_that_answers_stays),
+		cmocka_unit_test(
+			what_only_stayed_because_of_a_failed_return_gives_way_when_it_ends),
+		cmocka_unit_test(a_map_that_cannot_be_changed_does_not_end_the_way_back),
+		cmocka_unit_test(what_answered_against_a_veto_bakes_again_on_retry),
+		cmocka_unit_test(a_warm_slot_that_dies_in_the_flip_gets_one_cold_start),
+		cmocka_unit_test(the_slot_that_is_left_is_not_started_again),
+		cmocka_unit_test(the_deadline_counts_only_the_time_of_work),
+		cmocka_unit_test(the_first_cause_is_the_reason),
+		cmocka_unit_test(a_committed_container_that_exits_is_started_again),
+		cmocka_unit_test(a_crash_loop_after_commit_goes_back_to_the_previous_release),
+		cmocka_unit_test(a_crash_loop_with_nothing_to_go_back_to_keeps_trying),
+		cmocka_unit_test(a_committed_container_that_hangs_is_started_again),
+		cmocka_unit_test(the_oldest_veto_goes_first),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

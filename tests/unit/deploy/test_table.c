@@ -33,8 +33,8 @@ static void every_phase_can_be_left(void **state)
 static void every_phase_has_a_deadline_or_waits_for_somebody(void **state)
 {
 	static const enum deploy_phase patient[] = {
-	    DEPLOY_IDLE,   DEPLOY_FETCHING, DEPLOY_STAGED, DEPLOY_PREPARED,
-	    DEPLOY_PROVEN, DEPLOY_REMOVING, DEPLOY_GONE};
+		DEPLOY_IDLE,   DEPLOY_FETCHING, DEPLOY_STAGED, DEPLOY_PREPARED,
+		DEPLOY_PROVEN, DEPLOY_REMOVING, DEPLOY_GONE};
 	struct deploy d;
 
 	for (int p = 0; p < DEPLOY_PHASE_COUNT; p++) {
@@ -115,7 +115,7 @@ static void the_picture_names_every_phase(void **state)
 static void every_event_in_every_phase_is_survived(void **state)
 {
 	struct assignment a = {
-	    .deployment = "ocr", .next = {{2}}, .base = {{1}}, .goal = GOAL_SERVE};
+		.deployment = "ocr", .next = {{2}}, .base = {{1}}, .goal = GOAL_SERVE};
 
 	for (int p = 0; p < DEPLOY_PHASE_COUNT; p++)
 		for (int e = 0; e <= DEPLOY_EVENT_COUNT; e++)
@@ -130,11 +130,11 @@ static void every_event_in_every_phase_is_survived(void **state)
 					d.record.assignment = a;
 					d.record.target.digest = R2;
 					deploy_apply(&d, &(struct deploy_event){
-							     .kind = (enum deploy_event_kind)e,
-							     .colour = (enum colour)c,
-							     .release = {{r}},
-							     .now_ms = 1,
-							     .assignment = &a});
+								 .kind = (enum deploy_event_kind)e,
+								 .colour = (enum colour)c,
+								 .release = {{r}},
+								 .now_ms = 1,
+								 .assignment = &a});
 					deploy_decide(&d, 1, &effects);
 				}
 }
@@ -142,13 +142,13 @@ static void every_event_in_every_phase_is_survived(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(every_phase_is_reachable),
-	    cmocka_unit_test(every_phase_can_be_left),
-	    cmocka_unit_test(every_phase_has_a_deadline_or_waits_for_somebody),
-	    cmocka_unit_test(the_deadline_is_the_first_thing_to_come),
-	    cmocka_unit_test(no_row_hides_a_later_one),
-	    cmocka_unit_test(the_picture_names_every_phase),
-	    cmocka_unit_test(every_event_in_every_phase_is_survived),
+		cmocka_unit_test(every_phase_is_reachable),
+		cmocka_unit_test(every_phase_can_be_left),
+		cmocka_unit_test(every_phase_has_a_deadline_or_waits_for_somebody),
+		cmocka_unit_test(the_deadline_is_the_first_thing_to_come),
+		cmocka_unit_test(no_row_hides_a_later_one),
+		cmocka_unit_test(the_picture_names_every_phase),
+		cmocka_unit_test(every_event_in_every_phase_is_survived),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -188,9 +188,9 @@ static void coordinator(struct world *w)
 static void nonsense(struct world *w)
 {
 	struct deploy_event event = {
-	    .kind = (enum deploy_event_kind)rng_below(&w->rng, DEPLOY_EVENT_COUNT),
-	    .colour = (enum colour)rng_below(&w->rng, COLOUR_COUNT),
-	    .release = any_release(w, true),
+		.kind = (enum deploy_event_kind)rng_below(&w->rng, DEPLOY_EVENT_COUNT),
+		.colour = (enum colour)rng_below(&w->rng, COLOUR_COUNT),
+		.release = any_release(w, true),
 	};
 
 	/* Lies about the helper's slots and the map are excluded: those are facts. */
@@ -457,14 +457,14 @@ static void planted_helper_that_never_answers_is_not_rest(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(random_walks_keep_the_invariants_and_come_to_rest),
-	    cmocka_unit_test(a_seed_gives_the_same_walk_twice),
-	    cmocka_unit_test(planted_two_switches),
-	    cmocka_unit_test(planted_switch_without_smoke),
-	    cmocka_unit_test(planted_forgotten_veto),
-	    cmocka_unit_test(planted_kill_before_the_map_moved),
-	    cmocka_unit_test(planted_deadline_in_the_past_is_not_possible),
-	    cmocka_unit_test(planted_helper_that_never_answers_is_not_rest),
+		cmocka_unit_test(random_walks_keep_the_invariants_and_come_to_rest),
+		cmocka_unit_test(a_seed_gives_the_same_walk_twice),
+		cmocka_unit_test(planted_two_switches),
+		cmocka_unit_test(planted_switch_without_smoke),
+		cmocka_unit_test(planted_forgotten_veto),
+		cmocka_unit_test(planted_kill_before_the_map_moved),
+		cmocka_unit_test(planted_deadline_in_the_past_is_not_possible),
+		cmocka_unit_test(planted_helper_that_never_answers_is_not_rest),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

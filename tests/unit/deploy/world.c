@@ -8,7 +8,7 @@
 const struct digest R0 = {{0}}, R1 = {{1}}, R2 = {{2}}, R3 = {{3}}, R4 = {{4}};
 static const char *const colours[] = {"blue", "green"};
 static const struct deploy_health health = {
-    .failures = 3, .interval_ms = 1000, .timeout_ms = 500, .start_period_ms = 5000};
+	.failures = 3, .interval_ms = 1000, .timeout_ms = 500, .start_period_ms = 5000};
 
 int world_release(const struct digest *digest)
 {
@@ -123,8 +123,8 @@ static void trace(struct world *w, const struct node_event *event, const enum de
 				 w->deployments[i].name, deploy_phases[before[i]].text,
 				 deploy_phases[phase].text,
 				 event->kind == NODE_DESIRED
-				     ? "desired state"
-				     : deploy_event_texts[event->event.kind]);
+					 ? "desired state"
+					 : deploy_event_texts[event->event.kind]);
 	}
 }
 
@@ -552,8 +552,9 @@ static void come_back(struct world *w, bool rebooted)
 								  .release = s->release,
 								  .running = s->alive});
 		}
-	apply(w, (struct node_event){
-		     NODE_ALL, NULL, NULL, {.kind = DEPLOY_EVENT_RESUMED, .rebooted = rebooted}});
+	apply(w,
+	      (struct node_event){
+		      NODE_ALL, NULL, NULL, {.kind = DEPLOY_EVENT_RESUMED, .rebooted = rebooted}});
 }
 
 void world_restart(struct world *w)

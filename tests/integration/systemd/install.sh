@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# What an administrator does: install, join, enable. Then a good release goes out and a bad one
+# comes back, and the journal says so.
+set -uo pipefail
+. "$(dirname "$0")/lib.sh"
+
+scenario_systemd 2
+for unit in covey-agent.service covey-helper.service covey-helper.socket; do
+	unit_is_active n1 $unit
+	ok "$unit is active on n1"
+done
+unit_is_active co covey-coordinator.service
+ok "covey-coordinator.service is active"
+[ "$(on n1 systemctl show -P WatchdogUSec covey-agent)" = 1min ] &&
+	[ "$(on co systemctl show -P WatchdogUSec covey-coordinator)" = 1min ]
+ok "agent and coordinator are watched"
+[ "$(on n1 ps -o user= -C covey-agent)" = covey-a+ ] || [ "$(on n1 ps -o user= -C covey-agent)" = covey-agent ]
+ok "the agent runs as its own user"
+[ "$(on n1 stat -c '%U:%G %a' /run/covey/helper.sock)" = "root:covey-agent 660" ] &&
+	[ "$(on co stat -c '%G %a' /run/covey/coordinator/control.sock)" = "covey 660" ] &&
+	[ "$(on co stat -c '%U %a' /var/lib/covey/coordinator)" = "covey-coordinator 700" ]
+ok "sockets and state belong to whom they should"
+on co setpriv --reuid=nobody --regid=nogroup --clear-groups covey version 2>&1 | grep -q coordinator.*0
+[ $? -ne 0 ]
+ok "a user outside the group covey does not get at the coordinator"
+on co setpriv --reuid=nobody --regid=nogroup --groups=covey env HOME=/tmp covey version 2>&1 | grep -q coordinator
+ok "a member of the group covey does"
+security_at_most n1 covey-agent.service 15
+ok "covey-agent.service: exposure 1.5 or better"
+security_at_most co covey-coordinator.service 15
+ok "covey-coordinator.service: exposure 1.5 or better"
+security_at_most n1 covey-helper.service 60
+ok "covey-helper.service: exposure 6.0 or better"
+
+# ---- good, then bad ----
+for version in 1.0.0 2.0.0; do
+	expect 0 "$version is pushed" fleet_covey release push -f "$(release_for $version $version)"
+	expect 0 "$version goes out" fleet_covey apply -y -f "$(steps 2s | make_deployment $version)"
+	serves 1 $version && serves 2 $version
+	ok "both nodes serve $version"
+done
+on n1 systemctl list-units --no-legend --plain 'covey-*.scope' | grep -q running
+ok "the container's supervisor is in a scope of its own"
+on n1 sh -c 'grep -q "covey-.*\.scope" /proc/$(pgrep -x conmon | head -1)/cgroup'
+ok "conmon is in that scope's control group"
+expect 0 "a release that crashes is pushed" fleet_covey release push -f \
+	"$(release_for 3.1.0 2.0.0 's#^model:.*#&\ncommand: [/server, --crash-after, 1s]#')"
+expect 3 "it is rolled back" fleet_covey apply -y -f "$(steps 20s | make_deployment 3.1.0)"
+wait_for 10 serves 1 2.0.0 && wait_for 10 serves 2 2.0.0
+ok "both nodes serve 2.0.0 again"
+canary=$(rollout_field '[.nodes[] | select(.stage == 0)][0].node')
+told "$canary" COMPLETED 'digits: [0-9a-f]+ completed'
+ok "the node's journal tells what was committed, with an explanation"
+told "$canary" ROLLED_BACK 'digits: [0-9a-f]+ rolled back: .*exit code'
+ok "and what was taken back"
+grep -q 'covey rollout retry' "$WORK/told"
+ok "the catalog says what to do"
+on "$canary" journalctl -q --no-pager -t covey COVEY_DEPLOYMENT=digits | grep -q 'listens on port'
+ok "what the container printed is in the journal"
+told co NODE_JOINED 'node joined n1' && told co ROLLOUT 'rolled_back' && told co NODE_FAILED 'digits'
+ok "the coordinator's journal tells who joined and how the rollout ended"
+
+# ---- the keepers die, containers do not ----
+before=$(container_of n1)
+on n1 systemctl kill -s KILL covey-helper.service
+wait_for 10 told n1 HELPER_LOST 'helper'
+ok "a helper that is killed is told"
+wait_for 15 unit_is_active n1 covey-helper.service
+on n1 systemctl restart covey-helper.service covey-agent.service
+wait_for 15 unit_is_active n1 covey-agent.service
+[ -n "$before" ] && [ "$(container_of n1)" = "$before" ] && serves 1 2.0.0
+ok "containers outlive helper and agent"
+on n1 nft delete table inet "$(on n1 nft -j list tables | jq -r '.nftables[].table.name // empty' | grep covey_)"
+wait_for 5 serves 1 2.0.0 && wait_for 5 told n1 RULES_CHANGED 'changed by somebody else'
+ok "rules that were flushed are back within 5 s, and told"
