@@ -247,10 +247,11 @@ static void forget_works(struct agent *agent)
 
 static uint64_t next_deadline(const struct agent *agent)
 {
-	uint64_t at = shell_min(node_core_deadline(agent->core), reporting_deadline(agent));
+	uint64_t at = shell_min(node_core_deadline(agent->core), agent->reporting.heartbeat_ms);
 
 	if (agent->journal_broken) /* nothing else is done before it can be written */
 		return shell_min(at, agent->journal_at_ms);
+	at = shell_min(at, reporting_deadline(agent));
 	at = shell_min(at, fetching_deadline(agent));
 	at = shell_min(at, perform_deadline(agent));
 	return shell_min(at, agent->list_at_ms);
@@ -285,7 +286,8 @@ static void turn(struct agent *agent)
 	} while (agent->again);
 	forget_facts(agent);
 	forget_works(agent);
-	reporting_update(agent, agent_now(agent));
+	if (!agent->journal_broken) /* nothing is said that a crash could undo */
+		reporting_update(agent, agent_now(agent));
 	arm(agent);
 }
 

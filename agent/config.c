@@ -48,7 +48,7 @@ static int read_word(const struct value *to, const char *text, struct err *err)
 		return err_set(err, -EINVAL, "the value is empty");
 	if (str_set(to->at, to->size, text))
 		return err_set(err, -EINVAL, "the value is longer than %zu characters",
-			       to->size - 1);
+		               to->size - 1);
 	return 0;
 }
 
@@ -57,7 +57,7 @@ static int read_name(const struct value *to, const char *text, struct err *err)
 	for (const char *c = text; *c; c++)
 		if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789.-", *c))
 			return err_set(err, -EINVAL, "`%s` is not a name: use a-z, 0-9, . and -",
-				       text);
+			               text);
 	return read_word(to, text, err);
 }
 
@@ -86,8 +86,8 @@ static int read_dir(const struct value *to, const char *text, struct err *err)
 static int read_program(const struct value *to, const char *text, struct err *err)
 {
 	if (text[0] != '/' && strchr(text, '/'))
-		return err_set(err, -EINVAL, "`%s` is neither a program's name nor an absolute path",
-			       text);
+		return err_set(err, -EINVAL,
+		               "`%s` is neither a program's name nor an absolute path", text);
 	if (check_path(text, err))
 		return -EINVAL;
 	return read_word(to, text, err);
@@ -144,7 +144,7 @@ static int read_subnet(const struct value *to, const char *text, struct err *err
 	if (inet_pton(AF_INET, address, &in) != 1 || str_parse_u64(slash + 1, 28, &prefix) ||
 	    prefix < 8)
 		return err_set(err, -EINVAL,
-			       "`%s` is not an IPv4 subnet with a prefix from /8 to /28", text);
+		               "`%s` is not an IPv4 subnet with a prefix from /8 to /28", text);
 	subnet = ntohl(in.s_addr);
 	if (subnet & (UINT32_MAX >> prefix))
 		return err_set(err, -EINVAL, "`%s` has bits beyond its prefix", text);
@@ -168,7 +168,7 @@ static int read_ports(const struct value *to, const char *text, struct err *err)
 	if (str_parse_u64(low, 65535, &from) || str_parse_u64(dash + 1, 65535, &until) ||
 	    from < 1024 || until < from)
 		return err_set(err, -EINVAL, "`%s` is not a range of ports from 1024 to 65535",
-			       text);
+		               text);
 	to->config->helper.port_low = (uint32_t)from;
 	to->config->helper.port_high = (uint32_t)until;
 	return 0;
@@ -176,7 +176,7 @@ static int read_ports(const struct value *to, const char *text, struct err *err)
 
 /* Calls item() for each part of "a, b"; an empty text has no parts. */
 static int each_item(const struct value *to, const char *text, struct err *err,
-		     int (*item)(struct agent_config *config, char *text, struct err *err))
+                     int (*item)(struct agent_config *config, char *text, struct err *err))
 {
 	AUTO_FREE char *copy = mem_str(text);
 	char *rest = copy, *part;
@@ -248,28 +248,29 @@ static int read_labels(const struct value *to, const char *text, struct err *err
 	return each_item(to, text, err, add_label);
 }
 
-#define FIELD(member) offsetof(struct agent_config, member), sizeof(((struct agent_config *)0)->member)
+#define FIELD(member) \
+	offsetof(struct agent_config, member), sizeof(((struct agent_config *)0)->member)
 
 static const struct key keys[] = {
-	{"agent", "name", FIELD(name), read_name},
-	{"agent", "state_dir", FIELD(state_dir), read_dir},
-	{"agent", "run_dir", FIELD(run_dir), read_dir},
-	{"agent", "trust_dir", FIELD(trust_dir), read_dir},
-	{"agent", "user", FIELD(user), read_word},
-	{"agent", "labels", FIELD(labels), read_labels},
-	{"helper", "state_dir", FIELD(helper.state_dir), read_dir},
-	{"helper", "socket", FIELD(helper.socket), read_dir},
-	{"helper", "group", FIELD(helper.group), read_word},
-	{"helper", "runtime", FIELD(helper.runtime), read_program},
-	{"helper", "conmon", FIELD(helper.conmon), read_program},
-	{"helper", "subnet", FIELD(helper.subnet), read_subnet},
-	{"helper", "host_ports", FIELD(helper.port_low), read_ports},
-	{"helper", "allow_devices", FIELD(helper.allow_devices), read_devices},
-	{"helper", "cgroup_parent", FIELD(helper.cgroup_parent), read_dir},
-	{"helper", "instance", FIELD(helper.instance), read_instance},
-	{"disk", "quota", FIELD(disk_quota_bytes), read_size},
-	{"disk", "reserve", FIELD(disk_reserve_percent), read_percent},
-	{"fetch", "rate", FIELD(fetch_rate), read_size},
+    {"agent", "name", FIELD(name), read_name},
+    {"agent", "state_dir", FIELD(state_dir), read_dir},
+    {"agent", "run_dir", FIELD(run_dir), read_dir},
+    {"agent", "trust_dir", FIELD(trust_dir), read_dir},
+    {"agent", "user", FIELD(user), read_word},
+    {"agent", "labels", FIELD(labels), read_labels},
+    {"helper", "state_dir", FIELD(helper.state_dir), read_dir},
+    {"helper", "socket", FIELD(helper.socket), read_dir},
+    {"helper", "group", FIELD(helper.group), read_word},
+    {"helper", "runtime", FIELD(helper.runtime), read_program},
+    {"helper", "conmon", FIELD(helper.conmon), read_program},
+    {"helper", "subnet", FIELD(helper.subnet), read_subnet},
+    {"helper", "host_ports", FIELD(helper.port_low), read_ports},
+    {"helper", "allow_devices", FIELD(helper.allow_devices), read_devices},
+    {"helper", "cgroup_parent", FIELD(helper.cgroup_parent), read_dir},
+    {"helper", "instance", FIELD(helper.instance), read_instance},
+    {"disk", "quota", FIELD(disk_quota_bytes), read_size},
+    {"disk", "reserve", FIELD(disk_reserve_percent), read_percent},
+    {"fetch", "rate", FIELD(fetch_rate), read_size},
 };
 
 /* Two agents on one machine have different state directories, so their instances differ too. */
@@ -280,27 +281,27 @@ static void derive_instance(struct config_helper *helper)
 	for (const char *c = helper->state_dir; *c; c++)
 		hash = (hash ^ (unsigned char)*c) * 1099511628211u;
 	snprintf(helper->instance, sizeof(helper->instance), "%08" PRIx32,
-		 (uint32_t)(hash ^ hash >> 32));
+	         (uint32_t)(hash ^ hash >> 32));
 }
 
 static void plain_defaults(struct agent_config *config)
 {
 	*config = (struct agent_config){
-		.state_dir = "/var/lib/covey/agent",
-		.run_dir = "/run/covey",
-		.trust_dir = "/var/lib/covey/trust",
-		.user = "covey-agent",
-		.helper = {.state_dir = "/var/lib/covey/helper",
-			   .socket = "/run/covey/helper.sock",
-			   .group = "covey-agent",
-			   .runtime = "runc",
-			   .conmon = "conmon",
-			   .subnet = 10u << 24 | 213u << 16,
-			   .subnet_prefix = 16,
-			   .port_low = 21000,
-			   .port_high = 21999,
-			   .cgroup_parent = "/covey"},
-		.disk_reserve_percent = 10,
+	    .state_dir = "/var/lib/covey/agent",
+	    .run_dir = "/run/covey",
+	    .trust_dir = "/var/lib/covey/trust",
+	    .user = "covey-agent",
+	    .helper = {.state_dir = "/var/lib/covey/helper",
+	               .socket = "/run/covey/helper.sock",
+	               .group = "covey-agent",
+	               .runtime = "runc",
+	               .conmon = "conmon",
+	               .subnet = 10u << 24 | 213u << 16,
+	               .subnet_prefix = 16,
+	               .port_low = 21000,
+	               .port_high = 21999,
+	               .cgroup_parent = "/covey"},
+	    .disk_reserve_percent = 10,
 	};
 }
 
@@ -369,7 +370,8 @@ static char *read_line(char *line, int size, void *user)
 	end = strchr(line, '\n');
 	if (end || feof(load->file))
 		return line;
-	load->error = err_set(load->err, -EINVAL, "the line is longer than %d characters", size - 2);
+	load->error =
+	    err_set(load->err, -EINVAL, "the line is longer than %d characters", size - 2);
 	load->error_line = load->line;
 	return NULL;
 }
@@ -386,7 +388,7 @@ static int load_file(struct load *load, const char *path)
 	bad = ini_parse_stream(read_line, load, on_value, load);
 	if (bad > 0 && (!load->error || bad < load->error_line))
 		return err_set(load->err, -EINVAL, "%s: line %d: neither [section] nor key=value",
-			       path, bad);
+		               path, bad);
 	if (load->error)
 		return err_prefix(load->err, load->error, "%s: line %d", path, load->error_line);
 	if (bad < 0 || ferror(file))

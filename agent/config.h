@@ -20,9 +20,9 @@
 #define CONFIG_DEFAULT_PATH "/etc/covey/agent.conf"
 
 enum {
-	CONFIG_PATH_MAX = 256,	  /* with NUL; directories are absolute */
+	CONFIG_PATH_MAX = 256,    /* with NUL; directories are absolute */
 	CONFIG_SOCKET_MAX = 108,  /* sun_path */
-	CONFIG_USER_MAX = 33,	  /* user and group names, or decimal ids */
+	CONFIG_USER_MAX = 33,     /* user and group names, or decimal ids */
 	CONFIG_INSTANCE_MAX = 17, /* [a-z0-9]{1,16} */
 	CONFIG_DEVICE_MAX = 128,
 };
@@ -33,14 +33,14 @@ struct config_helper {
 	char group[CONFIG_USER_MAX];   /* of the socket, mode 0660 */
 	char runtime[CONFIG_PATH_MAX]; /* runc, crun: a name in PATH or an absolute path */
 	char conmon[CONFIG_PATH_MAX];
-	uint32_t subnet;	/* IPv4 of the slots' networks, host byte order */
-	uint32_t subnet_prefix; /* 8..28 */
+	uint32_t subnet;              /* IPv4 of the slots' networks, host byte order */
+	uint32_t subnet_prefix;       /* 8..28 */
 	uint32_t port_low, port_high; /* for slots with network: host; inclusive */
 	char allow_devices[LIMIT_DEVICES][CONFIG_DEVICE_MAX];
 	size_t allow_devices_count;
 	char cgroup_parent[CONFIG_PATH_MAX];
 	char instance[CONFIG_INSTANCE_MAX]; /* in names that the whole machine shares: cgroups,
-					       interfaces, the nftables table */
+	                                       interfaces, the nftables table */
 };
 
 struct agent_config {
@@ -48,7 +48,7 @@ struct agent_config {
 	char state_dir[CONFIG_PATH_MAX];
 	char run_dir[CONFIG_PATH_MAX];
 	char trust_dir[CONFIG_PATH_MAX]; /* root.doc and the node's keys */
-	char user[CONFIG_USER_MAX];	 /* that covey-agent runs as; may talk to the helper */
+	char user[CONFIG_USER_MAX];      /* that covey-agent runs as; may talk to the helper */
 	struct label labels[LIMIT_LABELS];
 	size_t labels_count;
 	struct config_helper helper;
@@ -62,7 +62,8 @@ void config_defaults(struct agent_config *config);
 
 /* Reads path and path.d/NAME.conf over the defaults; *ret_config is written on success only.
  * -ENOENT when path is not there, -EINVAL with "FILE: line N: ..." for what it does not accept. */
-int config_load(const char *path, struct agent_config *ret_config, struct err *err) COVEY_MUST_CHECK;
+int config_load(const char *path, struct agent_config *ret_config,
+                struct err *err) COVEY_MUST_CHECK;
 
 /* User and group as numbers; decimal ids pass as they are. -ENOENT when unknown here. */
 int config_user_id(const char *user, uint32_t *ret_uid, struct err *err) COVEY_MUST_CHECK;

@@ -516,15 +516,21 @@ static int feed_others(struct rollout_batch *batch, struct shell_rollout *ro)
 
 static int reconcile_round(struct rollout_batch *batch, bool fleet)
 {
-	static feed_fn *const feeds[] = {feed_others, feed_time, feed_members, feed_joined};
+	static const struct {
+		feed_fn *feed;
+		bool fleet; /* only when the fleet has changed */
+	} feeds[] = {{feed_others, false}, {feed_members, true}, {feed_joined, true},
+		     {feed_time, false}};
 	struct coordinator *c = batch->c;
 	int fed = 0, r = 0;
 
 	for (size_t i = 0; r >= 0 && i < c->rollouts_count; i++) {
 		if (!rollouts_under_way(c->rollouts[i]))
 			continue;
-		for (size_t k = 0; r >= 0 && k < (fleet ? ARRAY_SIZE(feeds) : 2); k++) {
-			r = feeds[k](batch, c->rollouts[i]);
+		for (size_t k = 0; r >= 0 && k < ARRAY_SIZE(feeds); k++) {
+			if (feeds[k].fleet && !fleet)
+				continue;
+			r = feeds[k].feed(batch, c->rollouts[i]);
 			fed += r > 0 ? r : 0;
 		}
 	}

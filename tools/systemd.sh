@@ -119,7 +119,7 @@ systemd_keep() { # host
 # (ProtectProc=) does not see that mount, and would take a reboot for none.
 systemd_boot_id() { # root
 	mkdir -p "$1/etc/systemd/system/covey-agent.service.d"
-	printf '[Service]\nBindReadOnlyPaths=/proc/sys/kernel/random/boot_id\n' \
+	printf '[Service]\nProtectProc=default\n' \
 		>"$1/etc/systemd/system/covey-agent.service.d/nspawn.conf"
 }
 
@@ -231,7 +231,8 @@ systemd_node_join() { # number, version
 		cat "$FLEET_STATE/$node/join.log" >&2
 		die 1 "dev fleet: node $node could not join"
 	}
-	systemd_exec "$node" systemctl enable --now covey-agent 2>>"$FLEET_STATE/$node/install.log"
+	systemd_exec "$node" systemctl enable --now covey-agent >>"$FLEET_STATE/$node/install.log" 2>&1 ||
+		die 1 "dev fleet: covey-agent does not start on $node; \`./dev fleet exec $node -- journalctl -xe\`"
 }
 
 # ---- tests: `./dev test --systemd [NAME ...]` ----

@@ -20,7 +20,7 @@ void deploy_init(struct deploy *deploy, const char *name)
 
 static bool is_text(const char *text, size_t size)
 {
-	return memchr(text, 0, size) != NULL;
+	return strnlen(text, size) < size;
 }
 
 static bool record_is_sane(const struct deploy_record *r)

@@ -66,7 +66,7 @@ int node_core_restore(struct node_core *core, const struct deploy_record *record
 
 	if (core->count == 2 * core->capacity)
 		return -ENOSPC;
-	if (memchr(record->name, 0, sizeof(record->name)) && find(core, record->name))
+	if (strnlen(record->name, sizeof(record->name)) <= LIMIT_NAME && find(core, record->name))
 		return -EEXIST;
 	code = deploy_restore(&core->entries[core->count].deploy, record);
 	if (code < 0)

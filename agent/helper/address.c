@@ -75,11 +75,11 @@ struct claim { /* numbers base..base+count-1 in one folder of symlinks */
 	const char *folder;
 	uint32_t base, count;
 	bool (*usable)(uint32_t number); /* NULL: always */
-	bool only_find;			 /* do not claim a new one */
+	bool only_find;                  /* do not claim a new one */
 };
 
 static void claim_path(const struct agent_config *config, const struct claim *claim,
-		       uint32_t number, char path[PATHS_MAX])
+                       uint32_t number, char path[PATHS_MAX])
 {
 	char tail[64];
 
@@ -89,7 +89,7 @@ static void claim_path(const struct agent_config *config, const struct claim *cl
 
 /* The name of the slot that has a number; "" for nobody. */
 static void owner_of(const struct agent_config *config, const struct claim *claim, uint32_t number,
-		     char dst[SLOT_NAME_MAX])
+                     char dst[SLOT_NAME_MAX])
 {
 	char path[PATHS_MAX];
 	ssize_t size;
@@ -111,7 +111,7 @@ static bool is_idle(const struct agent_config *config, const char *owner)
 }
 
 static int take(const struct agent_config *config, const struct claim *claim,
-		const struct slot_name *slot, uint32_t number, struct err *err)
+                const struct slot_name *slot, uint32_t number, struct err *err)
 {
 	char path[PATHS_MAX], temporary[PATHS_MAX + 8];
 
@@ -124,7 +124,7 @@ static int take(const struct agent_config *config, const struct claim *claim,
 }
 
 static int claim_number(struct worker *worker, const struct claim *claim,
-			const struct slot_name *slot, uint32_t *ret_number, struct err *err)
+                        const struct slot_name *slot, uint32_t *ret_number, struct err *err)
 {
 	const struct agent_config *config = &worker->config;
 	uint32_t start = (uint32_t)(hash_text(slot->text) % claim->count), idle = UINT32_MAX;
@@ -159,14 +159,14 @@ static int claim_number(struct worker *worker, const struct claim *claim,
 		return -ENOENT;
 	if (idle == UINT32_MAX)
 		return err_set(err, -EADDRNOTAVAIL,
-			       "every number of `%s` of this node is taken by another slot",
-			       claim->folder);
+		               "every number of `%s` of this node is taken by another slot",
+		               claim->folder);
 	*ret_number = idle;
 	return take(config, claim, slot, idle, err);
 }
 
 int address_claim(struct worker *worker, const struct slot_name *slot, uint32_t *ret_index,
-		  struct err *err)
+                  struct err *err)
 {
 	const struct claim claim = {.folder = "index", .count = address_slots(&worker->config)};
 
@@ -174,10 +174,10 @@ int address_claim(struct worker *worker, const struct slot_name *slot, uint32_t 
 }
 
 int address_find(struct worker *worker, const struct slot_name *slot, uint32_t *ret_index,
-		 struct err *err)
+                 struct err *err)
 {
 	const struct claim claim = {
-		.folder = "index", .count = address_slots(&worker->config), .only_find = true};
+	    .folder = "index", .count = address_slots(&worker->config), .only_find = true};
 
 	return claim_number(worker, &claim, slot, ret_index, err);
 }
@@ -190,13 +190,13 @@ static bool port_is_free(uint32_t port)
 }
 
 int address_claim_port(struct worker *worker, const struct slot_name *slot, uint32_t *ret_port,
-		       struct err *err)
+                       struct err *err)
 {
 	const struct config_helper *helper = &worker->config.helper;
 	const struct claim claim = {.folder = "ports",
-				    .base = helper->port_low,
-				    .count = helper->port_high - helper->port_low + 1,
-				    .usable = port_is_free};
+	                            .base = helper->port_low,
+	                            .count = helper->port_high - helper->port_low + 1,
+	                            .usable = port_is_free};
 
 	return claim_number(worker, &claim, slot, ret_port, err);
 }
@@ -217,16 +217,16 @@ static bool overlaps(const struct agent_config *config, uint32_t address, uint32
 }
 
 static int refuse(const struct agent_config *config, const char *what, uint32_t address,
-		  uint32_t mask, const char *interface, struct err *err)
+                  uint32_t mask, const char *interface, struct err *err)
 {
 	char subnet[24], other[16];
 
 	address_subnet4(config, subnet);
 	text4(other, address);
 	return err_set(err, -EADDRINUSE,
-		       "the slots' subnet %s overlaps with %s %s/%d of interface %s: set another "
-		       "subnet in agent.conf",
-		       subnet, what, other, __builtin_popcount(mask), interface);
+	               "the slots' subnet %s overlaps with %s %s/%d of interface %s: set another "
+	               "subnet in agent.conf",
+	               subnet, what, other, __builtin_popcount(mask), interface);
 }
 
 static int check_routes(const struct agent_config *config, const char *prefix, struct err *err)
@@ -264,7 +264,7 @@ int address_check_overlap(const struct agent_config *config, struct err *err)
 			continue;
 		if (overlaps(config, ntohl(in->sin_addr.s_addr), ntohl(mask->sin_addr.s_addr)))
 			r = refuse(config, "address", ntohl(in->sin_addr.s_addr),
-				   ntohl(mask->sin_addr.s_addr), i->ifa_name, err);
+			           ntohl(mask->sin_addr.s_addr), i->ifa_name, err);
 	}
 	freeifaddrs(all);
 	return r;

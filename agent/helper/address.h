@@ -25,13 +25,13 @@ uint32_t address_slots(const struct agent_config *config); /* how many the subne
 
 /* The slot's number; a new one is written down before it is used. -EADDRNOTAVAIL: all taken. */
 int address_claim(struct worker *worker, const struct slot_name *slot, uint32_t *ret_index,
-		  struct err *err) COVEY_MUST_CHECK;
+                  struct err *err) COVEY_MUST_CHECK;
 /* The number that the slot has already; -ENOENT: none. */
 int address_find(struct worker *worker, const struct slot_name *slot, uint32_t *ret_index,
-		 struct err *err) COVEY_MUST_CHECK;
+                 struct err *err) COVEY_MUST_CHECK;
 /* The slot's PORT with network: host, on which nobody listens now. -EADDRNOTAVAIL. */
 int address_claim_port(struct worker *worker, const struct slot_name *slot, uint32_t *ret_port,
-		       struct err *err) COVEY_MUST_CHECK;
+                       struct err *err) COVEY_MUST_CHECK;
 
 /* The subnet must not overlap with a route or an address that the node has already, other than
  * our own interfaces. -EADDRINUSE and a sentence that names it. */

@@ -23,24 +23,32 @@ struct mount_line {
 };
 
 static const struct mount_line mounts[] = {
-	{"/proc", "proc", "proc", "nosuid noexec nodev"},
-	{"/dev", "tmpfs", "tmpfs", "nosuid strictatime mode=755 size=65536k"},
-	{"/dev/pts", "devpts", "devpts", "nosuid noexec newinstance ptmxmode=0666 mode=0620"},
-	{"/dev/shm", "tmpfs", "shm", "nosuid noexec nodev mode=1777 size=67108864"},
-	{"/dev/mqueue", "mqueue", "mqueue", "nosuid noexec nodev"},
-	{"/sys", "sysfs", "sysfs", "nosuid noexec nodev ro"},
-	{"/sys/fs/cgroup", "cgroup", "cgroup", "nosuid noexec nodev relatime ro"},
-	{"/tmp", "tmpfs", "tmpfs", "nosuid nodev mode=1777 size=268435456"},
+    {"/proc", "proc", "proc", "nosuid noexec nodev"},
+    {"/dev", "tmpfs", "tmpfs", "nosuid strictatime mode=755 size=65536k"},
+    {"/dev/pts", "devpts", "devpts", "nosuid noexec newinstance ptmxmode=0666 mode=0620"},
+    {"/dev/shm", "tmpfs", "shm", "nosuid noexec nodev mode=1777 size=67108864"},
+    {"/dev/mqueue", "mqueue", "mqueue", "nosuid noexec nodev"},
+    {"/sys", "sysfs", "sysfs", "nosuid noexec nodev ro"},
+    {"/sys/fs/cgroup", "cgroup", "cgroup", "nosuid noexec nodev relatime ro"},
+    {"/tmp", "tmpfs", "tmpfs", "nosuid nodev mode=1777 size=268435456"},
 };
 
 static const char *const masked[] = {
-	"/proc/acpi",	 "/proc/asound",     "/proc/kcore",	  "/proc/keys",
-	"/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
-	"/proc/scsi",	 "/sys/firmware",    "/sys/devices/virtual/powercap",
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
 };
 
 static const char *const read_only[] = {
-	"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
+    "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
 };
 
 static json_t *strings(const char *const *texts, size_t count)
@@ -53,7 +61,7 @@ static json_t *strings(const char *const *texts, size_t count)
 }
 
 static void add_mount(json_t *list, const char *to, const char *type, const char *from,
-		      const char *options)
+                      const char *options)
 {
 	AUTO_FREE char *copy = mem_str(options);
 	char *rest = copy, *word;
@@ -62,7 +70,7 @@ static void add_mount(json_t *list, const char *to, const char *type, const char
 	while ((word = strsep(&rest, " ")))
 		json_array_append_new(words, json_string(word));
 	json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:o}", "destination", to, "type",
-					      type, "source", from, "options", words));
+	                                      type, "source", from, "options", words));
 }
 
 static json_t *mount_list(const struct bundle *bundle)
@@ -72,7 +80,7 @@ static json_t *mount_list(const struct bundle *bundle)
 
 	for (size_t i = 0; i < ARRAY_SIZE(mounts); i++)
 		add_mount(list, mounts[i].destination, mounts[i].type, mounts[i].source,
-			  mounts[i].options);
+		          mounts[i].options);
 	if (bundle->model) /* model files may be libraries that are mapped to run */
 		add_mount(list, "/model", "bind", bundle->model, "bind ro nosuid nodev private");
 	add_mount(list, "/run/covey", "bind", bundle->observe, bind);
@@ -126,13 +134,13 @@ static json_t *process(const struct bundle *bundle)
 	for (size_t i = 0; i < bundle->devices_count; i++)
 		json_array_append_new(groups, json_integer(bundle->devices[i].gid));
 	return json_pack(
-		"{s:b, s:{s:I, s:I, s:o}, s:o, s:o, s:s, s:b, s:{s:[], s:[], s:[], s:[], s:[]}, "
-		"s:[{s:s, s:i, s:i}]}",
-		"terminal", 0, "user", "uid", (json_int_t)bundle->user.uid, "gid",
-		(json_int_t)bundle->user.gid, "additionalGids", groups, "args", argv, "env",
-		env_list(bundle), "cwd", workdir, "noNewPrivileges", 1, "capabilities", "bounding",
-		"effective", "inheritable", "permitted", "ambient", "rlimits", "type",
-		"RLIMIT_CORE", "soft", 0, "hard", 0);
+	    "{s:b, s:{s:I, s:I, s:o}, s:o, s:o, s:s, s:b, s:{s:[], s:[], s:[], s:[], s:[]}, "
+	    "s:[{s:s, s:i, s:i}]}",
+	    "terminal", 0, "user", "uid", (json_int_t)bundle->user.uid, "gid",
+	    (json_int_t)bundle->user.gid, "additionalGids", groups, "args", argv, "env",
+	    env_list(bundle), "cwd", workdir, "noNewPrivileges", 1, "capabilities", "bounding",
+	    "effective", "inheritable", "permitted", "ambient", "rlimits", "type", "RLIMIT_CORE",
+	    "soft", 0, "hard", 0);
 }
 
 static json_t *resources(const struct bundle *bundle)
@@ -144,26 +152,25 @@ static json_t *resources(const struct bundle *bundle)
 	for (size_t i = 0; i < bundle->devices_count; i++) {
 		const struct bundle_device *device = &bundle->devices[i];
 
-		json_array_append_new(
-			rules, json_pack("{s:b, s:s, s:I, s:I, s:s}", "allow", 1, "type",
-					 device->block ? "b" : "c", "major",
-					 (json_int_t)device->major, "minor",
-					 (json_int_t)device->minor, "access", "rw"));
+		json_array_append_new(rules, json_pack("{s:b, s:s, s:I, s:I, s:s}", "allow", 1,
+		                                       "type", device->block ? "b" : "c", "major",
+		                                       (json_int_t)device->major, "minor",
+		                                       (json_int_t)device->minor, "access", "rw"));
 	}
 	json_object_set_new(all, "devices", rules);
 	if (bundle->limit_memory && want->memory_bytes)
-		json_object_set_new(all, "memory", json_pack("{s:I}", "limit",
-							     (json_int_t)want->memory_bytes));
+		json_object_set_new(all, "memory",
+		                    json_pack("{s:I}", "limit", (json_int_t)want->memory_bytes));
 	if (bundle->limit_cpu && want->cpu_millis)
 		json_object_set_new(all, "cpu",
-				    json_pack("{s:I, s:I}", "quota",
-					      (json_int_t)want->cpu_millis * CPU_PERIOD_US / 1000,
-					      "period", (json_int_t)CPU_PERIOD_US));
+		                    json_pack("{s:I, s:I}", "quota",
+		                              (json_int_t)want->cpu_millis * CPU_PERIOD_US / 1000,
+		                              "period", (json_int_t)CPU_PERIOD_US));
 	if (bundle->limit_pids)
-		json_object_set_new(all, "pids",
-				    json_pack("{s:I}", "limit",
-					      (json_int_t)(want->pids ? want->pids
-								      : BUNDLE_PIDS_DEFAULT)));
+		json_object_set_new(
+		    all, "pids",
+		    json_pack("{s:I}", "limit",
+		              (json_int_t)(want->pids ? want->pids : BUNDLE_PIDS_DEFAULT)));
 	return all;
 }
 
@@ -175,12 +182,11 @@ static json_t *device_list(const struct bundle *bundle)
 		const struct bundle_device *device = &bundle->devices[i];
 
 		json_array_append_new(
-			list, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "path",
-					device->path, "type", device->block ? "b" : "c", "major",
-					(json_int_t)device->major, "minor",
-					(json_int_t)device->minor, "fileMode",
-					(json_int_t)device->mode, "uid", (json_int_t)device->uid,
-					"gid", (json_int_t)device->gid));
+		    list, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "path", device->path,
+		                    "type", device->block ? "b" : "c", "major",
+		                    (json_int_t)device->major, "minor", (json_int_t)device->minor,
+		                    "fileMode", (json_int_t)device->mode, "uid",
+		                    (json_int_t)device->uid, "gid", (json_int_t)device->gid));
 	}
 	return list;
 }
@@ -188,7 +194,7 @@ static json_t *device_list(const struct bundle *bundle)
 static json_t *linux_part(const struct bundle *bundle)
 {
 	json_t *spaces = json_pack("[{s:s}, {s:s}, {s:s}, {s:s}]", "type", "pid", "type", "ipc",
-				   "type", "uts", "type", "mount");
+	                           "type", "uts", "type", "mount");
 
 	/* No path: the runtime makes a namespace that lives and dies with the container. */
 	if (bundle->release->serve.network == SERVE_NETWORK_SLOT)
@@ -196,10 +202,10 @@ static json_t *linux_part(const struct bundle *bundle)
 	if (bundle->cgroup_namespace)
 		json_array_append_new(spaces, json_pack("{s:s}", "type", "cgroup"));
 	return json_pack("{s:o, s:o, s:s, s:o, s:o, s:o, s:o}", "namespaces", spaces, "resources",
-			 resources(bundle), "cgroupsPath", bundle->cgroup, "devices",
-			 device_list(bundle), "seccomp", seccomp_profile(), "maskedPaths",
-			 strings(masked, ARRAY_SIZE(masked)), "readonlyPaths",
-			 strings(read_only, ARRAY_SIZE(read_only)));
+	                 resources(bundle), "cgroupsPath", bundle->cgroup, "devices",
+	                 device_list(bundle), "seccomp", seccomp_profile(), "maskedPaths",
+	                 strings(masked, ARRAY_SIZE(masked)), "readonlyPaths",
+	                 strings(read_only, ARRAY_SIZE(read_only)));
 }
 
 /* JSON is UTF-8; a text that is not would be left out in silence. */
@@ -214,8 +220,7 @@ static bool is_utf8(const char *text)
 static bool all_utf8(const struct bundle *bundle)
 {
 	const struct release *release = bundle->release;
-	bool good = is_utf8(bundle->node) &&
-		    (!release->workdir || is_utf8(release->workdir));
+	bool good = is_utf8(bundle->node) && (!release->workdir || is_utf8(release->workdir));
 
 	for (size_t i = 0; i < release->argv_count; i++)
 		good = good && is_utf8(release->argv[i].text);
@@ -235,9 +240,9 @@ int bundle_format(const struct bundle *bundle, struct str *ret_json, struct err 
 	if (!all_utf8(bundle))
 		return err_set(err, -EINVAL, "command or environment of the release is not UTF-8");
 	all = json_pack_ex(&why, 0, "{s:s, s:o, s:{s:s, s:b}, s:s, s:o, s:o}", "ociVersion",
-			   "1.0.2", "process", process(bundle), "root", "path", bundle->rootfs,
-			   "readonly", 1, "hostname", bundle->hostname, "mounts",
-			   mount_list(bundle), "linux", linux_part(bundle));
+	                   "1.0.2", "process", process(bundle), "root", "path", bundle->rootfs,
+	                   "readonly", 1, "hostname", bundle->hostname, "mounts",
+	                   mount_list(bundle), "linux", linux_part(bundle));
 	text = all ? json_dumps(all, JSON_INDENT(1)) : NULL;
 	json_decref(all);
 	if (!text)
@@ -257,7 +262,7 @@ static bool allowed(const struct agent_config *config, const char *path)
 }
 
 int bundle_devices_find(const struct agent_config *config, const struct release *release,
-			struct bundle_device *ret_devices, size_t *ret_count, struct err *err)
+                        struct bundle_device *ret_devices, size_t *ret_count, struct err *err)
 {
 	size_t count = 0;
 
@@ -267,17 +272,17 @@ int bundle_devices_find(const struct agent_config *config, const struct release 
 		struct stat st;
 
 		if (!allowed(config, path) || count == LIMIT_DEVICES)
-			return err_set(err, -EPERM,
-				       "device %s is not in allow_devices of this node's agent.conf",
-				       path);
+			return err_set(
+			    err, -EPERM,
+			    "device %s is not in allow_devices of this node's agent.conf", path);
 		if (stat(path, &st) < 0 || !(S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)))
 			return err_set(err, -ENODEV, "this node has no device %s", path);
 		*device = (struct bundle_device){.mode = st.st_mode & 0777,
-						 .uid = st.st_uid,
-						 .gid = st.st_gid,
-						 .major = major(st.st_rdev),
-						 .minor = minor(st.st_rdev),
-						 .block = S_ISBLK(st.st_mode)};
+		                                 .uid = st.st_uid,
+		                                 .gid = st.st_gid,
+		                                 .major = major(st.st_rdev),
+		                                 .minor = minor(st.st_rdev),
+		                                 .block = S_ISBLK(st.st_mode)};
 		STR_CUT(device->path, path);
 		count++;
 	}

@@ -27,11 +27,11 @@ struct bundle_device {
 struct bundle { /* borrowed texts */
 	const struct release *release;
 	const char *colour, *node, *hostname;
-	const char *rootfs;	 /* mounted there when the container starts */
-	const char *model;	 /* directory, or NULL: no model files */
-	const char *observe;	 /* directory of the observation socket */
+	const char *rootfs;  /* mounted there when the container starts */
+	const char *model;   /* directory, or NULL: no model files */
+	const char *observe; /* directory of the observation socket */
 	const char *cgroup;
-	uint32_t port;		 /* PORT */
+	uint32_t port;                            /* PORT */
 	bool limit_memory, limit_cpu, limit_pids; /* controllers that this node has */
 	bool cgroup_namespace;
 	struct bundle_user user;
@@ -41,16 +41,16 @@ struct bundle { /* borrowed texts */
 
 /* -EINVAL for a release that cannot be expressed. */
 int bundle_format(const struct bundle *bundle, struct str *ret_json,
-		  struct err *err) COVEY_MUST_CHECK;
+                  struct err *err) COVEY_MUST_CHECK;
 
 /* The image's `user` ("", "1000", "model", "1000:1000", "model:video") by the image's own
  * etc/passwd and etc/group, which are read below rootfs without leaving it, at most 1 MiB each.
  * -ENOENT: a name that is not there. */
 int bundle_user_find(const char *rootfs, const char *user, struct bundle_user *ret_user,
-		     struct err *err) COVEY_MUST_CHECK;
+                     struct err *err) COVEY_MUST_CHECK;
 
 /* Numbers of the device nodes that the release asks for. -EPERM: not allowed in agent.conf;
  * -ENODEV: not on this node. */
 int bundle_devices_find(const struct agent_config *config, const struct release *release,
-			struct bundle_device *ret_devices, size_t *ret_count,
-			struct err *err) COVEY_MUST_CHECK;
+                        struct bundle_device *ret_devices, size_t *ret_count,
+                        struct err *err) COVEY_MUST_CHECK;

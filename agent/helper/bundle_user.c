@@ -20,7 +20,7 @@ static char *read_inside(const char *rootfs, const char *path)
 {
 	AUTO_CLOSE int root = open(rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
-			       .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+	                       .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
 	AUTO_CLOSE int fd = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
 	AUTO_FREE char *text = NULL;
 	size_t size = 0;
@@ -121,7 +121,7 @@ static void add_groups(char *file, const char *name, struct bundle_user *user)
 }
 
 int bundle_user_find(const char *rootfs, const char *user, struct bundle_user *ret_user,
-		     struct err *err)
+                     struct err *err)
 {
 	AUTO_FREE char *passwd = read_inside(rootfs, "etc/passwd");
 	AUTO_FREE char *groups = read_inside(rootfs, "etc/group");

@@ -57,15 +57,16 @@ static void clear_routes(const struct agent_config *config)
 
 	address_subnet4(config, subnet4);
 	address_subnet6(config, subnet6);
-	str_addf(&text, "route del local %s dev lo table main\nroute del local %s dev lo table main\n",
-		 subnet4, subnet6);
+	str_addf(&text,
+	         "route del local %s dev lo table main\nroute del local %s dev lo table main\n",
+	         subnet4, subnet6);
 	if (spawn_run(&(struct spawn){.argv = argv, .input = str_get(&text), .timeout_ms = 10000},
-		      &code, NULL, NULL) < 0)
+	              &code, NULL, NULL) < 0)
 		return; /* a node that never had a slot has no such route */
 }
 
 static void restore_forwarding(const struct agent_config *config, const char *note,
-			       const char *path)
+                               const char *path)
 {
 	char file[PATHS_MAX], boot[40];
 	struct bytes text = {0};
@@ -90,8 +91,8 @@ static void clear_groups(const struct agent_config *config)
 
 	for (int i = 0; i < count; i++) {
 		const char *base = str_equal(names[i]->d_name, ".") ? "" : names[i]->d_name;
-		AUTO_FREE char *parent = mem_format("/sys/fs/cgroup/%s%s", base,
-						    config->helper.cgroup_parent);
+		AUTO_FREE char *parent =
+		    mem_format("/sys/fs/cgroup/%s%s", base, config->helper.cgroup_parent);
 		AUTO_FREE char *group = mem_format("%s/%s", parent, config->helper.instance);
 
 		if (names[i]->d_type == DT_DIR && !str_equal(names[i]->d_name, "..")) {

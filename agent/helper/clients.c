@@ -38,8 +38,8 @@ static void on_packet(struct loop_source *source)
 	struct clients *clients = client->clients;
 	struct helper_request request;
 	struct err err = {0};
-	ssize_t size = recv(source->fd, clients->packet, sizeof(clients->packet),
-			    MSG_DONTWAIT | MSG_TRUNC);
+	ssize_t size =
+	    recv(source->fd, clients->packet, sizeof(clients->packet), MSG_DONTWAIT | MSG_TRUNC);
 	int r;
 
 	if (size < 0 && (errno == EAGAIN || errno == EINTR))
@@ -49,9 +49,9 @@ static void on_packet(struct loop_source *source)
 		return;
 	}
 	r = (size_t)size > sizeof(clients->packet)
-		    ? err_set(&err, -EMSGSIZE, "larger than %zu bytes", sizeof(clients->packet))
-		    : codec_decode(&codec_helper_request, clients->packet, (size_t)size, &request,
-				   &err);
+	        ? err_set(&err, -EMSGSIZE, "larger than %zu bytes", sizeof(clients->packet))
+	        : codec_decode(&codec_helper_request, clients->packet, (size_t)size, &request,
+	                       &err);
 	if (r < 0) { /* no agent of ours speaks like that */
 		log_warning("request refused: %s", err_text(&err, r));
 		drop(clients, client);
@@ -71,7 +71,7 @@ static bool may_talk(const struct clients *clients, int fd)
 	if (peer.uid == 0 || peer.uid == clients->options.uid)
 		return true;
 	log_warning("process %d of user %u may not talk to the helper", (int)peer.pid,
-		    (unsigned)peer.uid);
+	            (unsigned)peer.uid);
 	return false;
 }
 
@@ -103,7 +103,7 @@ static void on_connection(struct loop_source *source)
 }
 
 int clients_create(struct loop *loop, int listener, const struct clients_options *options,
-		   struct clients **ret_clients, struct err *err)
+                   struct clients **ret_clients, struct err *err)
 {
 	struct clients *clients = mem_alloc(sizeof(*clients));
 	int r;

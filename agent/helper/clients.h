@@ -21,9 +21,10 @@ struct clients_options {
 
 /* listener: a listening SOCK_SEQPACKET socket, taken over. */
 int clients_create(struct loop *loop, int listener, const struct clients_options *options,
-		   struct clients **ret_clients, struct err *err) COVEY_MUST_CHECK;
+                   struct clients **ret_clients, struct err *err) COVEY_MUST_CHECK;
 void clients_free(struct clients *clients);
 
-/* To one client that may be gone by now, or to all (client 0). One that does not read is dropped. */
+/* To one client that may be gone by now, or to all (client 0). One that does not read is dropped.
+ */
 void clients_send(struct clients *clients, uint64_t client, const void *packet, size_t size);
 void clients_reply(struct clients *clients, uint64_t client, const struct helper_reply *reply);

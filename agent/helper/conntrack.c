@@ -44,7 +44,8 @@ static int open_socket(void)
 static bool answers_from(const struct nlattr *reply, const struct address_bytes *address)
 {
 	uint16_t type = address->family == AF_INET ? CTA_IP_V4_SRC : CTA_IP_V6_SRC;
-	const struct nlattr *source = netlink_find_inside(netlink_find_inside(reply, CTA_TUPLE_IP), type);
+	const struct nlattr *source =
+	    netlink_find_inside(netlink_find_inside(reply, CTA_TUPLE_IP), type);
 
 	return source && source->nla_len == sizeof(*source) + address->size &&
 	       memcmp(source + 1, address->bytes, address->size) == 0;
@@ -52,10 +53,10 @@ static bool answers_from(const struct nlattr *reply, const struct address_bytes 
 
 static bool delete_entry(int fd, uint8_t family, const struct nlattr *original)
 {
-	struct packet request = {.head = {.nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 |
-							IPCTNL_MSG_CT_DELETE,
-					  .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK},
-				 .family = {.nfgen_family = family}};
+	struct packet request = {
+	    .head = {.nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE,
+	             .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK},
+	    .family = {.nfgen_family = family}};
 	struct {
 		struct nlmsghdr head;
 		struct nlmsgerr error;
@@ -66,17 +67,17 @@ static bool delete_entry(int fd, uint8_t family, const struct nlattr *original)
 		return false;
 	memcpy(request.attributes, original, original->nla_len);
 	request.head.nlmsg_len = (uint32_t)(sizeof(request.head) + sizeof(request.family) +
-					    ((original->nla_len + 3u) & ~3u));
+	                                    ((original->nla_len + 3u) & ~3u));
 	if (send(fd, &request, request.head.nlmsg_len, 0) < 0 ||
 	    recv(fd, &answer, sizeof(answer), 0) <
-		    (ssize_t)(sizeof(answer.head) + sizeof(answer.error)))
+	        (ssize_t)(sizeof(answer.head) + sizeof(answer.error)))
 		return false;
 	return answer.head.nlmsg_type == NLMSG_ERROR && answer.error.error == 0;
 }
 
 /* One packet of the dump. 1: more comes; 0: that was all; -errno. */
 static int take_packet(const uint8_t *at, size_t size, const struct address_bytes *address,
-		       int deleter, int *count)
+                       int deleter, int *count)
 {
 	const uint8_t *end = at + size;
 	const struct nlmsghdr *head;
@@ -90,8 +91,8 @@ static int take_packet(const uint8_t *at, size_t size, const struct address_byte
 			return 0;
 		if (head->nlmsg_type == NLMSG_ERROR)
 			return head->nlmsg_len < NLMSG_LENGTH(sizeof(struct nlmsgerr))
-				       ? -EBADMSG
-				       : ((const struct nlmsgerr *)NLMSG_DATA(head))->error;
+			           ? -EBADMSG
+			           : ((const struct nlmsgerr *)NLMSG_DATA(head))->error;
 		body = netlink_attributes(head, sizeof(struct nfgenmsg), &left);
 		original = netlink_find(body, left, CTA_TUPLE_ORIG);
 		if (original && answers_from(netlink_find(body, left, CTA_TUPLE_REPLY), address))
@@ -104,11 +105,11 @@ int conntrack_forget(const char *text)
 {
 	AUTO_CLOSE int dumper = open_socket(), deleter = open_socket();
 	struct packet request = {
-		.head = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct nfgenmsg)),
-			 .nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET,
-			 .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP}};
+	    .head = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct nfgenmsg)),
+	             .nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET,
+	             .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP}};
 	struct address_bytes address = {.family = strchr(text, ':') ? AF_INET6 : AF_INET,
-					.size = strchr(text, ':') ? 16 : 4};
+	                                .size = strchr(text, ':') ? 16 : 4};
 	_Alignas(8) uint8_t data[32768];
 	int count = 0, more = 1;
 

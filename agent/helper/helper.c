@@ -9,6 +9,7 @@
 #include "agent/helper/clients.h"
 #include "agent/helper/jobs.h"
 #include "agent/helper/logs.h"
+#include "agent/helper/notify.h"
 #include "agent/helper/rules.h"
 #include "agent/helper/sockets.h"
 #include "agent/helper/watch.h"
@@ -27,7 +28,7 @@
 #include <sys/un.h>
 
 enum {
-	RESTORE_SOON_MS = 100,	 /* a flush often comes in several transactions */
+	RESTORE_SOON_MS = 100,   /* a flush often comes in several transactions */
 	RESTORE_AGAIN_MS = 2000, /* somebody works against us: not in a tight loop */
 	LOG_LINES_MAX = 10000,
 	LISTEN_FD = 3, /* systemd's first socket */
@@ -37,6 +38,7 @@ struct helper {
 	struct agent_config config;
 	char folder[PATHS_MAX]; /* of our own program: the workers lie beside it */
 	struct loop loop;
+	struct notify notify;
 	struct loop_source signals;
 	struct rules rules;
 	struct clients *clients;
@@ -48,8 +50,8 @@ struct helper {
 };
 
 static void reply_error(struct helper *helper, uint64_t client,
-			const struct helper_request *request, int error, const char *check,
-			const char *text)
+                        const struct helper_request *request, int error, const char *check,
+                        const char *text)
 {
 	struct helper_reply reply = {.id = request->id, .error = (uint32_t)error};
 
@@ -87,7 +89,7 @@ static int list_one(void *context, const struct slot_name *slot, const struct re
 }
 
 static int answer_list(struct helper *helper, const struct helper_request *request,
-		       struct helper_reply *reply, struct err *err)
+                       struct helper_reply *reply, struct err *err)
 {
 	struct listing listing = {.helper = helper, .reply = reply};
 
@@ -96,7 +98,7 @@ static int answer_list(struct helper *helper, const struct helper_request *reque
 }
 
 static int answer_logs(struct helper *helper, const struct helper_request *request,
-		       struct helper_reply *reply, struct err *err)
+                       struct helper_reply *reply, struct err *err)
 {
 	char path[PATHS_MAX];
 	struct slot_name slot;
@@ -104,14 +106,14 @@ static int answer_logs(struct helper *helper, const struct helper_request *reque
 	int r = paths_slot(request->deployment, request->colour, &slot, err);
 
 	if (r == 0)
-		reply->logs = logs_tail(paths_log(&helper->config, &slot, path, "/log"),
-					lines ? lines : LIMIT_LOG_TAIL_LINES,
-					LIMIT_HELPER_MESSAGE / 2 - 1);
+		reply->logs =
+		    logs_tail(paths_log(&helper->config, &slot, path, "/log"),
+		              lines ? lines : LIMIT_LOG_TAIL_LINES, LIMIT_HELPER_MESSAGE / 2 - 1);
 	return r;
 }
 
 static int answer_connections(struct helper *helper, const struct helper_request *request,
-			      struct helper_reply *reply, struct err *err)
+                              struct helper_reply *reply, struct err *err)
 {
 	struct record record;
 	struct slot_name slot;
@@ -122,18 +124,18 @@ static int answer_connections(struct helper *helper, const struct helper_request
 	if (r < 0 || !record_alive(&record.container))
 		return r == -ENOENT ? 0 : r; /* nothing runs, so nobody is connected */
 	return sockets_count(record.host_network ? 0 : record.container.pid, record.port,
-			     SOCKETS_ESTABLISHED, &reply->connections, err);
+	                     SOCKETS_ESTABLISHED, &reply->connections, err);
 }
 
 static bool answer_here(struct helper *helper, uint64_t client,
-			const struct helper_request *request)
+                        const struct helper_request *request)
 {
-	static int (*const answers[HELPER_OP_COUNT])(struct helper *helper,
-						     const struct helper_request *request,
-						     struct helper_reply *reply, struct err *err) = {
-		[HELPER_LIST] = answer_list,
-		[HELPER_LOGS] = answer_logs,
-		[HELPER_CONNECTIONS] = answer_connections,
+	static int (*const answers[HELPER_OP_COUNT])(
+	    struct helper * helper, const struct helper_request *request,
+	    struct helper_reply *reply, struct err *err) = {
+	    [HELPER_LIST] = answer_list,
+	    [HELPER_LOGS] = answer_logs,
+	    [HELPER_CONNECTIONS] = answer_connections,
 	};
 	struct helper_reply reply = {.id = request->id};
 	struct err err = {0};
@@ -175,9 +177,9 @@ static void want_restore(void *context)
 	struct helper *helper = context;
 
 	if (!helper->restore_ms) {
-		log_event(&(struct log_event){.id = LOG_ID_RULES_CHANGED,
-					      .level = LOG_LEVEL_WARNING},
-			  "the firewall's rules were changed by somebody else");
+		log_event(
+		    &(struct log_event){.id = LOG_ID_RULES_CHANGED, .level = LOG_LEVEL_WARNING},
+		    "the firewall's rules were changed by somebody else");
 		helper->restore_ms = clock_mono_ms() + RESTORE_SOON_MS;
 	}
 }
@@ -191,7 +193,7 @@ static void remembered(struct helper *helper, struct helper_request *ret_request
 
 	*ret_request = (struct helper_request){.op = HELPER_TRAFFIC};
 	if (paths_read(paths_run(&helper->config, path, "/traffic"), LIMIT_HELPER_MESSAGE, &packet,
-		       NULL))
+	               NULL))
 		return;
 	data = packet.data;
 	if (codec_decode(&codec_helper_request, data, packet.size, ret_request, NULL) ||
@@ -221,9 +223,9 @@ static void rules_result(struct helper *helper, const struct jobs_done *done)
 {
 	if (done->error) {
 		snprintf(helper->rules_text, sizeof(helper->rules_text),
-			 "the node's firewall rules cannot be set: %s", done->text);
+		         "the node's firewall rules cannot be set: %s", done->text);
 		log_event(&(struct log_event){.id = LOG_ID_RULES_FAILED, .level = LOG_LEVEL_ERR},
-			  "%s", helper->rules_text);
+		          "%s", helper->rules_text);
 		return; /* restore_ms is set: it will be tried again */
 	}
 	if (!helper->rules_stand || helper->rules_text[0])
@@ -258,7 +260,7 @@ static void on_ended(void *context, struct watch_ended *ended)
 	struct helper *helper = context;
 	struct helper_slot slot;
 	struct helper_reply reply = {
-		.event = HELPER_EXITED, .slots = &slot, .slots_count = 1, .logs = ended->logs};
+	    .event = HELPER_EXITED, .slots = &slot, .slots_count = 1, .logs = ended->logs};
 
 	if (jobs_is_changing(helper->jobs, ended->record->deployment, ended->record->colour))
 		return;
@@ -266,9 +268,9 @@ static void on_ended(void *context, struct watch_ended *ended)
 	slot.state = HELPER_SLOT_EXITED;
 	slot.exit_code = ended->exit_code;
 	snprintf(reply.text, sizeof(reply.text), "the container ended with exit code %u",
-		 (unsigned)ended->exit_code);
+	         (unsigned)ended->exit_code);
 	log_info("%s (%s): %s", ended->record->deployment, paths_colour(ended->record->colour),
-		 reply.text);
+	         reply.text);
 	clients_reply(helper->clients, 0, &reply);
 }
 
@@ -311,9 +313,13 @@ static int inherited_socket(void)
 {
 	const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
 	uint64_t value;
+	bool ours = pid && count && str_parse_u64(pid, INT32_MAX, &value) == 0 &&
+	            (pid_t)value == getpid() && str_equal(count, "1");
 
-	if (!pid || !count || str_parse_u64(pid, INT32_MAX, &value) || (pid_t)value != getpid() ||
-	    !str_equal(count, "1"))
+	unsetenv("LISTEN_PID"); /* not for what we start */
+	unsetenv("LISTEN_FDS");
+	unsetenv("LISTEN_FDNAMES");
+	if (!ours)
 		return -1;
 	return fcntl(LISTEN_FD, F_SETFD, FD_CLOEXEC) < 0 ? -1 : LISTEN_FD;
 }
@@ -362,7 +368,7 @@ static int set_up(struct helper *helper, const char *config, struct err *err)
 {
 	struct clients_options clients = {.request = on_request, .context = helper};
 	struct jobs_options jobs = {
-		.config = config, .folder = helper->folder, .done = on_done, .context = helper};
+	    .config = config, .folder = helper->folder, .done = on_done, .context = helper};
 	char table[TABLE_MAX];
 	int fd = -1, r = config_load(config, &helper->config, err);
 
@@ -389,8 +395,8 @@ static int set_up(struct helper *helper, const char *config, struct err *err)
 		r = watch_adopt(helper->watch, err);
 	paths_table(&helper->config, table);
 	return r == 0 ? rules_open(&helper->rules, &helper->loop, table, "covey-worker-tr",
-				   want_restore, helper, err)
-		      : r;
+	                           want_restore, helper, err)
+	              : r;
 }
 
 static uint64_t earliest(uint64_t a, uint64_t b)
@@ -403,11 +409,13 @@ static int run(struct helper *helper)
 	int r = 0;
 
 	restore(helper); /* the rules stand before the first slot starts */
+	notify_ready(&helper->notify);
 	while (r == 0 && !helper->loop.quit) {
 		uint64_t deadline = helper->restore_ms ? helper->restore_ms : UINT64_MAX, now;
 
 		deadline = earliest(deadline, jobs_deadline(helper->jobs));
 		deadline = earliest(deadline, watch_deadline(helper->watch));
+		deadline = earliest(deadline, notify_tick(&helper->notify, clock_mono_ms()));
 		r = loop_step(&helper->loop, deadline);
 		now = clock_mono_ms();
 		jobs_tick(helper->jobs, now);
@@ -449,12 +457,13 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: covey-helper [--config FILE] [--clear]\n");
 		return 2;
 	}
+	notify_open(&helper.notify);
 	config = realpath(path, NULL);
 	if (clear && config)
 		r = become_clear(config, &err);
 	else
 		r = config ? set_up(&helper, config, &err)
-			   : err_errno(&err, -errno, "configuration %s", path);
+		           : err_errno(&err, -errno, "configuration %s", path);
 	if (r == 0)
 		r = run(&helper);
 	if (r < 0) {
@@ -466,5 +475,6 @@ int main(int argc, char **argv)
 	watch_free(helper.watch);
 	jobs_free(helper.jobs);
 	loop_close(&helper.loop);
+	notify_close(&helper.notify);
 	return 0;
 }

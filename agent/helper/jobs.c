@@ -28,7 +28,7 @@ struct job {
 	pid_t pid;
 	int fd;
 	uint64_t deadline_ms;
-	bool over;	       /* its end is being reported */
+	bool over;             /* its end is being reported */
 	const char *cancelled; /* why it was killed, or NULL */
 };
 
@@ -41,7 +41,7 @@ struct jobs {
 	uint8_t packet[LIMIT_HELPER_MESSAGE];
 };
 
-struct work { /* how each operation is done */
+struct work {               /* how each operation is done */
 	const char *worker; /* NULL: not by a worker */
 	const char *key;    /* NULL: the slot's name */
 	uint32_t limit_ms;
@@ -49,14 +49,14 @@ struct work { /* how each operation is done */
 };
 
 static const struct work works[HELPER_OP_COUNT] = {
-	[HELPER_HELLO] = {"preflight", "@hello", 20000, false},
-	[HELPER_PREFLIGHT] = {"preflight", "@preflight", 30000, false},
-	[HELPER_UNPACK] = {"unpack", "@unpack", 30 * MINUTE_MS, false},
-	[HELPER_START] = {"slot", NULL, MINUTE_MS, true},
-	[HELPER_STOP] = {"slot", NULL, MINUTE_MS, false},
-	[HELPER_TRAFFIC] = {"traffic", "@traffic", 20000, false},
-	[HELPER_EXEC] = {"slot", NULL, 10000, false},
-	[HELPER_PRUNE] = {"unpack", "@prune", 10 * MINUTE_MS, false},
+    [HELPER_HELLO] = {"preflight", "@hello", 20000, false},
+    [HELPER_PREFLIGHT] = {"preflight", "@preflight", 30000, false},
+    [HELPER_UNPACK] = {"unpack", "@unpack", 30 * MINUTE_MS, false},
+    [HELPER_START] = {"slot", NULL, MINUTE_MS, true},
+    [HELPER_STOP] = {"slot", NULL, MINUTE_MS, false},
+    [HELPER_TRAFFIC] = {"traffic", "@traffic", 20000, false},
+    [HELPER_EXEC] = {"slot", NULL, 10000, false},
+    [HELPER_PRUNE] = {"unpack", "@prune", 10 * MINUTE_MS, false},
 };
 
 struct jobs *jobs_create(struct loop *loop, const struct jobs_options *options)
@@ -120,8 +120,8 @@ static int send_request(const struct job *job, int fd, struct err *err)
 {
 	const int size = 2 * LIMIT_HELPER_MESSAGE;
 	struct bytes packet = {0};
-	int r = codec_encode(&codec_helper_request, &job->request, LIMIT_HELPER_MESSAGE, &packet,
-			     err);
+	int r =
+	    codec_encode(&codec_helper_request, &job->request, LIMIT_HELPER_MESSAGE, &packet, err);
 
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
 	if (r == 0 && send(fd, packet.data, packet.size, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
@@ -132,14 +132,14 @@ static int send_request(const struct job *job, int fd, struct err *err)
 
 static int spawn_worker(struct jobs *jobs, struct job *job, struct err *err)
 {
-	AUTO_FREE char *program = mem_format("%s/covey-worker-%s", jobs->options.folder,
-					     works[job->request.op].worker);
+	AUTO_FREE char *program =
+	    mem_format("%s/covey-worker-%s", jobs->options.folder, works[job->request.op].worker);
 	uint64_t limit = limit_of(&job->request);
 	AUTO_CLOSE int ours = -1, theirs = -1;
 	const int size = 2 * LIMIT_HELPER_MESSAGE;
 	char deadline[24], identity[24];
-	char *argv[] = {program,  (char *)jobs->options.config, deadline,
-			identity, (char *)job->mode,		NULL};
+	char *argv[] = {
+	    program, (char *)jobs->options.config, deadline, identity, (char *)job->mode, NULL};
 	int ends[2], r;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
@@ -166,15 +166,15 @@ static int spawn_worker(struct jobs *jobs, struct job *job, struct err *err)
 }
 
 static void report(struct jobs *jobs, size_t place, const void *packet, size_t size, int error,
-		   const char *text)
+                   const char *text)
 {
 	struct job *job = &jobs->items[place];
 	const struct jobs_done done = {.request = &job->request,
-				       .client = job->client,
-				       .packet = packet,
-				       .size = size,
-				       .error = (uint32_t)error,
-				       .text = text};
+	                               .client = job->client,
+	                               .packet = packet,
+	                               .size = size,
+	                               .error = (uint32_t)error,
+	                               .text = text};
 
 	job->over = true;
 	jobs->options.done(jobs->options.context, &done);
@@ -217,7 +217,7 @@ static void cancel_slot(struct jobs *jobs, const char *key)
 }
 
 int jobs_add(struct jobs *jobs, struct helper_request *request, const char *mode, uint64_t client,
-	     struct err *err)
+             struct err *err)
 {
 	const struct work *work = &works[request->op];
 	struct slot_name slot;
@@ -238,8 +238,8 @@ int jobs_add(struct jobs *jobs, struct helper_request *request, const char *mode
 	r = queue_add(&jobs->queue, key, work->needs_rules, &place);
 	if (r < 0)
 		return err_set(err, r, "too many requests at once");
-	jobs->items[place] = (struct job){
-		.request = *request, .mode = mode, .client = client, .fd = -1};
+	jobs->items[place] =
+	    (struct job){.request = *request, .mode = mode, .client = client, .fd = -1};
 	*request = (struct helper_request){0};
 	run_next(jobs);
 	return 0;
@@ -277,8 +277,8 @@ static void finish(struct jobs *jobs, size_t place, int status)
 		report(jobs, place, NULL, 0, ETIMEDOUT, "the work did not end in time");
 	} else {
 		snprintf(text, sizeof(text), "covey-worker-%s ended without an answer (%s %d)",
-			 works[job->request.op].worker, WIFSIGNALED(status) ? "signal" : "exit",
-			 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+		         works[job->request.op].worker, WIFSIGNALED(status) ? "signal" : "exit",
+		         WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 		report(jobs, place, NULL, 0, EIO, text);
 	}
 	codec_free(&codec_helper_reply, &reply);

@@ -14,17 +14,17 @@ struct jobs;
 
 struct jobs_done { /* how a job ended */
 	const struct helper_request *request;
-	uint64_t client;	 /* as given to jobs_add(); 0: our own */
-	const void *packet;	 /* the worker's reply, encoded; NULL: there is none */
+	uint64_t client;    /* as given to jobs_add(); 0: our own */
+	const void *packet; /* the worker's reply, encoded; NULL: there is none */
 	size_t size;
-	uint32_t error;		 /* of the reply, or why there is none: a positive errno */
-	const char *text;	 /* why there is none */
+	uint32_t error;   /* of the reply, or why there is none: a positive errno */
+	const char *text; /* why there is none */
 };
 
 struct jobs_options {
-	const char *config;  /* path of agent.conf, for the workers */
-	uint64_t identity;   /* paths_identity() of it */
-	const char *folder;  /* where the workers' programs are */
+	const char *config; /* path of agent.conf, for the workers */
+	uint64_t identity;  /* paths_identity() of it */
+	const char *folder; /* where the workers' programs are */
 	void (*done)(void *context, const struct jobs_done *done);
 	void *context;
 };
@@ -38,7 +38,7 @@ void jobs_free(struct jobs *jobs);
  * worker does this. A STOP with kill ends workers of its slot and drops requests waiting for it,
  * whose done() gets -ECANCELED. */
 int jobs_add(struct jobs *jobs, struct helper_request *request, const char *mode, uint64_t client,
-	     struct err *err) COVEY_MUST_CHECK;
+             struct err *err) COVEY_MUST_CHECK;
 void jobs_set_rules(struct jobs *jobs, bool rules); /* the firewall's rules stand: START may run */
 /* Is a START or STOP of this slot waiting or under way? Then its container's end is no news. */
 bool jobs_is_changing(const struct jobs *jobs, const char *deployment, enum colour colour);

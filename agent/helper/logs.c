@@ -88,7 +88,7 @@ char *logs_tail(const char *path, uint32_t lines, size_t max)
 	if (start > 0 && text.data[start - 1] != '\n') { /* cut by max: begin with a whole line */
 		tail = memchr(text.data + start, '\n', text.size - start);
 		start = tail && tail + 1 < text.data + text.size ? (size_t)(tail + 1 - text.data)
-								 : start;
+		                                                 : start;
 	}
 	return mem_str(str_get(&text) + start);
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A container's output as conmon keeps it (format k8s-file): "TIME stdout F text\n", P in place of F
- * for a piece of a longer line.
+ * A container's output as conmon keeps it (format k8s-file): "TIME stdout F text\n", P in place of
+ * F for a piece of a longer line.
  */
 #pragma once
 
 #include "base/str.h"
 
-struct logs_line { /* points into the text that was parsed */
+struct logs_line {    /* points into the text that was parsed */
 	bool error;   /* standard error */
 	bool partial; /* the line goes on with the next entry of the same stream */
 	const char *text;

@@ -23,7 +23,7 @@ void loop_close(struct loop *loop)
 }
 
 int loop_add(struct loop *loop, struct loop_source *source, int fd,
-	     void (*ready)(struct loop_source *source), void *owner)
+             void (*ready)(struct loop_source *source), void *owner)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.ptr = source};
 

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 struct loop_source { /* embedded in its owner, which outlives its registration */
-	int fd; /* -1: not registered */
+	int fd;      /* -1: not registered */
 	void (*ready)(struct loop_source *source);
 	void *owner;
 };
@@ -23,7 +23,7 @@ void loop_close(struct loop *loop);
 
 /* Takes fd over (closes it when that fails). Level-triggered, readable or hung up. */
 int loop_add(struct loop *loop, struct loop_source *source, int fd,
-	     void (*ready)(struct loop_source *source), void *owner) COVEY_MUST_CHECK;
+             void (*ready)(struct loop_source *source), void *owner) COVEY_MUST_CHECK;
 /* Unregisters and closes; may be called inside ready(). Fine on a source that is not registered. */
 void loop_remove(struct loop *loop, struct loop_source *source);
 

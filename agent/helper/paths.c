@@ -16,8 +16,8 @@
 #include <sys/stat.h>
 
 static const char *const colour_names[COLOUR_COUNT] = {
-	[COLOUR_BLUE] = "blue",
-	[COLOUR_GREEN] = "green",
+    [COLOUR_BLUE] = "blue",
+    [COLOUR_GREEN] = "green",
 };
 
 bool paths_name_ok(const char *deployment)
@@ -35,19 +35,18 @@ const char *paths_colour(enum colour colour)
 }
 
 int paths_slot(const char *deployment, enum colour colour, struct slot_name *ret_slot,
-	       struct err *err)
+               struct err *err)
 {
 	if (!paths_name_ok(deployment))
 		return err_set(err, -EINVAL, "`%s` is not a deployment's name", deployment);
 	if ((unsigned)colour >= COLOUR_COUNT)
 		return err_set(err, -EINVAL, "a slot is blue or green");
-	snprintf(ret_slot->text, sizeof(ret_slot->text), "%s-%s", deployment,
-		 colour_names[colour]);
+	snprintf(ret_slot->text, sizeof(ret_slot->text), "%s-%s", deployment, colour_names[colour]);
 	return 0;
 }
 
 bool paths_slot_parse(const char *text, char ret_deployment[LIMIT_NAME + 1],
-		      enum colour *ret_colour)
+                      enum colour *ret_colour)
 {
 	for (int colour = 0; colour < COLOUR_COUNT; colour++) {
 		size_t size = strlen(text), tail = strlen(colour_names[colour]) + 1;
@@ -64,7 +63,7 @@ bool paths_slot_parse(const char *text, char ret_deployment[LIMIT_NAME + 1],
 }
 
 static char *format(char dst[PATHS_MAX], const char *pattern, ...)
-	__attribute__((format(printf, 2, 3)));
+    __attribute__((format(printf, 2, 3)));
 
 static char *format(char dst[PATHS_MAX], const char *pattern, ...)
 {
@@ -89,31 +88,31 @@ char *paths_run(const struct agent_config *config, char dst[PATHS_MAX], const ch
 }
 
 char *paths_slot_run(const struct agent_config *config, const struct slot_name *slot,
-		     char dst[PATHS_MAX], const char *tail)
+                     char dst[PATHS_MAX], const char *tail)
 {
 	return format(dst, "%s/helper/slots/%s%s", config->run_dir, slot->text, tail);
 }
 
 char *paths_slot_state(const struct agent_config *config, const struct slot_name *slot,
-		       char dst[PATHS_MAX], const char *tail)
+                       char dst[PATHS_MAX], const char *tail)
 {
 	return format(dst, "%s/slots/%s%s", config->helper.state_dir, slot->text, tail);
 }
 
 char *paths_log(const struct agent_config *config, const struct slot_name *slot,
-		char dst[PATHS_MAX], const char *tail)
+                char dst[PATHS_MAX], const char *tail)
 {
 	return format(dst, "%s/logs/%s%s", config->helper.state_dir, slot->text, tail);
 }
 
 char *paths_observe(const struct agent_config *config, const struct slot_name *slot,
-		    char dst[PATHS_MAX])
+                    char dst[PATHS_MAX])
 {
 	return format(dst, "%s/observe/%s", config->run_dir, slot->text);
 }
 
 char *paths_layer(const struct agent_config *config, const uint8_t diff_id[DIGEST_SIZE],
-		  char dst[PATHS_MAX])
+                  char dst[PATHS_MAX])
 {
 	char hex[DIGEST_HEX_MAX];
 
@@ -122,7 +121,7 @@ char *paths_layer(const struct agent_config *config, const uint8_t diff_id[DIGES
 }
 
 char *paths_release(const struct agent_config *config, const struct digest *release,
-		    char dst[PATHS_MAX], const char *tail)
+                    char dst[PATHS_MAX], const char *tail)
 {
 	char hex[DIGEST_HEX_MAX];
 
@@ -131,10 +130,10 @@ char *paths_release(const struct agent_config *config, const struct digest *rele
 }
 
 char *paths_cgroup(const struct agent_config *config, const struct slot_name *slot,
-		   char dst[PATHS_MAX])
+                   char dst[PATHS_MAX])
 {
 	return format(dst, "%s/%s/%s", config->helper.cgroup_parent, config->helper.instance,
-		      slot->text);
+	              slot->text);
 }
 
 void paths_table(const struct agent_config *config, char dst[TABLE_MAX])
@@ -173,7 +172,7 @@ void paths_interface_prefix(const struct agent_config *config, char dst[INTERFAC
 }
 
 void paths_interface(const struct agent_config *config, bool egress, uint32_t index,
-		     char dst[INTERFACE_MAX])
+                     char dst[INTERFACE_MAX])
 {
 	char prefix[INTERFACE_MAX];
 
@@ -209,14 +208,15 @@ int paths_check_own(const char *path, struct err *err)
 	if (!S_ISDIR(st.st_mode))
 		return err_set(err, -ENOTDIR, "%s is not a directory", path);
 	if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & 022))
-		return err_set(err, -EPERM,
-			       "%s must belong to root and be writable by root alone", path);
+		return err_set(err, -EPERM, "%s must belong to root and be writable by root alone",
+		               path);
 	return 0;
 }
 
 int paths_prepare(const struct agent_config *config, struct err *err)
 {
-	static const char *const state[] = {"", "/layers", "/releases", "/slots", "/logs", "/index"};
+	static const char *const state[] = {"",       "/layers", "/releases",
+	                                    "/slots", "/logs",   "/index"};
 	static const char *const run[] = {"", "/slots", "/runtime", "/exits"};
 	char path[PATHS_MAX];
 	int r = paths_make(config->run_dir, 0755, err);
@@ -282,8 +282,8 @@ int paths_remove(const char *path, struct err *err)
 int paths_write(const char *path, const void *data, size_t size, mode_t mode, struct err *err)
 {
 	AUTO_FREE char *temporary = mem_format("%s.%d", path, (int)getpid());
-	AUTO_CLOSE int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
-				 mode);
+	AUTO_CLOSE int fd =
+	    open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
 	size_t done = 0;
 	int r = fd < 0 ? -errno : 0;
 

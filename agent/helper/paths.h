@@ -33,29 +33,29 @@ struct slot_name {
 bool paths_name_ok(const char *deployment); /* as name_is_valid() of protocol/manifest.h */
 /* -EINVAL for a name or colour that is none. */
 int paths_slot(const char *deployment, enum colour colour, struct slot_name *ret_slot,
-	       struct err *err) COVEY_MUST_CHECK;
+               struct err *err) COVEY_MUST_CHECK;
 /* The way back, for directory listings. False: not a slot's name. */
 bool paths_slot_parse(const char *text, char ret_deployment[LIMIT_NAME + 1],
-		      enum colour *ret_colour);
+                      enum colour *ret_colour);
 const char *paths_colour(enum colour colour);
 
 /* All write into dst[PATHS_MAX] and return it. `tail` is "" or starts with /. */
 char *paths_state(const struct agent_config *config, char dst[PATHS_MAX], const char *tail);
 char *paths_run(const struct agent_config *config, char dst[PATHS_MAX], const char *tail);
 char *paths_slot_run(const struct agent_config *config, const struct slot_name *slot,
-		     char dst[PATHS_MAX], const char *tail);
+                     char dst[PATHS_MAX], const char *tail);
 char *paths_slot_state(const struct agent_config *config, const struct slot_name *slot,
-		       char dst[PATHS_MAX], const char *tail);
+                       char dst[PATHS_MAX], const char *tail);
 char *paths_log(const struct agent_config *config, const struct slot_name *slot,
-		char dst[PATHS_MAX], const char *tail);
+                char dst[PATHS_MAX], const char *tail);
 char *paths_observe(const struct agent_config *config, const struct slot_name *slot,
-		    char dst[PATHS_MAX]);
+                    char dst[PATHS_MAX]);
 char *paths_layer(const struct agent_config *config, const uint8_t diff_id[DIGEST_SIZE],
-		  char dst[PATHS_MAX]);
+                  char dst[PATHS_MAX]);
 char *paths_release(const struct agent_config *config, const struct digest *release,
-		    char dst[PATHS_MAX], const char *tail);
+                    char dst[PATHS_MAX], const char *tail);
 char *paths_cgroup(const struct agent_config *config, const struct slot_name *slot,
-		   char dst[PATHS_MAX]); /* as in OCI's cgroupsPath */
+                   char dst[PATHS_MAX]); /* as in OCI's cgroupsPath */
 
 /* "covey_<instance>" */
 void paths_table(const struct agent_config *config, char dst[TABLE_MAX]);
@@ -64,7 +64,7 @@ void paths_interface_prefix(const struct agent_config *config, char dst[INTERFAC
 /* <prefix>e<index> for slots that may open connections to the outside, <prefix>d<index> for the
  * others: the firewall's rules tell them apart by name, so that starting a slot changes no rule. */
 void paths_interface(const struct agent_config *config, bool egress, uint32_t index,
-		     char dst[INTERFACE_MAX]);
+                     char dst[INTERFACE_MAX]);
 
 /* A number for the part of agent.conf that must not change while the helper runs: directories,
  * instance, subnet. Workers read the file anew and compare. */
@@ -83,6 +83,6 @@ int paths_remove(const char *path, struct err *err) COVEY_MUST_CHECK;
 /* Whole small files. Writing is atomic (temporary name, rename). Reading is bounded by max and
  * adds a NUL that size does not count. */
 int paths_write(const char *path, const void *data, size_t size, mode_t mode,
-		struct err *err) COVEY_MUST_CHECK;
+                struct err *err) COVEY_MUST_CHECK;
 int paths_read(const char *path, size_t max, struct bytes *ret_data,
-	       struct err *err) COVEY_MUST_CHECK;
+               struct err *err) COVEY_MUST_CHECK;

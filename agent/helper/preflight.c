@@ -28,9 +28,9 @@ struct machine { /* uname's word and OCI's */
 };
 
 static const struct machine machines[] = {
-	{"x86_64", "amd64"},	{"aarch64", "arm64"},	{"armv7l", "arm"},  {"armv6l", "arm"},
-	{"armv8l", "arm"},	{"i686", "386"},	{"i386", "386"},    {"riscv64", "riscv64"},
-	{"ppc64le", "ppc64le"}, {"s390x", "s390x"},
+    {"x86_64", "amd64"},    {"aarch64", "arm64"}, {"armv7l", "arm"}, {"armv6l", "arm"},
+    {"armv8l", "arm"},      {"i686", "386"},      {"i386", "386"},   {"riscv64", "riscv64"},
+    {"ppc64le", "ppc64le"}, {"s390x", "s390x"},
 };
 
 static bool runs_here(const char *arch)
@@ -56,7 +56,7 @@ static int check_system(struct worker *worker, const struct release *release, st
 	if (uname(&name) < 0)
 		return err_errno(err, -errno, "uname");
 	return err_set(err, -ENOEXEC, "the image is for %s/%s, this node is linux on %s",
-		       release->os, release->arch, name.machine);
+	               release->os, release->arch, name.machine);
 }
 
 static int check_runtime(struct worker *worker, const struct release *release, struct err *err)
@@ -100,7 +100,7 @@ static int check_disk(struct worker *worker, const struct release *release, stru
 	str_format_size(needs, need);
 	str_format_size(has, free > reserve ? free - reserve : 0);
 	return err_set(err, -ENOSPC, "unpacking needs %s below %s, where %s may be used", needs,
-		       config->helper.state_dir, has);
+	               config->helper.state_dir, has);
 }
 
 /* A line of /proc/meminfo in bytes; 0 when it is not there. */
@@ -132,7 +132,7 @@ static int check_memory(struct worker *worker, const struct release *release, st
 	str_format_size(has, available);
 	STR_CUT(worker->reply.check, "memory");
 	snprintf(worker->reply.text, sizeof(worker->reply.text),
-		 "the release may use %s, of which %s are free now", wants, has);
+	         "the release may use %s, of which %s are free now", wants, has);
 	return 0;
 }
 
@@ -153,7 +153,7 @@ static int check_limits(struct worker *worker, const struct release *release, st
 	if (!what)
 		return 0;
 	return err_set(err, -ENOTSUP,
-		       "the release has a %s limit, this node has no control group for that", what);
+	               "the release has a %s limit, this node has no control group for that", what);
 }
 
 static int check_devices(struct worker *worker, const struct release *release, struct err *err)
@@ -195,13 +195,13 @@ static int check_port(struct worker *worker, const struct release *release, stru
 
 	if (r == 0 && user.deployment[0])
 		return err_set(err, -EADDRINUSE, "port %" PRIu32 " belongs to deployment %s",
-			       user.port, user.deployment);
+		               user.port, user.deployment);
 	if (r == 0)
 		r = sockets_count(0, user.port, SOCKETS_LISTEN, &listeners, err);
 	if (r == 0 && listeners > 0)
 		return err_set(err, -EADDRINUSE,
-			       "a program on this node listens on port %" PRIu32 " already",
-			       user.port);
+		               "a program on this node listens on port %" PRIu32 " already",
+		               user.port);
 	return r;
 }
 
@@ -220,13 +220,14 @@ void preflight_foreign_drop(const char *json, const char *ours, char *dst, size_
 	size_t i;
 
 	dst[0] = 0;
-	json_array_foreach(json_object_get(all, "nftables"), i, item) {
+	json_array_foreach(json_object_get(all, "nftables"), i, item)
+	{
 		const char *family = NULL, *table = NULL, *name = NULL, *hook = NULL;
 		const char *policy = NULL;
 
 		if (json_unpack(item, "{s:{s:s, s:s, s:s, s:s, s:s}}", "chain", "family", &family,
-				"table", &table, "name", &name, "hook", &hook, "policy",
-				&policy) < 0)
+		                "table", &table, "name", &name, "hook", &hook, "policy",
+		                &policy) < 0)
 			continue; /* no chain, or one that no packet comes to by itself */
 		if (str_equal(hook, "forward") && str_equal(policy, "drop") &&
 		    !str_equal(table, ours))
@@ -247,16 +248,16 @@ static int check_firewall(struct worker *worker, const struct release *release, 
 		if (nft_ctx_buffer_output(nft) == 0 && nft_ctx_buffer_error(nft) == 0 &&
 		    nft_run_cmd_from_buffer(nft, "list chains") == 0)
 			preflight_foreign_drop(nft_ctx_get_output_buffer(nft), table, chain,
-					       sizeof(chain));
+			                       sizeof(chain));
 	}
 	if (nft)
 		nft_ctx_free(nft);
 	if (chain[0] && !worker->reply.check[0]) {
 		STR_CUT(worker->reply.check, "firewall");
 		snprintf(worker->reply.text, sizeof(worker->reply.text),
-			 "chain `%s` (of ufw, Docker or the like) drops forwarded packets: clients "
-			 "outside reach the slots only where it accepts interfaces of Covey",
-			 chain);
+		         "chain `%s` (of ufw, Docker or the like) drops forwarded packets: clients "
+		         "outside reach the slots only where it accepts interfaces of Covey",
+		         chain);
 	}
 	return 0;
 }
@@ -267,9 +268,9 @@ struct check {
 };
 
 static const struct check checks[] = {
-	{"system", check_system},   {"runtime", check_runtime}, {"limits", check_limits},
-	{"devices", check_devices}, {"memory", check_memory},	{"disk", check_disk},
-	{"subnet", check_subnet},   {"port", check_port},	{"firewall", check_firewall},
+    {"system", check_system},   {"runtime", check_runtime}, {"limits", check_limits},
+    {"devices", check_devices}, {"memory", check_memory},   {"disk", check_disk},
+    {"subnet", check_subnet},   {"port", check_port},       {"firewall", check_firewall},
 };
 
 int preflight_check(struct worker *worker, struct err *err)

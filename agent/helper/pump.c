@@ -42,7 +42,7 @@ static void on_inotify(struct loop_source *source)
 }
 
 int pumps_open(struct pumps *pumps, struct loop *loop,
-	       struct pump *(*find)(void *context, int watch), void *context, struct err *err)
+               struct pump *(*find)(void *context, int watch), void *context, struct err *err)
 {
 	int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), r;
 
@@ -83,32 +83,32 @@ static void save_place(const struct pump *pump)
 	AUTO_CLOSE int fd = open(pump->place, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	char text[64];
 	int size = snprintf(text, sizeof(text), "%20" PRIu64 " %20" PRIu64 "\n", pump->inode,
-			    pump->offset);
+	                    pump->offset);
 
 	if (fd >= 0 && pwrite(fd, text, (size_t)size, 0) < 0)
 		return; /* lines may come twice after a restart */
 }
 
 void pump_open(struct pumps *pumps, struct pump *pump, const struct agent_config *config,
-	       const struct slot_name *slot, const struct record *record)
+               const struct slot_name *slot, const struct record *record)
 {
 	char folder[PATHS_MAX];
 
 	*pump = (struct pump){.slot = *slot,
-			      .record = *record,
-			      .log = -1,
-			      .tokens = PUMP_BURST,
-			      .filled_ms = clock_mono_ms()};
+	                      .record = *record,
+	                      .log = -1,
+	                      .tokens = PUMP_BURST,
+	                      .filled_ms = clock_mono_ms()};
 	paths_log(config, slot, pump->path, "/log");
 	paths_slot_run(config, slot, pump->place, "/logged");
 	pump->watch = inotify_add_watch(pumps->inotify.fd, paths_log(config, slot, folder, ""),
-					IN_MODIFY | IN_MOVED_TO | IN_CREATE);
+	                                IN_MODIFY | IN_MOVED_TO | IN_CREATE);
 	load_place(pump);
 	pump_run(pumps, pump, clock_mono_ms());
 }
 
 static int send_entry(struct pumps *pumps, const struct pump *pump, const char *text, size_t size,
-		      bool error)
+                      bool error)
 {
 	static const struct sockaddr_un journal = {.sun_family = AF_UNIX, .sun_path = JOURNAL};
 	AUTO_STR struct str entry = {0};
@@ -116,9 +116,9 @@ static int send_entry(struct pumps *pumps, const struct pump *pump, const char *
 
 	str_hex(hex, pump->record.release.bytes, DIGEST_SIZE);
 	str_addf(&entry, "SYSLOG_IDENTIFIER=covey\nPRIORITY=6\nCOVEY_DEPLOYMENT=%s\n",
-		 pump->record.deployment);
+	         pump->record.deployment);
 	str_addf(&entry, "COVEY_SLOT=%s\nCOVEY_RELEASE=%s\nCOVEY_STREAM=%s\nMESSAGE=",
-		 paths_colour(pump->record.colour), hex, error ? "stderr" : "stdout");
+	         paths_colour(pump->record.colour), hex, error ? "stderr" : "stdout");
 	for (size_t i = 0; i < size; i++) {
 		char c = text[i];
 
@@ -128,7 +128,7 @@ static int send_entry(struct pumps *pumps, const struct pump *pump, const char *
 	}
 	str_add(&entry, "\n");
 	if (sendto(pumps->journal, entry.data, entry.size, MSG_NOSIGNAL,
-		   (const struct sockaddr *)&journal, sizeof(journal)) < 0)
+	           (const struct sockaddr *)&journal, sizeof(journal)) < 0)
 		return -errno;
 	return 0;
 }
@@ -146,8 +146,8 @@ static int take_line(struct pumps *pumps, struct pump *pump, const char *entry, 
 		return 0;
 	}
 	if (pump->dropped) {
-		int told = snprintf(text, sizeof(text), "(%" PRIu64 " lines left out)",
-				    pump->dropped);
+		int told =
+		    snprintf(text, sizeof(text), "(%" PRIu64 " lines left out)", pump->dropped);
 
 		if (send_entry(pumps, pump, text, (size_t)told, line.error) == -EAGAIN)
 			return -EAGAIN;

@@ -16,8 +16,8 @@ struct pump { /* one slot's log; embedded in its owner */
 	struct slot_name slot;
 	struct record record;
 	char path[PATHS_MAX], place[PATHS_MAX]; /* the log; where its read position is kept */
-	int watch;  /* inotify descriptor of the log's folder; -1: none */
-	int log;    /* -1: not open */
+	int watch; /* inotify descriptor of the log's folder; -1: none */
+	int log;   /* -1: not open */
 	uint64_t inode, offset;
 	uint64_t tokens, filled_ms, dropped;
 	uint64_t resume_ms; /* 0: nothing is left to read */
@@ -32,11 +32,11 @@ struct pumps {
 
 /* find() tells the pump that a watch descriptor belongs to. */
 int pumps_open(struct pumps *pumps, struct loop *loop,
-	       struct pump *(*find)(void *context, int watch), void *context,
-	       struct err *err) COVEY_MUST_CHECK;
+               struct pump *(*find)(void *context, int watch), void *context,
+               struct err *err) COVEY_MUST_CHECK;
 /* Goes on where an earlier life of the helper stopped. */
 void pump_open(struct pumps *pumps, struct pump *pump, const struct agent_config *config,
-	       const struct slot_name *slot, const struct record *record);
+               const struct slot_name *slot, const struct record *record);
 /* pump_run() before it takes what is left. */
 void pump_close(struct pumps *pumps, struct pump *pump);
 /* Call when pump->resume_ms is over. */

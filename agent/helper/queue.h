@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which request may run now. Pure: requests with the same key run one after the other in the order
- * in which they came, those with different keys side by side, a bounded number at once and a bounded
- * number altogether. Items are known by their place in the array.
+ * in which they came, those with different keys side by side, a bounded number at once and a
+ * bounded number altogether. Items are known by their place in the array.
  */
 #pragma once
 
@@ -31,7 +31,7 @@ struct queue {
 
 /* -EBUSY: full. */
 int queue_add(struct queue *queue, const char *key, bool needs_rules,
-	      size_t *ret_place) COVEY_MUST_CHECK;
+              size_t *ret_place) COVEY_MUST_CHECK;
 /* Picks the oldest one that may run and marks it as running. False: none. */
 bool queue_next(struct queue *queue, bool rules, size_t *ret_place);
 void queue_remove(struct queue *queue, size_t place);

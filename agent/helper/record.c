@@ -40,9 +40,9 @@ int record_process_of(pid_t pid, struct record_process *ret_process)
 	data = text.data;
 	at = strrchr((char *)data, ')'); /* the program's name may hold anything */
 	if (!at || sscanf(at + 1,
-			  " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
-			  "%*d %llu",
-			  &state, &started) != 2)
+	                  " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
+	                  "%*d %llu",
+	                  &state, &started) != 2)
 		return -ESRCH;
 	if (state == 'Z' || state == 'X')
 		return -ESRCH;
@@ -69,14 +69,14 @@ int record_write(const struct agent_config *config, const struct record *record,
 		return r;
 	str_hex(hex, record->release.bytes, DIGEST_SIZE);
 	str_addf(&text, "boot=%s\nrelease=%s\nhost=%d\negress=%d\n", record->boot, hex,
-		 record->host_network, record->egress);
+	         record->host_network, record->egress);
 	str_addf(&text, "interface=%s\naddress=%s\naddress6=%s\nport=%" PRIu32 "\n",
-		 record->interface, record->address, record->address6, record->port);
+	         record->interface, record->address, record->address6, record->port);
 	str_addf(&text, "container=%d %" PRIu64 "\nsupervisor=%d %" PRIu64 "\nend=\n",
-		 (int)record->container.pid, record->container.started,
-		 (int)record->supervisor.pid, record->supervisor.started);
+	         (int)record->container.pid, record->container.started, (int)record->supervisor.pid,
+	         record->supervisor.started);
 	return paths_write(paths_slot_run(config, &slot, path, "/record"), text.data, text.size,
-			   0600, err);
+	                   0600, err);
 }
 
 static bool parse_process(const char *value, struct record_process *ret)
@@ -139,7 +139,7 @@ static int parse(char *text, struct record *record)
 }
 
 int record_read(const struct agent_config *config, const struct slot_name *slot,
-		struct record *ret_record, struct err *err)
+                struct record *ret_record, struct err *err)
 {
 	AUTO_FREE uint8_t *data = NULL;
 	struct record record = {0};
@@ -163,7 +163,7 @@ int record_read(const struct agent_config *config, const struct slot_name *slot,
 }
 
 int record_exit_code(const struct agent_config *config, const struct slot_name *slot,
-		     uint32_t *ret_code)
+                     uint32_t *ret_code)
 {
 	AUTO_FREE uint8_t *data = NULL;
 	char path[PATHS_MAX], tail[SLOT_NAME_MAX + 8];
@@ -181,13 +181,12 @@ int record_exit_code(const struct agent_config *config, const struct slot_name *
 }
 
 void record_describe(const struct agent_config *config, const struct record *record,
-		     struct helper_slot *ret_slot)
+                     struct helper_slot *ret_slot)
 {
 	struct slot_name slot;
 
-	*ret_slot = (struct helper_slot){.colour = record->colour,
-					 .release = record->release,
-					 .probe_port = record->port};
+	*ret_slot = (struct helper_slot){
+	    .colour = record->colour, .release = record->release, .probe_port = record->port};
 	STR_CUT(ret_slot->deployment, record->deployment);
 	STR_CUT(ret_slot->address, record->address);
 	if (record_alive(&record->container)) {
@@ -201,9 +200,9 @@ void record_describe(const struct agent_config *config, const struct record *rec
 }
 
 int record_each(const struct agent_config *config,
-		int (*visit)(void *context, const struct slot_name *slot,
-			     const struct record *record),
-		void *context, struct err *err)
+                int (*visit)(void *context, const struct slot_name *slot,
+                             const struct record *record),
+                void *context, struct err *err)
 {
 	char path[PATHS_MAX];
 	struct dirent **names = NULL;

@@ -12,7 +12,8 @@
 
 struct record_process {
 	pid_t pid;
-	uint64_t started; /* clock ticks after boot: tells a process from a later one of its number */
+	uint64_t
+	    started; /* clock ticks after boot: tells a process from a later one of its number */
 };
 
 struct record {
@@ -23,17 +24,17 @@ struct record {
 	bool host_network;
 	bool egress;
 	char interface[INTERFACE_MAX]; /* "" with network: host */
-	char address[16];	       /* "" with network: host */
-	char address6[46];	       /* "" without IPv6 */
+	char address[16];              /* "" with network: host */
+	char address6[46];             /* "" without IPv6 */
 	uint32_t port; /* where the server listens: container port, or PORT on the host */
 	struct record_process container, supervisor;
 };
 
 int record_write(const struct agent_config *config, const struct record *record,
-		 struct err *err) COVEY_MUST_CHECK;
+                 struct err *err) COVEY_MUST_CHECK;
 /* -ENOENT: no slot there; -ESTALE: of an earlier boot; -EBADMSG: a slot without a valid record. */
 int record_read(const struct agent_config *config, const struct slot_name *slot,
-		struct record *ret_record, struct err *err) COVEY_MUST_CHECK;
+                struct record *ret_record, struct err *err) COVEY_MUST_CHECK;
 
 /* Start time of a process; -ESRCH when there is none. */
 int record_process_of(pid_t pid, struct record_process *ret_process) COVEY_MUST_CHECK;
@@ -41,14 +42,14 @@ int record_process_of(pid_t pid, struct record_process *ret_process) COVEY_MUST_
 bool record_alive(const struct record_process *process);
 /* The container's exit code as its supervisor wrote it; -ENOENT when it did not (yet). */
 int record_exit_code(const struct agent_config *config, const struct slot_name *slot,
-		     uint32_t *ret_code) COVEY_MUST_CHECK;
+                     uint32_t *ret_code) COVEY_MUST_CHECK;
 void record_boot_id(char dst[40]);
 
 /* The slot as the agent hears of it; exit code and state are asked from the system. */
 void record_describe(const struct agent_config *config, const struct record *record,
-		     struct helper_slot *ret_slot);
+                     struct helper_slot *ret_slot);
 /* Calls visit() for every slot directory of this boot; record NULL: broken. */
 int record_each(const struct agent_config *config,
-		int (*visit)(void *context, const struct slot_name *slot,
-			     const struct record *record),
-		void *context, struct err *err) COVEY_MUST_CHECK;
+                int (*visit)(void *context, const struct slot_name *slot,
+                             const struct record *record),
+                void *context, struct err *err) COVEY_MUST_CHECK;

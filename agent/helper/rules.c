@@ -16,8 +16,8 @@
 
 enum { ATTRIBUTE_TABLE = 1 }; /* NFTA_TABLE_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_TABLE, ... */
 _Static_assert(NFTA_TABLE_NAME == 1 && NFTA_CHAIN_TABLE == 1 && NFTA_RULE_TABLE == 1 &&
-		       NFTA_SET_TABLE == 1 && NFTA_SET_ELEM_LIST_TABLE == 1,
-	       "the table's name is always the first attribute");
+                   NFTA_SET_TABLE == 1 && NFTA_SET_ELEM_LIST_TABLE == 1,
+               "the table's name is always the first attribute");
 
 /* The string in the attribute of a type, or NULL. */
 static const char *text_of(const struct nlmsghdr *head, uint16_t type)
@@ -27,8 +27,8 @@ static const char *text_of(const struct nlmsghdr *head, uint16_t type)
 	const struct nlattr *found = netlink_find(data, size, type);
 
 	return found && memchr(found + 1, 0, found->nla_len - sizeof(*found))
-		       ? (const char *)(found + 1)
-		       : NULL;
+	           ? (const char *)(found + 1)
+	           : NULL;
 }
 
 bool rules_take(struct rules *rules, const void *data, size_t size)
@@ -48,8 +48,7 @@ bool rules_take(struct rules *rules, const void *data, size_t size)
 			continue;
 		}
 		text = text_of(head, NFTA_GEN_PROC_NAME);
-		changed = changed ||
-			  (rules->touched && !(text && str_equal(text, rules->worker)));
+		changed = changed || (rules->touched && !(text && str_equal(text, rules->worker)));
 		rules->touched = false;
 	}
 	return changed;
@@ -68,7 +67,7 @@ static void on_message(struct loop_source *source)
 }
 
 int rules_open(struct rules *rules, struct loop *loop, const char *table, const char *worker,
-	       void (*changed)(void *context), void *context, struct err *err)
+               void (*changed)(void *context), void *context, struct err *err)
 {
 	const struct sockaddr_nl ours = {.nl_family = AF_NETLINK};
 	const int group = NFNLGRP_NFTABLES;
@@ -79,7 +78,8 @@ int rules_open(struct rules *rules, struct loop *loop, const char *table, const 
 	str_cut(rules->worker, sizeof(rules->worker), worker);
 	if (fd < 0)
 		return err_errno(err, -errno, "no netlink socket");
-	/* Bound: the kernel takes a socket without an address for the sender and tells it nothing. */
+	/* Bound: the kernel takes a socket without an address for the sender and tells it nothing.
+	 */
 	if (bind(fd, (const struct sockaddr *)&ours, sizeof(ours)) < 0 ||
 	    setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0) {
 		r = -errno;

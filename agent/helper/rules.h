@@ -12,14 +12,14 @@ struct rules {
 	struct loop_source source;
 	char table[32];
 	char worker[16]; /* name of the program whose changes are ours (at most 15 characters) */
-	bool touched;	 /* by the transaction that is being told now */
+	bool touched;    /* by the transaction that is being told now */
 	void (*changed)(void *context);
 	void *context;
 };
 
 /* changed() is called for each foreign transaction that touches the table. */
 int rules_open(struct rules *rules, struct loop *loop, const char *table, const char *worker,
-	       void (*changed)(void *context), void *context, struct err *err) COVEY_MUST_CHECK;
+               void (*changed)(void *context), void *context, struct err *err) COVEY_MUST_CHECK;
 void rules_close(struct rules *rules, struct loop *loop);
 
 /* One packet of the kernel's; true: a foreign transaction that touched the table is complete. */

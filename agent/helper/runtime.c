@@ -2,9 +2,9 @@
 /*
  * conmon is told everything on its command line and reports the container's process id, or why
  * there is none, as one line of JSON on a pipe. Where systemd runs it gets a scope of its own, so
- * that stopping or upgrading Covey's services leaves it alone; when the node goes down it ends after
- * them, for a container that ends under the agent's eyes counts against its release. The helper
- * keeps no hold on it: pid files, the record and /proc say what there is.
+ * that stopping or upgrading Covey's services leaves it alone; when the node goes down it ends
+ * after them, for a container that ends under the agent's eyes counts against its release. The
+ * helper keeps no hold on it: pid files, the record and /proc say what there is.
  */
 #include "agent/helper/runtime.h"
 
@@ -37,7 +37,7 @@ struct args { /* a command line under construction; texts are owned */
 };
 
 static void args_add(struct args *args, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+    __attribute__((format(printf, 2, 3)));
 
 static void args_add(struct args *args, const char *format, ...)
 {
@@ -72,16 +72,16 @@ static void args_runtime(struct args *args, const struct agent_config *config)
 static int run_runtime(struct worker *worker, const struct args *args, struct err *err)
 {
 	const struct spawn spawn = {.argv = (const char *const *)args->items,
-				    .output_max = 4096,
-				    .timeout_ms = worker_left_ms(worker) < RUNTIME_TIMEOUT_MS
-							  ? worker_left_ms(worker)
-							  : RUNTIME_TIMEOUT_MS};
+	                            .output_max = 4096,
+	                            .timeout_ms = worker_left_ms(worker) < RUNTIME_TIMEOUT_MS
+	                                              ? worker_left_ms(worker)
+	                                              : RUNTIME_TIMEOUT_MS};
 
 	return spawn_check(&spawn, NULL, err);
 }
 
 static void args_conmon(struct args *args, const struct agent_config *config,
-			const struct slot_name *slot, const char *conmon, const char *runtime)
+                        const struct slot_name *slot, const char *conmon, const char *runtime)
 {
 	char path[PATHS_MAX];
 
@@ -92,7 +92,7 @@ static void args_conmon(struct args *args, const struct agent_config *config,
 		args_add(args, "--collect");
 		args_add(args, "--property=Before=covey-agent.service covey-helper.service");
 		args_add(args, "--unit=covey-%s-%s-%" PRIx64, config->helper.instance, slot->text,
-			 clock_mono_ms());
+		         clock_mono_ms());
 	}
 	args_add(args, "%s", conmon);
 	args_add(args, "--api-version=1");
@@ -114,7 +114,7 @@ static void args_conmon(struct args *args, const struct agent_config *config,
 
 /* What the runtime wrote into its log last, or what conmon says about it. */
 static int blame_runtime(const struct agent_config *config, const struct slot_name *slot,
-			 const char *message, struct err *err)
+                         const char *message, struct err *err)
 {
 	AUTO_FREE uint8_t *data = NULL;
 	char path[PATHS_MAX], line[384];
@@ -123,15 +123,15 @@ static int blame_runtime(const struct agent_config *config, const struct slot_na
 	if (paths_read(paths_slot_run(config, slot, path, RUNTIME_LOG), 64 << 10, &text, NULL) == 0)
 		data = text.data;
 	spawn_last_line(data && strstr((char *)data, "level=error") ? (char *)data
-			: message				      ? message
-								      : "no reason given",
-			line, sizeof(line));
+	                : message                                   ? message
+	                                                            : "no reason given",
+	                line, sizeof(line));
 	return err_set(err, -EIO, "the runtime could not make the container: %s", line);
 }
 
 /* conmon's report: {"data": pid} or {"data": -1, "message": "..."} */
 static int read_report(const struct agent_config *config, const struct slot_name *slot, int fd,
-		       uint64_t timeout_ms, pid_t *ret_pid, struct err *err)
+                       uint64_t timeout_ms, pid_t *ret_pid, struct err *err)
 {
 	uint64_t end = clock_mono_ms() + timeout_ms;
 	char text[4096] = "";
@@ -157,7 +157,7 @@ static int read_report(const struct agent_config *config, const struct slot_name
 	pid = json_integer_value(json_object_get(report, "data"));
 	if (pid <= 0 || pid > INT32_MAX)
 		r = blame_runtime(config, slot,
-				  json_string_value(json_object_get(report, "message")), err);
+		                  json_string_value(json_object_get(report, "message")), err);
 	else
 		*ret_pid = (pid_t)pid;
 	json_decref(report);
@@ -165,7 +165,7 @@ static int read_report(const struct agent_config *config, const struct slot_name
 }
 
 static int supervisor_of(const struct agent_config *config, const struct slot_name *slot,
-			 struct record_process *ret_process, struct err *err)
+                         struct record_process *ret_process, struct err *err)
 {
 	AUTO_FREE uint8_t *data = NULL;
 	char path[PATHS_MAX];
@@ -188,16 +188,16 @@ static int start_conmon(struct worker *worker, const struct args *args, int repo
 	AUTO_FREE char *variable = mem_format("_OCI_SYNCPIPE=%d", report);
 	const char *const env[] = {variable, NULL};
 	const struct spawn spawn = {.argv = (const char *const *)args->items,
-				    .env = env,
-				    .output_max = 2048,
-				    .timeout_ms = worker_left_ms(worker)};
+	                            .env = env,
+	                            .output_max = 2048,
+	                            .timeout_ms = worker_left_ms(worker)};
 
 	return spawn_check(&spawn, NULL, err);
 }
 
 int runtime_create(struct worker *worker, const struct slot_name *slot,
-		   struct record_process *ret_container, struct record_process *ret_supervisor,
-		   struct err *err)
+                   struct record_process *ret_container, struct record_process *ret_supervisor,
+                   struct err *err)
 {
 	const struct agent_config *config = &worker->config;
 	char conmon[PATHS_MAX], runtime[PATHS_MAX];
@@ -240,8 +240,8 @@ int runtime_start(struct worker *worker, const struct slot_name *slot, struct er
 }
 
 int runtime_exec(struct worker *worker, const struct slot_name *slot,
-		 const struct text_item *command, size_t count, uint64_t timeout_ms, int *ret_code,
-		 struct str *ret_output, struct err *err)
+                 const struct text_item *command, size_t count, uint64_t timeout_ms, int *ret_code,
+                 struct str *ret_output, struct err *err)
 {
 	AUTO_ARGS struct args args = {0};
 	struct spawn spawn = {.output_max = 4096, .timeout_ms = timeout_ms};
@@ -259,7 +259,7 @@ int runtime_exec(struct worker *worker, const struct slot_name *slot,
 	args_add(&args, "%s", slot->text);
 	if (count == 0 || args.count + count > ARGS_MAX)
 		return err_set(err, -E2BIG, "a health command has 1 to %zu words",
-			       ARGS_MAX - args.count);
+		               ARGS_MAX - args.count);
 	for (size_t i = 0; i < count; i++)
 		args.items[args.count++] = mem_str(command[i].text);
 	spawn.argv = (const char *const *)args.items;

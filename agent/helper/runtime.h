@@ -10,24 +10,25 @@
 #include "base/str.h"
 
 /* Starts conmon, which makes the container; it waits then, with namespaces and control group but
- * without having run anything of the image. The bundle (config.json, mounted rootfs) must be there. */
+ * without having run anything of the image. The bundle (config.json, mounted rootfs) must be there.
+ */
 int runtime_create(struct worker *worker, const struct slot_name *slot,
-		   struct record_process *ret_container, struct record_process *ret_supervisor,
-		   struct err *err) COVEY_MUST_CHECK;
+                   struct record_process *ret_container, struct record_process *ret_supervisor,
+                   struct err *err) COVEY_MUST_CHECK;
 /* Lets a created container run. */
 int runtime_start(struct worker *worker, const struct slot_name *slot,
-		  struct err *err) COVEY_MUST_CHECK;
+                  struct err *err) COVEY_MUST_CHECK;
 /* The runtime forgets the container; processes that are left, supervisors and control groups go
  * too. 0 also when nothing was there. */
 int runtime_delete(struct worker *worker, const struct slot_name *slot,
-		   struct err *err) COVEY_MUST_CHECK;
+                   struct err *err) COVEY_MUST_CHECK;
 /* Runs a command in the container; after timeout_ms it is killed there: -ETIMEDOUT. */
 int runtime_exec(struct worker *worker, const struct slot_name *slot,
-		 const struct text_item *command, size_t count, uint64_t timeout_ms, int *ret_code,
-		 struct str *ret_output, struct err *err) COVEY_MUST_CHECK;
+                 const struct text_item *command, size_t count, uint64_t timeout_ms, int *ret_code,
+                 struct str *ret_output, struct err *err) COVEY_MUST_CHECK;
 /* "runc 1.1.5" */
 int runtime_version(struct worker *worker, char *dst, size_t dst_size,
-		    struct err *err) COVEY_MUST_CHECK;
+                    struct err *err) COVEY_MUST_CHECK;
 
 /* Sends a signal to that very process, never to a later one of the same number. */
 void runtime_signal(const struct record_process *process, int signal_number);

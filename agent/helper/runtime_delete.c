@@ -152,11 +152,10 @@ static bool clear_groups(const char *group)
 static int forget(struct worker *worker, const struct slot_name *slot, struct err *err)
 {
 	char root[PATHS_MAX], state[PATHS_MAX + SLOT_NAME_MAX + 2];
-	const char *const argv[] = {worker->config.helper.runtime, "--root", root, "delete",
-				    "--force", slot->text, NULL};
-	const struct spawn spawn = {.argv = argv,
-				    .output_max = 2048,
-				    .timeout_ms = worker_left_ms(worker)};
+	const char *const argv[] = {
+	    worker->config.helper.runtime, "--root", root, "delete", "--force", slot->text, NULL};
+	const struct spawn spawn = {
+	    .argv = argv, .output_max = 2048, .timeout_ms = worker_left_ms(worker)};
 	int r;
 
 	paths_run(&worker->config, root, "/runtime");
@@ -202,15 +201,15 @@ void runtime_limits(struct runtime_limits *ret_limits)
 
 	if (paths_read(CGROUPS "/cgroup.controllers", 4096, &text, NULL) < 0) {
 		*ret_limits = (struct runtime_limits){
-			.memory = access(CGROUPS "/memory/memory.limit_in_bytes", F_OK) == 0 ||
-				  access(CGROUPS "/memory/cgroup.procs", F_OK) == 0,
-			.cpu = access(CGROUPS "/cpu/cgroup.procs", F_OK) == 0,
-			.pids = access(CGROUPS "/pids/cgroup.procs", F_OK) == 0};
+		    .memory = access(CGROUPS "/memory/memory.limit_in_bytes", F_OK) == 0 ||
+		              access(CGROUPS "/memory/cgroup.procs", F_OK) == 0,
+		    .cpu = access(CGROUPS "/cpu/cgroup.procs", F_OK) == 0,
+		    .pids = access(CGROUPS "/pids/cgroup.procs", F_OK) == 0};
 		return;
 	}
 	data = text.data;
 	*ret_limits = (struct runtime_limits){.memory = has_word((char *)data, "memory"),
-					      .cpu = has_word((char *)data, "cpu"),
-					      .pids = has_word((char *)data, "pids"),
-					      .unified = true};
+	                                      .cpu = has_word((char *)data, "cpu"),
+	                                      .pids = has_word((char *)data, "pids"),
+	                                      .unified = true};
 }

@@ -35,8 +35,8 @@ static int check_writers(int fd, struct err *err)
 {
 	if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0)
 		return errno == EAGAIN
-			       ? err_set(err, -ETXTBSY, "somebody has the blob open for writing")
-			       : err_errno(err, -errno, "cannot tell who has the blob open");
+		           ? err_set(err, -ETXTBSY, "somebody has the blob open for writing")
+		           : err_errno(err, -errno, "cannot tell who has the blob open");
 	if (fcntl(fd, F_SETLEASE, F_UNLCK) < 0)
 		return err_errno(err, -errno, "lease");
 	return 0;
@@ -100,7 +100,7 @@ static int link_to(int fd, int folder, const char *name)
 }
 
 static int copy_to(int fd, int folder, const char *name, mode_t mode,
-		   const struct release_blob *blob, struct err *err)
+                   const struct release_blob *blob, struct err *err)
 {
 	AUTO_CLOSE int copy = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
@@ -112,7 +112,7 @@ static int copy_to(int fd, int folder, const char *name, mode_t mode,
 }
 
 static int place_file(int fd, int folder, const char *name, mode_t mode,
-		      const struct release_blob *blob, struct err *err)
+                      const struct release_blob *blob, struct err *err)
 {
 	struct stat st;
 	int r;
@@ -165,7 +165,7 @@ int seal_open(const struct agent_config *config, const struct release_blob *blob
 }
 
 int seal_file(const struct agent_config *config, const struct release_blob *blob, int folder,
-	      struct err *err)
+              struct err *err)
 {
 	AUTO_FREE char *path = mem_str(blob->path);
 	AUTO_CLOSE int fd = -1, to = -1;

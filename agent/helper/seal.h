@@ -14,10 +14,10 @@
  * descriptor. -ETXTBSY: somebody still has the file open for writing; -EPERM: the file belongs to
  * somebody else. */
 int seal_open(const struct agent_config *config, const struct release_blob *blob,
-	      struct err *err) COVEY_MUST_CHECK;
+              struct err *err) COVEY_MUST_CHECK;
 
 /* Makes <folder>/<blob path> from <agent state>/blobs/<content digest>, folders included. `folder`
  * is an open directory of root's. Where the two lie on different file systems the content is
  * copied. Errors of seal_open(); -EBADMSG: not the signed bytes. */
 int seal_file(const struct agent_config *config, const struct release_blob *blob, int folder,
-	      struct err *err) COVEY_MUST_CHECK;
+              struct err *err) COVEY_MUST_CHECK;

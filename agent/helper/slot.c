@@ -64,8 +64,8 @@ int slot_clear(struct worker *worker, const struct slot_name *slot, struct err *
 
 /* Fills in what the record says about the network; *ret_net is unused with network: host. */
 static int plan_network(struct worker *worker, const struct slot_name *slot,
-			const struct release *release, struct record *record,
-			struct slotnet *ret_net, struct err *err)
+                        const struct release *release, struct record *record,
+                        struct slotnet *ret_net, struct err *err)
 {
 	uint32_t index;
 	int r;
@@ -107,7 +107,7 @@ static int make_folders(struct worker *worker, const struct slot_name *slot, str
 }
 
 static int write_bundle(struct worker *worker, const struct slot_name *slot,
-			const struct release *release, uint32_t port, struct err *err)
+                        const struct release *release, uint32_t port, struct err *err)
 {
 	const struct agent_config *config = &worker->config;
 	char rootfs[PATHS_MAX], model[PATHS_MAX], observe[PATHS_MAX], group[PATHS_MAX];
@@ -143,12 +143,12 @@ static int write_bundle(struct worker *worker, const struct slot_name *slot,
 	if (r < 0)
 		return worker_fail(worker, r, "image");
 	return paths_write(paths_slot_run(config, slot, path, "/config.json"), json.data, json.size,
-			   0600, err);
+	                   0600, err);
 }
 
 static int run_container(struct worker *worker, const struct slot_name *slot,
-			 const struct release *release, struct record *record,
-			 const struct slotnet *net, struct err *err)
+                         const struct release *release, struct record *record,
+                         const struct slotnet *net, struct err *err)
 {
 	int r = slot_mount(worker, slot, release, err);
 
@@ -166,14 +166,15 @@ static int run_container(struct worker *worker, const struct slot_name *slot,
 			return worker_fail(worker, r, "network");
 	}
 	r = runtime_start(worker, slot, err);
-	return r < 0 ? worker_fail(worker, r, "runtime") : record_write(&worker->config, record, err);
+	return r < 0 ? worker_fail(worker, r, "runtime")
+	             : record_write(&worker->config, record, err);
 }
 
 static int start_release(struct worker *worker, const struct slot_name *slot,
-			 const struct release *release, struct err *err)
+                         const struct release *release, struct err *err)
 {
 	struct record record = {.release = worker->request.release,
-				.colour = worker->request.colour};
+	                        .colour = worker->request.colour};
 	struct slotnet net = {0};
 	char path[PATHS_MAX];
 	int r;
@@ -254,7 +255,7 @@ int slot_stop(struct worker *worker, struct err *err)
 		runtime_signal(&record.container, SIGKILL);
 		if (!runtime_wait(&record.container, KILL_WAIT_MS))
 			return err_set(err, -EBUSY, "the container of slot %s does not end",
-				       slot.text);
+			               slot.text);
 		runtime_wait(&record.supervisor, SUPERVISOR_WAIT_MS);
 	}
 	r = slot_clear(worker, &slot, err);
@@ -282,8 +283,8 @@ int slot_exec(struct worker *worker, struct err *err)
 		r = err_set(err, -EINVAL, "the release has no health command");
 	else
 		r = runtime_exec(worker, &slot, release.health.command,
-				 release.health.command_count, release.health.timeout_ms, &code,
-				 &output, err);
+		                 release.health.command_count, release.health.timeout_ms, &code,
+		                 &output, err);
 	release_free(&release);
 	if (r < 0)
 		return worker_fail(worker, r, "health");

@@ -15,10 +15,10 @@ int slot_exec(struct worker *worker, struct err *err) COVEY_MUST_CHECK;
 
 /* Clears what is left of a slot, whatever state it is in; does not ask processes to end. */
 int slot_clear(struct worker *worker, const struct slot_name *slot,
-	       struct err *err) COVEY_MUST_CHECK;
+               struct err *err) COVEY_MUST_CHECK;
 
 /* The merged root file system of a release, mounted read-only at <slot run>/rootfs in a mount
  * namespace of this worker's own, which conmon and the container inherit: it ends with them, and
  * no mount is ever left over on the node. */
 int slot_mount(struct worker *worker, const struct slot_name *slot, const struct release *release,
-	       struct err *err) COVEY_MUST_CHECK;
+               struct err *err) COVEY_MUST_CHECK;

@@ -23,13 +23,12 @@ struct folder {
 };
 
 static const struct folder folders[] = {
-	{"", 0755},	{"/proc", 0555}, {"/sys", 0555},   {"/dev", 0755},
-	{"/tmp", 01777}, {"/etc", 0755},  {"/run", 0755}, {"/run/covey", 0755},
-	{"/model", 0755},
+    {"", 0755},     {"/proc", 0555}, {"/sys", 0555},       {"/dev", 0755},   {"/tmp", 01777},
+    {"/etc", 0755}, {"/run", 0755},  {"/run/covey", 0755}, {"/model", 0755},
 };
 
-static int make_folders(const struct agent_config *config, const struct slot_name *slot,
-			bool model, struct err *err)
+static int make_folders(const struct agent_config *config, const struct slot_name *slot, bool model,
+                        struct err *err)
 {
 	AUTO_FREE char *tail = NULL;
 	char path[PATHS_MAX];
@@ -49,8 +48,7 @@ static int make_folders(const struct agent_config *config, const struct slot_nam
 /* Name servers that a slot can reach: those of the node that are not on its own loopback. */
 static void name_servers(struct str *text)
 {
-	static const char *const files[] = {"/etc/resolv.conf",
-					    "/run/systemd/resolve/resolv.conf"};
+	static const char *const files[] = {"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(files) && text->size == 0; i++) {
 		AUTO_FCLOSE FILE *file = fopen(files[i], "re");
@@ -64,7 +62,7 @@ static void name_servers(struct str *text)
 }
 
 static int write_etc(const struct agent_config *config, const struct slot_name *slot,
-		     struct err *err)
+                     struct err *err)
 {
 	AUTO_STR struct str hosts = {0}, names = {0}, servers = {0};
 	char path[PATHS_MAX];
@@ -74,19 +72,19 @@ static int write_etc(const struct agent_config *config, const struct slot_name *
 	str_addf(&names, "%.63s\n", slot->text);
 	name_servers(&servers);
 	r = paths_write(paths_slot_run(config, slot, path, "/skeleton/etc/hosts"), hosts.data,
-			hosts.size, 0644, err);
+	                hosts.size, 0644, err);
 	if (r == 0)
 		r = paths_write(paths_slot_run(config, slot, path, "/skeleton/etc/hostname"),
-				names.data, names.size, 0644, err);
+		                names.data, names.size, 0644, err);
 	if (r == 0)
 		r = paths_write(paths_slot_run(config, slot, path, "/skeleton/etc/resolv.conf"),
-				str_get(&servers), servers.size, 0644, err);
+		                str_get(&servers), servers.size, 0644, err);
 	return r;
 }
 
 /* lower/0 .. lower/N: bottom to top; ret_option names them top to bottom, as overlayfs wants. */
 static int link_layers(const struct agent_config *config, const struct slot_name *slot,
-		       const struct release *release, struct str *ret_option, struct err *err)
+                       const struct release *release, struct str *ret_option, struct err *err)
 {
 	char path[PATHS_MAX], layer[PATHS_MAX];
 	AUTO_STR struct str order = {0};
@@ -120,7 +118,7 @@ static int link_layers(const struct agent_config *config, const struct slot_name
 }
 
 int slot_mount(struct worker *worker, const struct slot_name *slot, const struct release *release,
-	       struct err *err)
+               struct err *err)
 {
 	const struct agent_config *config = &worker->config;
 	AUTO_STR struct str option = {0};

@@ -17,7 +17,7 @@
 enum { IP_TIMEOUT_MS = 10000 };
 
 void slotnet_plan(const struct agent_config *config, uint32_t index, bool egress,
-		  struct slotnet *ret_net)
+                  struct slotnet *ret_net)
 {
 	*ret_net = (struct slotnet){.ipv6 = address_ipv6()};
 	address_of(config, index, &ret_net->address);
@@ -36,9 +36,11 @@ void slotnet_node_batch(const struct slotnet *net, pid_t container, struct str *
 	if (net->ipv6)
 		str_addf(ret_text, "addr add %s/64 dev %s nodad\n", net->address.node6, name);
 	str_addf(ret_text, "link set %s up\n", name);
-	str_addf(ret_text, "route replace local %s dev lo table main metric 4278198272\n", net->subnet4);
+	str_addf(ret_text, "route replace local %s dev lo table main metric 4278198272\n",
+	         net->subnet4);
 	if (net->ipv6)
-		str_addf(ret_text, "route replace local %s dev lo table main metric 4278198272\n", net->subnet6);
+		str_addf(ret_text, "route replace local %s dev lo table main metric 4278198272\n",
+		         net->subnet6);
 }
 
 void slotnet_slot_batch(const struct slotnet *net, struct str *ret_text)
@@ -58,10 +60,10 @@ static int run_batch(const struct str *text, pid_t netns, struct err *err)
 {
 	static const char *const argv[] = {"ip", "-batch", "-", NULL};
 	const struct spawn spawn = {.argv = argv,
-				    .input = str_get(text),
-				    .output_max = 2048,
-				    .timeout_ms = IP_TIMEOUT_MS,
-				    .netns = netns};
+	                            .input = str_get(text),
+	                            .output_max = 2048,
+	                            .timeout_ms = IP_TIMEOUT_MS,
+	                            .netns = netns};
 
 	return spawn_check(&spawn, NULL, err);
 }

@@ -18,14 +18,14 @@ struct slotnet {
 };
 
 void slotnet_plan(const struct agent_config *config, uint32_t index, bool egress,
-		  struct slotnet *ret_net);
+                  struct slotnet *ret_net);
 /* Input for `ip -batch`: the node's half and the slot's half. */
 void slotnet_node_batch(const struct slotnet *net, pid_t container, struct str *ret_text);
 void slotnet_slot_batch(const struct slotnet *net, struct str *ret_text);
 
 /* Connects the namespace of process `container`, which has no eth0 yet. */
 int slotnet_up(struct worker *worker, const struct slotnet *net, pid_t container,
-	       struct err *err) COVEY_MUST_CHECK;
+               struct err *err) COVEY_MUST_CHECK;
 /* 0 also when there was nothing. */
 int slotnet_down(struct worker *worker, uint32_t index, struct err *err) COVEY_MUST_CHECK;
 /* Connections that the node still tracks to a slot are forgotten: what clients send on them is

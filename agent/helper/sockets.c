@@ -23,7 +23,7 @@ uint64_t sockets_count_in(FILE *table, uint32_t port, enum sockets_state state)
 }
 
 int sockets_count(pid_t pid, uint32_t port, enum sockets_state state, uint64_t *ret_count,
-		  struct err *err)
+                  struct err *err)
 {
 	static const char *const tables[] = {"tcp", "tcp6"};
 	char path[64];

@@ -23,7 +23,8 @@
 
 static int input_file(const char *text)
 {
-	int fd = text ? memfd_create("input", MFD_CLOEXEC) : open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int fd =
+	    text ? memfd_create("input", MFD_CLOEXEC) : open("/dev/null", O_RDONLY | O_CLOEXEC);
 	size_t size = text ? strlen(text) : 0;
 
 	if (fd < 0)
@@ -67,9 +68,9 @@ static void keep_output(int fd, size_t max, struct str *output)
 
 	while ((got = read(fd, data, sizeof(data))) > 0)
 		if (output && output->size < max)
-			str_add_bytes(output, data, (size_t)got < max - output->size
-							    ? (size_t)got
-							    : max - output->size);
+			str_add_bytes(output, data,
+			              (size_t)got < max - output->size ? (size_t)got
+			                                               : max - output->size);
 }
 
 /* 0 when the child ended, -ETIMEDOUT. */
@@ -122,7 +123,7 @@ int spawn_run(const struct spawn *spawn, int *ret_code, struct str *ret_output, 
 		;
 	if (r < 0)
 		return err_errno(err, r, "%s did not end in %llu ms", spawn->argv[0],
-				 (unsigned long long)spawn->timeout_ms);
+		                 (unsigned long long)spawn->timeout_ms);
 	*ret_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 	if (ret_output) {
 		str_free(ret_output);
@@ -154,8 +155,7 @@ int spawn_check(const struct spawn *spawn, struct str *ret_output, struct err *e
 
 int spawn_find(const char *program, char *dst, size_t dst_size, struct err *err)
 {
-	static const char places[] =
-		"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+	static const char places[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 	AUTO_FREE char *copy = mem_str(program[0] == '/' ? "" : places);
 	char *rest = copy, *place;
 

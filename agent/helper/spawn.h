@@ -14,20 +14,21 @@ enum { SPAWN_TIMED_OUT = -1000 };
 
 struct spawn {
 	const char *const *argv; /* argv[0] is looked up in PATH */
-	const char *input;	 /* text for its standard input, or NULL */
-	const char *const *env;	 /* "NAME=value" ... NULL, added to ours; or NULL */
-	size_t output_max;	 /* keep that many bytes of standard output and error, drop the rest */
-	uint64_t timeout_ms;	 /* SIGKILL afterwards, whole process group */
-	pid_t netns;		 /* enters the network namespace of this process first; 0: stays */
+	const char *input;       /* text for its standard input, or NULL */
+	const char *const *env;  /* "NAME=value" ... NULL, added to ours; or NULL */
+	size_t output_max;   /* keep that many bytes of standard output and error, drop the rest */
+	uint64_t timeout_ms; /* SIGKILL afterwards, whole process group */
+	pid_t netns;         /* enters the network namespace of this process first; 0: stays */
 };
 
 /* Exit code (0..255, 128+n for signal n) in ret_code, what it printed in ret_output (may be NULL).
  * -ETIMEDOUT after the time limit; other errors: it could not be started. */
 int spawn_run(const struct spawn *spawn, int *ret_code, struct str *ret_output,
-	      struct err *err) COVEY_MUST_CHECK;
+              struct err *err) COVEY_MUST_CHECK;
 
 /* As spawn_run; any exit code but 0 is -EIO with the last line of its output in the sentence. */
-int spawn_check(const struct spawn *spawn, struct str *ret_output, struct err *err) COVEY_MUST_CHECK;
+int spawn_check(const struct spawn *spawn, struct str *ret_output,
+                struct err *err) COVEY_MUST_CHECK;
 
 /* The absolute path of a program that is given by name or by path. -ENOENT. */
 int spawn_find(const char *program, char *dst, size_t dst_size, struct err *err) COVEY_MUST_CHECK;

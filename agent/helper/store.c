@@ -57,7 +57,7 @@ static int publish(int fd, const char *temporary, const char *path, struct err *
 }
 
 static int unpack_one(const struct agent_config *config, const struct release_blob *blob,
-		      struct err *err)
+                      struct err *err)
 {
 	char path[PATHS_MAX], temporary[PATHS_MAX], hex[DIGEST_HEX_MAX], tail[64];
 	struct unpack_layer layer = {.size = blob->size};
@@ -85,7 +85,7 @@ static int unpack_one(const struct agent_config *config, const struct release_bl
 }
 
 static int seal_files(const struct agent_config *config, const struct release *release,
-		      const char *temporary, struct err *err)
+                      const char *temporary, struct err *err)
 {
 	AUTO_FREE char *path = mem_format("%s/model", temporary);
 	AUTO_CLOSE int model = -1;
@@ -103,7 +103,7 @@ static int seal_files(const struct agent_config *config, const struct release *r
 }
 
 static int unpack_release(struct worker *worker, const struct release *release,
-			  const struct bytes *manifest, struct err *err)
+                          const struct bytes *manifest, struct err *err)
 {
 	const struct agent_config *config = &worker->config;
 	char path[PATHS_MAX], temporary[PATHS_MAX], tail[64];
@@ -249,14 +249,14 @@ static int remove_whole(const char *folder, const char *name, struct err *err)
 }
 
 static int prune_folder(const struct agent_config *config, const struct kept *kept, bool layers,
-			struct err *err)
+                        struct err *err)
 {
 	char folder[PATHS_MAX];
 	struct dirent **names = NULL;
 	int count, r = 0;
 
 	count = scandir(paths_state(config, folder, layers ? "/layers" : "/releases"), &names, NULL,
-			NULL);
+	                NULL);
 	if (count < 0)
 		return err_errno(err, -errno, "%s", folder);
 	for (int i = 0; i < count; i++) {

@@ -29,7 +29,7 @@ struct routes {
 };
 
 static int resolve(struct worker *worker, const struct helper_route *route, struct record *record,
-		   struct err *err)
+                   struct err *err)
 {
 	struct slot_name slot;
 	int r = paths_slot(route->deployment, route->colour, &slot, err);
@@ -38,7 +38,7 @@ static int resolve(struct worker *worker, const struct helper_route *route, stru
 		r = record_read(&worker->config, &slot, record, err);
 	if (r == 0 && !digest_equal(&record->release, &route->release))
 		return err_set(err, -ESTALE, "slot %s runs another release than the route says",
-			       slot.text);
+		               slot.text);
 	return r;
 }
 
@@ -61,12 +61,12 @@ static int add_routes(struct worker *worker, struct routes *routes, struct err *
 		for (size_t k = 0; k < routes->count; k++)
 			if (routes->items[k].port == route->port)
 				return err_set(err, -EINVAL, "port %u stands there twice",
-					       route->port);
+				               route->port);
 		routes->items[routes->count++] = (struct nftables_route){
-			.port = route->port,
-			.address = record->host_network ? NULL : record->address,
-			.address6 = record->address6[0] ? record->address6 : NULL,
-			.slot_port = record->port,
+		    .port = route->port,
+		    .address = record->host_network ? NULL : record->address,
+		    .address6 = record->address6[0] ? record->address6 : NULL,
+		    .slot_port = record->port,
 		};
 	}
 	return 0;
@@ -90,7 +90,7 @@ static int write_switch(const char *path, char value, struct err *err)
 
 /* Turns forwarding on; *ret_ours: it was off before we came, in this boot. */
 static int forwarding(struct worker *worker, const char *name, const char *path, bool *ret_ours,
-		      struct err *err)
+                      struct err *err)
 {
 	char file[PATHS_MAX], boot[40];
 	AUTO_FREE uint8_t *data = NULL;
@@ -100,7 +100,7 @@ static int forwarding(struct worker *worker, const char *name, const char *path,
 
 	record_boot_id(boot);
 	*ret_ours = paths_read(paths_run(&worker->config, file, name), 64, &old, NULL) == 0 &&
-		    strcmp((char *)old.data, boot) == 0;
+	            strcmp((char *)old.data, boot) == 0;
 	data = old.data;
 	if (now == '1' || now == 0) /* 0: no such protocol here */
 		return 0;
@@ -133,8 +133,8 @@ static void keep_router_advertisements(void)
 static int switch_forwarding(struct worker *worker, struct nftables_table *table, struct err *err)
 {
 	static const char v6[] = "/proc/sys/net/ipv6/conf/all/forwarding";
-	int r = forwarding(worker, "/forwarding4", "/proc/sys/net/ipv4/ip_forward",
-			   &table->closed4, err);
+	int r = forwarding(worker, "/forwarding4", "/proc/sys/net/ipv4/ip_forward", &table->closed4,
+	                   err);
 
 	if (r == 0 && read_switch(v6) == '0')
 		keep_router_advertisements();
@@ -173,7 +173,7 @@ static int remember(struct worker *worker, struct err *err)
 	r = codec_encode(&codec_helper_request, &kept, LIMIT_HELPER_MESSAGE, &packet, err);
 	if (r == 0)
 		r = paths_write(paths_run(&worker->config, path, "/traffic"), packet.data,
-				packet.size, 0600, err);
+		                packet.size, 0600, err);
 	free(packet.data);
 	return r;
 }
@@ -183,10 +183,8 @@ int traffic_apply(struct worker *worker, struct err *err)
 	char name[TABLE_MAX], interfaces[INTERFACE_MAX], subnet4[24], subnet6[ADDRESS6_MAX];
 	static struct routes routes;
 	AUTO_STR struct str text = {0};
-	struct nftables_table table = {.name = name,
-				       .interfaces = interfaces,
-				       .subnet = subnet4,
-				       .subnet6 = subnet6};
+	struct nftables_table table = {
+	    .name = name, .interfaces = interfaces, .subnet = subnet4, .subnet6 = subnet6};
 	int r = worker_lock(worker, "rules", false, err);
 
 	if (r >= 0)

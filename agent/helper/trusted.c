@@ -20,8 +20,8 @@ int trusted_open(const struct agent_config *config, const char *relative, struct
 	AUTO_CLOSE int dir = open(config->state_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	AUTO_CLOSE int fd = -1;
 	struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
-			       .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-					  RESOLVE_NO_MAGICLINKS};
+	                       .resolve =
+	                           RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
 	struct stat st;
 
 	if (dir < 0)
@@ -31,7 +31,7 @@ int trusted_open(const struct agent_config *config, const char *relative, struct
 		return err_errno(err, -errno, "%s/%s", config->state_dir, relative);
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return err_set(err, -EINVAL, "%s/%s is not a plain file", config->state_dir,
-			       relative);
+		               relative);
 	return TAKE_FD(fd);
 }
 
@@ -55,7 +55,7 @@ static int read_fd(int fd, size_t max, struct bytes *ret_data, struct err *err)
 }
 
 static int load_root(const struct agent_config *config, struct root_document *ret_root,
-		     struct err *err)
+                     struct err *err)
 {
 	AUTO_FREE char *path = mem_format("%s/root.doc", config->trust_dir);
 	AUTO_FREE uint8_t *data = NULL;
@@ -67,7 +67,7 @@ static int load_root(const struct agent_config *config, struct root_document *re
 		return err_errno(err, -errno, "this node has not joined: %s", path);
 	if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & 022))
 		return err_set(err, -EPERM, "%s must belong to root and be writable by root alone",
-			       path);
+		               path);
 	r = paths_check_own(config->trust_dir, err);
 	if (r == 0)
 		r = paths_read(path, LIMIT_ROOT_DOCUMENT, &text, err);
@@ -79,7 +79,7 @@ static int load_root(const struct agent_config *config, struct root_document *re
 }
 
 static int open_manifest(const struct agent_config *config, const struct bytes *data,
-			 const struct digest *digest, struct release *ret_release, struct err *err)
+                         const struct digest *digest, struct release *ret_release, struct err *err)
 {
 	struct root_document root = {0};
 	int r;
@@ -94,7 +94,7 @@ static int open_manifest(const struct agent_config *config, const struct bytes *
 }
 
 int trusted_fetched(const struct agent_config *config, const struct digest *digest,
-		    struct release *ret_release, struct bytes *ret_data, struct err *err)
+                    struct release *ret_release, struct bytes *ret_data, struct err *err)
 {
 	AUTO_FREE char *relative = NULL;
 	AUTO_FREE uint8_t *bytes = NULL;
@@ -119,13 +119,13 @@ int trusted_fetched(const struct agent_config *config, const struct digest *dige
 }
 
 int trusted_unpacked(const struct agent_config *config, const struct digest *digest,
-		     struct release *ret_release, struct err *err)
+                     struct release *ret_release, struct err *err)
 {
 	AUTO_FREE uint8_t *bytes = NULL;
 	struct bytes data = {0};
 	char path[PATHS_MAX];
 	int r = paths_read(paths_release(config, digest, path, "/manifest"), LIMIT_MANIFEST, &data,
-			   NULL);
+	                   NULL);
 
 	bytes = data.data;
 	if (r == -ENOENT)

@@ -41,7 +41,7 @@ struct target {
 	uint64_t bytes_left, entries_left;
 };
 
-struct place { /* where one entry goes */
+struct place {      /* where one entry goes */
 	int parent; /* -1: the root itself */
 	char name[NAME_MAX + 1];
 };
@@ -85,7 +85,7 @@ static int check_digest(struct source *source, const uint8_t diff_id[DIGEST_SIZE
 
 	while (source->left > 0) {
 		ssize_t got = read(source->fd, source->piece,
-				   source->left < PIECE ? (size_t)source->left : PIECE);
+		                   source->left < PIECE ? (size_t)source->left : PIECE);
 
 		if (got <= 0)
 			break;
@@ -105,8 +105,8 @@ static int check_digest(struct source *source, const uint8_t diff_id[DIGEST_SIZE
 static int open_beneath(int root, const char *path)
 {
 	struct open_how how = {.flags = O_DIRECTORY | O_RDONLY | O_CLOEXEC,
-			       .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-					  RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV};
+	                       .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
+	                                  RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV};
 	int fd = (int)syscall(SYS_openat2, root, path[0] ? path : ".", &how, sizeof(how));
 
 	return fd < 0 ? -errno : fd;
@@ -218,12 +218,12 @@ static int apply_whiteout(const struct place *place, struct err *err)
 
 /* Owner before mode: chown() clears bits. The root's own folder and symlinks come here too. */
 static int set_owner(int parent, const char *name, struct archive_entry *entry, bool folder,
-		     struct err *err)
+                     struct err *err)
 {
 	mode_t mode = archive_entry_perm(entry) & (folder ? 01777 : 0777);
 	la_int64_t uid = archive_entry_uid(entry), gid = archive_entry_gid(entry);
 	const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT},
-					  {.tv_sec = archive_entry_mtime(entry)}};
+	                                  {.tv_sec = archive_entry_mtime(entry)}};
 	bool link = archive_entry_filetype(entry) == AE_IFLNK;
 
 	if (uid < 0 || uid >= UINT32_MAX || gid < 0 || gid >= UINT32_MAX)
@@ -233,8 +233,8 @@ static int set_owner(int parent, const char *name, struct archive_entry *entry, 
 		return err_errno(err, -errno, "owner and mode");
 	/* A time that the file system cannot hold is no reason to refuse an image. */
 	return utimensat(parent, name, times, AT_SYMLINK_NOFOLLOW) < 0 && errno != EINVAL
-		       ? err_errno(err, -errno, "time")
-		       : 0;
+	           ? err_errno(err, -errno, "time")
+	           : 0;
 }
 
 static int make_folder(const struct place *place, struct archive_entry *entry, struct err *err)
@@ -280,7 +280,7 @@ static int write_block(int fd, const uint8_t *data, size_t size, la_int64_t offs
 }
 
 static int write_content(struct target *target, struct archive *archive,
-			 struct archive_entry *entry, int fd, struct err *err)
+                         struct archive_entry *entry, int fd, struct err *err)
 {
 	la_int64_t size = archive_entry_size(entry), offset;
 	const void *data;
@@ -303,15 +303,15 @@ static int write_content(struct target *target, struct archive *archive,
 }
 
 static int make_file(struct target *target, const struct place *place, struct archive *archive,
-		     struct archive_entry *entry, struct err *err)
+                     struct archive_entry *entry, struct err *err)
 {
 	AUTO_CLOSE int fd = -1;
 	int r = clear_place(place, err);
 
 	if (r < 0)
 		return r;
-	fd = openat(place->parent, place->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-		    0600);
+	fd = openat(place->parent, place->name,
+	            O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_errno(err, -errno, "file cannot be made");
 	r = write_content(target, archive, entry, fd, err);
@@ -333,7 +333,7 @@ static int make_symlink(const struct place *place, struct archive_entry *entry, 
 }
 
 static int make_hardlink(struct target *target, const struct place *place, const char *to,
-			 struct err *err)
+                         struct err *err)
 {
 	AUTO_PLACE struct place source = {.parent = -1};
 	struct stat from, at;
@@ -355,7 +355,7 @@ static int make_hardlink(struct target *target, const struct place *place, const
 }
 
 static int make_entry(struct target *target, const struct place *place, struct archive *archive,
-		      struct archive_entry *entry, struct err *err)
+                      struct archive_entry *entry, struct err *err)
 {
 	mode_t kind = archive_entry_filetype(entry);
 
@@ -371,7 +371,7 @@ static int make_entry(struct target *target, const struct place *place, struct a
 }
 
 static int take_entry(struct target *target, struct archive *archive, struct archive_entry *entry,
-		      struct err *err)
+                      struct err *err)
 {
 	AUTO_PLACE struct place place = {.parent = -1};
 	const char *path = archive_entry_pathname(entry);
@@ -383,11 +383,11 @@ static int take_entry(struct target *target, struct archive *archive, struct arc
 	if (target->entries_left-- == 0)
 		return err_set(err, -EINVAL, "more entries than the archive has room for");
 	r = path && path[0] ? find_place(target->root, path, &place, err)
-			    : err_set(err, -EINVAL, "entry without a name");
+	                    : err_set(err, -EINVAL, "entry without a name");
 	if (r == 0 && place.parent < 0)
 		r = archive_entry_filetype(entry) == AE_IFDIR
-			    ? set_owner(target->root, ".", entry, true, err)
-			    : err_set(err, -EINVAL, "the root is a folder");
+		        ? set_owner(target->root, ".", entry, true, err)
+		        : err_set(err, -EINVAL, "the root is a folder");
 	else if (r == 0 && str_starts(place.name, WHITEOUT))
 		r = apply_whiteout(&place, err);
 	else if (r == 0)
@@ -408,7 +408,7 @@ static int take_all(struct archive *archive, struct target *target, struct err *
 	}
 	if (got != ARCHIVE_EOF)
 		return err_set(err, -EINVAL, "not a tar: %s",
-			       archive_error_string(archive) ? archive_error_string(archive) : "?");
+		               archive_error_string(archive) ? archive_error_string(archive) : "?");
 	return 0;
 }
 
@@ -416,8 +416,8 @@ static int read_archive(const struct unpack_layer *layer, struct source *source,
 {
 	struct archive *archive = archive_read_new();
 	struct target target = {.root = layer->root,
-				.bytes_left = layer->size,
-				.entries_left = layer->size / TAR_BLOCK + 1};
+	                        .bytes_left = layer->size,
+	                        .entries_left = layer->size / TAR_BLOCK + 1};
 	int r;
 
 	assert(archive);
@@ -426,7 +426,7 @@ static int read_archive(const struct unpack_layer *layer, struct source *source,
 	    archive_read_support_filter_none(archive) != ARCHIVE_OK ||
 	    archive_read_open(archive, source, NULL, read_piece, NULL) != ARCHIVE_OK)
 		r = err_set(err, -EINVAL, "not a tar: %s",
-			    archive_error_string(archive) ? archive_error_string(archive) : "?");
+		            archive_error_string(archive) ? archive_error_string(archive) : "?");
 	else
 		r = take_all(archive, &target, err);
 	archive_read_free(archive);
@@ -437,9 +437,9 @@ static int read_archive(const struct unpack_layer *layer, struct source *source,
 static int open_source(const struct unpack_layer *layer, struct source *ret_source, struct err *err)
 {
 	*ret_source = (struct source){.fd = layer->tar,
-				      .left = layer->size,
-				      .sha256 = EVP_MD_CTX_new(),
-				      .piece = mem_alloc(PIECE)};
+	                              .left = layer->size,
+	                              .sha256 = EVP_MD_CTX_new(),
+	                              .piece = mem_alloc(PIECE)};
 	assert(ret_source->sha256);
 	if (EVP_DigestInit_ex(ret_source->sha256, EVP_sha256(), NULL) != 1)
 		return err_set(err, -EIO, "no SHA-256");

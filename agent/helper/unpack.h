@@ -16,10 +16,10 @@
 #include "covey/ids.h"
 
 struct unpack_layer {
-	int tar;	  /* readable, at its start */
-	uint64_t size;	  /* of the tar, as signed */
+	int tar;                      /* readable, at its start */
+	uint64_t size;                /* of the tar, as signed */
 	uint8_t diff_id[DIGEST_SIZE]; /* SHA-256 of the tar, as signed */
-	int root;	  /* empty directory to fill */
+	int root;                     /* empty directory to fill */
 };
 
 /* 0 when the file has the signed size and digest; its read position is at the start then. */

@@ -45,8 +45,8 @@ static struct pump *find_pump(void *context, int descriptor)
 }
 
 int watch_create(struct loop *loop, const struct agent_config *config,
-		 void (*ended)(void *context, struct watch_ended *ended), void *context,
-		 struct watch **ret_watch, struct err *err)
+                 void (*ended)(void *context, struct watch_ended *ended), void *context,
+                 struct watch **ret_watch, struct err *err)
 {
 	struct watch *watch = mem_alloc(sizeof(*watch));
 	int r;
@@ -89,7 +89,7 @@ static void announce(struct watch *watch, struct entry *entry, uint32_t code)
 	loop_remove(watch->loop, &entry->supervisor);
 	pump_run(&watch->pumps, &entry->pump, clock_mono_ms());
 	ended.logs = logs_tail(paths_log(watch->config, &entry->pump.slot, path, "/log"),
-			       LIMIT_LOG_TAIL_LINES, LIMIT_LOG_TAIL);
+	                       LIMIT_LOG_TAIL_LINES, LIMIT_LOG_TAIL);
 	watch->tell(watch->context, &ended);
 	free(ended.logs);
 }
@@ -125,8 +125,8 @@ static void on_container(struct loop_source *source)
 
 /* False: that process is gone already. */
 static bool follow(struct watch *watch, struct loop_source *source,
-		   const struct record_process *process,
-		   void (*ready)(struct loop_source *source), struct entry *entry)
+                   const struct record_process *process, void (*ready)(struct loop_source *source),
+                   struct entry *entry)
 {
 	int fd = pidfd_open(process->pid, 0);
 
@@ -156,7 +156,7 @@ static struct entry *find(struct watch *watch, const struct slot_name *slot)
 }
 
 static void take_up(struct watch *watch, struct entry *entry, const struct slot_name *slot,
-		    const struct record *record, bool tell)
+                    const struct record *record, bool tell)
 {
 	bool runs;
 

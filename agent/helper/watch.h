@@ -22,8 +22,8 @@ struct watch_ended {
 
 /* config and loop are borrowed. */
 int watch_create(struct loop *loop, const struct agent_config *config,
-		 void (*ended)(void *context, struct watch_ended *ended), void *context,
-		 struct watch **ret_watch, struct err *err) COVEY_MUST_CHECK;
+                 void (*ended)(void *context, struct watch_ended *ended), void *context,
+                 struct watch **ret_watch, struct err *err) COVEY_MUST_CHECK;
 void watch_free(struct watch *watch); /* containers go on */
 
 /* Every slot that is on disk; containers that ended before are not announced. */

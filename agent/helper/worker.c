@@ -39,7 +39,7 @@ int worker_lock(struct worker *worker, const char *name, bool shared, struct err
 	const struct timespec pause = {0, 5000000};
 	char path[PATHS_MAX];
 	int fd = open(paths_run(&worker->config, path, tail),
-		      O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	              O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 
 	if (fd < 0)
 		return err_errno(err, -errno, "%s", path);
@@ -69,15 +69,15 @@ static int run(struct worker *worker, const struct worker_op *ops, size_t count,
 		if (ops[i].op == worker->request.op)
 			return ops[i].run(worker, err);
 	return err_set(err, -ENOTSUP, "this worker does not carry out operation %d",
-		       (int)worker->request.op);
+	               (int)worker->request.op);
 }
 
 static int answer(struct worker *worker)
 {
 	struct bytes packet = {0};
 	struct err err = {0};
-	int r = codec_encode(&codec_helper_reply, &worker->reply, LIMIT_HELPER_MESSAGE, &packet,
-			     &err);
+	int r =
+	    codec_encode(&codec_helper_reply, &worker->reply, LIMIT_HELPER_MESSAGE, &packet, &err);
 
 	if (r == 0 && send(WORKER_FD, packet.data, packet.size, MSG_NOSIGNAL) < 0)
 		r = -errno;
@@ -111,8 +111,8 @@ int worker_main(int argc, char **argv, const struct worker_op *ops, size_t ops_c
 	if (r == 0)
 		r = config_load(argv[1], &worker.config, &err);
 	if (r == 0 && paths_identity(&worker.config) != identity)
-		r = err_set(&err, -ESTALE,
-			    "%s was changed where it matters: restart covey-helper", argv[1]);
+		r = err_set(&err, -ESTALE, "%s was changed where it matters: restart covey-helper",
+		            argv[1]);
 	if (r == 0)
 		r = run(&worker, ops, ops_count, &err);
 	worker.reply.id = worker.request.id;

@@ -39,4 +39,4 @@ uint64_t worker_left_ms(const struct worker *worker); /* at least 1 */
 /* Lock on a name below the run directory: a descriptor that holds it until it is closed or the
  * process ends; children do not inherit it. Waits until the worker's deadline. -ETIMEDOUT. */
 int worker_lock(struct worker *worker, const char *name, bool shared,
-		struct err *err) COVEY_MUST_CHECK;
+                struct err *err) COVEY_MUST_CHECK;

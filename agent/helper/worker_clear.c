@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* covey-worker-clear CONFIG: what `covey-helper --clear` becomes; the only worker without a helper. */
+/* covey-worker-clear CONFIG: what `covey-helper --clear` becomes; the only worker without a helper.
+ */
 #include "agent/helper/clear.h"
 #include "base/clock.h"
 #include "base/log.h"

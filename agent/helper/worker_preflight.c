@@ -5,8 +5,8 @@
 int main(int argc, char **argv)
 {
 	static const struct worker_op ops[] = {
-		{HELPER_HELLO, preflight_hello},
-		{HELPER_PREFLIGHT, preflight_check},
+	    {HELPER_HELLO, preflight_hello},
+	    {HELPER_PREFLIGHT, preflight_check},
 	};
 
 	return worker_main(argc, argv, ops, ARRAY_SIZE(ops));

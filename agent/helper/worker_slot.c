@@ -5,9 +5,9 @@
 int main(int argc, char **argv)
 {
 	static const struct worker_op ops[] = {
-		{HELPER_START, slot_start},
-		{HELPER_STOP, slot_stop},
-		{HELPER_EXEC, slot_exec},
+	    {HELPER_START, slot_start},
+	    {HELPER_STOP, slot_stop},
+	    {HELPER_EXEC, slot_exec},
 	};
 
 	return worker_main(argc, argv, ops, ARRAY_SIZE(ops));

@@ -5,8 +5,8 @@
 int main(int argc, char **argv)
 {
 	static const struct worker_op ops[] = {
-		{HELPER_UNPACK, store_unpack},
-		{HELPER_PRUNE, store_prune},
+	    {HELPER_UNPACK, store_unpack},
+	    {HELPER_PRUNE, store_prune},
 	};
 
 	return worker_main(argc, argv, ops, ARRAY_SIZE(ops));

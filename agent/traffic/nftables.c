@@ -24,57 +24,57 @@
 #include <string.h>
 
 static const char rules[] =
-	"add table inet %T\n"
-	"add map inet %T slots4 { type inet_service : ipv4_addr . inet_service; }\n"
-	"add map inet %T slots6 { type inet_service : ipv6_addr . inet_service; }\n"
-	"add map inet %T local { type inet_service : inet_service; }\n"
-	"add chain inet %T raw { type filter hook prerouting priority raw; policy accept; }\n"
-	"add chain inet %T dstnat { type nat hook prerouting priority dstnat; policy accept; }\n"
-	"add chain inet %T output { type nat hook output priority -100; policy accept; }\n"
-	"add chain inet %T srcnat { type nat hook postrouting priority srcnat; policy accept; }\n"
-	"add chain inet %T forward { type filter hook forward priority filter; policy accept; }\n"
-	"add chain inet %T input { type filter hook input priority filter; policy accept; }\n"
-	"flush table inet %T\n"
-	"flush map inet %T slots4\n"
-	"flush map inet %T slots6\n"
-	"flush map inet %T local\n"
+    "add table inet %T\n"
+    "add map inet %T slots4 { type inet_service : ipv4_addr . inet_service; }\n"
+    "add map inet %T slots6 { type inet_service : ipv6_addr . inet_service; }\n"
+    "add map inet %T local { type inet_service : inet_service; }\n"
+    "add chain inet %T raw { type filter hook prerouting priority raw; policy accept; }\n"
+    "add chain inet %T dstnat { type nat hook prerouting priority dstnat; policy accept; }\n"
+    "add chain inet %T output { type nat hook output priority -100; policy accept; }\n"
+    "add chain inet %T srcnat { type nat hook postrouting priority srcnat; policy accept; }\n"
+    "add chain inet %T forward { type filter hook forward priority filter; policy accept; }\n"
+    "add chain inet %T input { type filter hook input priority filter; policy accept; }\n"
+    "flush table inet %T\n"
+    "flush map inet %T slots4\n"
+    "flush map inet %T slots6\n"
+    "flush map inet %T local\n"
 
-	"add rule inet %T raw iifname != \"lo\" ip daddr 127.0.0.0/8 drop\n"
-	"add rule inet %T raw iifname \"%I*\" fib saddr . iif oif missing drop\n"
+    "add rule inet %T raw iifname != \"lo\" ip daddr 127.0.0.0/8 drop\n"
+    "add rule inet %T raw iifname \"%I*\" fib saddr . iif oif missing drop\n"
 
-	"add rule inet %T dstnat iifname \"%I*\" return\n"
-	"add rule inet %T dstnat fib daddr type != local return\n"
-	"add rule inet %T dstnat dnat ip to tcp dport map @slots4\n"
-	"add rule inet %T dstnat dnat ip6 to tcp dport map @slots6\n"
-	"add rule inet %T dstnat meta l4proto tcp redirect to : tcp dport map @local\n"
+    "add rule inet %T dstnat iifname \"%I*\" return\n"
+    "add rule inet %T dstnat fib daddr type != local return\n"
+    "add rule inet %T dstnat dnat ip to tcp dport map @slots4\n"
+    "add rule inet %T dstnat dnat ip6 to tcp dport map @slots6\n"
+    "add rule inet %T dstnat meta l4proto tcp redirect to : tcp dport map @local\n"
 
-	"add rule inet %T output fib daddr type != local return\n"
-	"add rule inet %T output dnat ip to tcp dport map @slots4\n"
-	"add rule inet %T output ip6 daddr != ::1 dnat ip6 to tcp dport map @slots6\n"
-	"add rule inet %T output meta l4proto tcp redirect to : tcp dport map @local\n"
+    "add rule inet %T output fib daddr type != local return\n"
+    "add rule inet %T output dnat ip to tcp dport map @slots4\n"
+    "add rule inet %T output ip6 daddr != ::1 dnat ip6 to tcp dport map @slots6\n"
+    "add rule inet %T output meta l4proto tcp redirect to : tcp dport map @local\n"
 
-	"add rule inet %T srcnat oifname \"%I*\" ip saddr 127.0.0.0/8 masquerade\n"
-	"add rule inet %T srcnat oifname != \"%I*\" ip saddr %4 masquerade\n"
-	"add rule inet %T srcnat oifname != \"%I*\" ip6 saddr %6 masquerade\n"
+    "add rule inet %T srcnat oifname \"%I*\" ip saddr 127.0.0.0/8 masquerade\n"
+    "add rule inet %T srcnat oifname != \"%I*\" ip saddr %4 masquerade\n"
+    "add rule inet %T srcnat oifname != \"%I*\" ip6 saddr %6 masquerade\n"
 
-	"add rule inet %T forward iifname \"%I*\" oifname \"%I*\" drop\n"
-	"add rule inet %T forward oifname \"%I*\" ct direction reply accept\n"
-	"add rule inet %T forward oifname \"%I*\" ct status dnat accept\n"
-	"add rule inet %T forward oifname \"%I*\" ct state related accept\n"
-	"add rule inet %T forward oifname \"%I*\" drop\n"
-	"add rule inet %T forward iifname \"%I*\" ct direction reply accept\n"
-	"add rule inet %T forward iifname \"%I*\" ct state related accept\n"
-	"add rule inet %T forward iifname \"%Ie*\" accept\n"
-	"add rule inet %T forward iifname \"%I*\" drop\n"
+    "add rule inet %T forward iifname \"%I*\" oifname \"%I*\" drop\n"
+    "add rule inet %T forward oifname \"%I*\" ct direction reply accept\n"
+    "add rule inet %T forward oifname \"%I*\" ct status dnat accept\n"
+    "add rule inet %T forward oifname \"%I*\" ct state related accept\n"
+    "add rule inet %T forward oifname \"%I*\" drop\n"
+    "add rule inet %T forward iifname \"%I*\" ct direction reply accept\n"
+    "add rule inet %T forward iifname \"%I*\" ct state related accept\n"
+    "add rule inet %T forward iifname \"%Ie*\" accept\n"
+    "add rule inet %T forward iifname \"%I*\" drop\n"
 
-	"add rule inet %T input iifname != \"%I*\" ip daddr %4 meta l4proto tcp "
-	"reject with tcp reset\n"
-	"add rule inet %T input iifname != \"%I*\" ip6 daddr %6 meta l4proto tcp "
-	"reject with tcp reset\n"
-	"add rule inet %T input iifname != \"%I*\" accept\n"
-	"add rule inet %T input ct direction reply ct state established,related accept\n"
-	"add rule inet %T input icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept\n"
-	"add rule inet %T input drop\n";
+    "add rule inet %T input iifname != \"%I*\" ip daddr %4 meta l4proto tcp "
+    "reject with tcp reset\n"
+    "add rule inet %T input iifname != \"%I*\" ip6 daddr %6 meta l4proto tcp "
+    "reject with tcp reset\n"
+    "add rule inet %T input iifname != \"%I*\" accept\n"
+    "add rule inet %T input ct direction reply ct state established,related accept\n"
+    "add rule inet %T input icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept\n"
+    "add rule inet %T input drop\n";
 
 static void expand(struct str *text, const char *pattern, const struct nftables_table *table)
 {
@@ -96,18 +96,18 @@ static void expand(struct str *text, const char *pattern, const struct nftables_
 }
 
 static void add_route(struct str *text, const struct nftables_table *table,
-		      const struct nftables_route *route)
+                      const struct nftables_route *route)
 {
 	if (!route->address) {
 		str_addf(text, "add element inet %s local { %" PRIu32 " : %" PRIu32 " }\n",
-			 table->name, route->port, route->slot_port);
+		         table->name, route->port, route->slot_port);
 		return;
 	}
 	str_addf(text, "add element inet %s slots4 { %" PRIu32 " : %s . %" PRIu32 " }\n",
-		 table->name, route->port, route->address, route->slot_port);
+	         table->name, route->port, route->address, route->slot_port);
 	if (route->address6)
 		str_addf(text, "add element inet %s slots6 { %" PRIu32 " : %s . %" PRIu32 " }\n",
-			 table->name, route->port, route->address6, route->slot_port);
+		         table->name, route->port, route->address6, route->slot_port);
 }
 
 void nftables_transaction(const struct nftables_table *table, struct str *ret_text)

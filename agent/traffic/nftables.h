@@ -17,19 +17,19 @@
 #include <stdint.h>
 
 struct nftables_route {
-	uint32_t port;	       /* clients' port on the node, unique in the list */
-	const char *address;   /* of the slot; NULL: network: host, redirected to slot_port here */
-	const char *address6;  /* NULL: none */
+	uint32_t port;        /* clients' port on the node, unique in the list */
+	const char *address;  /* of the slot; NULL: network: host, redirected to slot_port here */
+	const char *address6; /* NULL: none */
 	uint32_t slot_port;
 };
 
 struct nftables_table {
 	const char *name;
 	const char *interfaces; /* prefix of the slots' interfaces on the node; those that go on
-				   with `e` may open connections to the outside */
-	const char *subnet;	/* of the slots: "10.213.0.0/16" */
-	const char *subnet6;	/* "fd../48" */
-	bool closed4, closed6;	/* forward nothing else: forwarding was off before we came */
+	                           with `e` may open connections to the outside */
+	const char *subnet;     /* of the slots: "10.213.0.0/16" */
+	const char *subnet6;    /* "fd../48" */
+	bool closed4, closed6;  /* forward nothing else: forwarding was off before we came */
 	const struct nftables_route *routes;
 	size_t routes_count;
 };

@@ -183,12 +183,15 @@ static int on_statement(void *arg, const char *statement)
 
 	if (sim->crash_wanted)
 		return -EIO;
-	if (sim->now_ms < sim->store_full_ms)
+	if (sim->now_ms < sim->store_full_ms) {
+		watch_lost(sim);
 		return -ENOSPC;
+	}
 	if (sim->statement_left == 0 || --sim->statement_left > 0)
 		return 0;
 	sim_trace(sim, "coordinator crashes before statement %s", statement);
 	sim->crash_wanted = true;
+	watch_lost(sim);
 	return -EIO;
 }
 
@@ -234,6 +237,7 @@ void sim_coordinator_crash(struct sim *sim)
 	if (!sim->coordinator)
 		return;
 	sim_trace(sim, "coordinator is gone");
+	watch_lost(sim);
 	coordinator_free(sim->coordinator);
 	sim->coordinator = NULL;
 	sim->crash_wanted = false;

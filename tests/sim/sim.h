@@ -280,6 +280,8 @@ static inline uint64_t sim_between(struct sim *sim, uint64_t least, uint64_t mos
 void watch_create(struct sim *sim);
 void watch_free(struct sim *sim);
 void watch_coordinator(struct sim *sim); /* after each call into it */
+/* The coordinator died or could not write: what it had done in memory may not have happened. */
+void watch_lost(struct sim *sim);
 void watch_restored(struct sim *sim);	 /* an old database: what was seen since is forgotten */
 void watch_desired(struct sim *sim, struct sim_node *node, const struct desired_state *desired);
 void watch_store(struct sim *sim); /* memory against store: costs a full load */

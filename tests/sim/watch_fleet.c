@@ -27,6 +27,8 @@ struct sim_watch {
 	uint32_t bounds[SIM_DEPLOYMENTS][2]; /* max_unavailable of the newest and the one before */
 };
 
+static struct sim *watched; /* the one that runs */
+
 static int deployment_of(const char *name)
 {
 	for (int d = 0; d < SIM_DEPLOYMENTS; d++)
@@ -45,6 +47,7 @@ static const char *name_of(const struct sim *sim, const struct digest *release)
 void watch_create(struct sim *sim)
 {
 	sim->watch = mem_alloc(sizeof(*sim->watch));
+	watched = sim;
 }
 
 static void forget(struct seen *seen)
@@ -56,6 +59,7 @@ static void forget(struct seen *seen)
 
 void watch_free(struct sim *sim)
 {
+	watched = NULL;
 	for (unsigned d = 0; d < SIM_DEPLOYMENTS; d++)
 		forget(&sim->watch->seen[d]);
 	free(sim->watch);
@@ -118,45 +122,52 @@ static void trace_rollout(struct sim *sim, struct seen *seen, const struct rollo
 		  machine->why.text[0] ? ": " : "", machine->why.text);
 }
 
-/* Events that came in one call: what lies between them was not seen, so the budget, which may grow
- * tighter between two of them, is not compared. */
-static int check_many(struct seen *seen, const struct rollout *machine, struct err *err)
-{
-	int r = invariants_nobody_new(seen->invariants, machine, err);
+/* The linker leads every rollout_apply() of the shell through here: each event is looked at, also
+ * where several come in one call. A machine that is only read back is behind what was seen. */
+void __real_rollout_apply(struct rollout *rollout, const struct rollout_event *event);
+void __wrap_rollout_apply(struct rollout *rollout, const struct rollout_event *event);
 
-	if (r == 0)
-		r = invariants_moves(seen->invariants, machine, err);
-	if (r == 0)
-		r = invariants_accounted(seen->invariants, machine, err);
-	if (r == 0)
-		r = invariants_order(machine, err);
-	invariants_free(seen->invariants);
-	seen->invariants = invariants_new(machine);
-	return r;
+void __wrap_rollout_apply(struct rollout *machine, const struct rollout_event *event)
+{
+	int d = deployment_of(machine->deployment);
+	struct seen *seen = watched && d >= 0 ? &watched->watch->seen[d] : NULL;
+	struct err err = {0};
+
+	__real_rollout_apply(machine, event);
+	if (!seen || !seen->invariants || !rollout_id_equal(&seen->id, &machine->id) ||
+	    machine->changes != seen->changes + 1)
+		return;
+	seen->changes++;
+	if (invariants_check(seen->invariants, machine, &err) < 0)
+		sim_break(watched, "rollout of %s: %s", machine->deployment, err_text(&err, 0));
+}
+
+void watch_lost(struct sim *sim)
+{
+	for (unsigned d = 0; d < SIM_DEPLOYMENTS; d++) {
+		if (sim->watch->seen[d].invariants)
+			invariants_free(sim->watch->seen[d].invariants);
+		sim->watch->seen[d].invariants = NULL;
+	}
 }
 
 static void watch_machine(struct sim *sim, unsigned d, const struct rollout *machine)
 {
 	struct seen *seen = &sim->watch->seen[d];
 	uint32_t *bounds = sim->watch->bounds[d];
-	struct err err = {0};
-	int r = 0;
 
-	if (!seen->invariants || !rollout_id_equal(&seen->id, &machine->id)) {
+	if (!rollout_id_equal(&seen->id, &machine->id)) {
 		forget(seen);
 		seen->id = machine->id;
-		seen->invariants = invariants_new(machine);
 		bounds[1] = bounds[0];
 		bounds[0] = machine->stages[0].plan.max_in_change;
-	} else if (machine->changes == seen->changes + 1) {
-		r = invariants_check(seen->invariants, machine, &err);
-	} else if (machine->changes != seen->changes) {
-		r = check_many(seen, machine, &err);
 	}
+	if (seen->invariants && seen->changes != machine->changes)
+		sim_break(sim, "rollout of %s was changed by no event", machine->deployment);
+	if (!seen->invariants)
+		seen->invariants = invariants_new(machine);
 	seen->changes = machine->changes;
 	trace_rollout(sim, seen, machine);
-	if (r < 0)
-		sim_break(sim, "rollout of %s: %s", machine->deployment, err_text(&err, r));
 }
 
 void watch_coordinator(struct sim *sim)

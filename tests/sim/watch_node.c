@@ -53,7 +53,8 @@ void watch_node(struct sim_node *node)
 
 		if (!deploy)
 			continue;
-		note_outcome(node, &deploy->record.last);
+		if (!node->agent->journal_broken) /* else a crash may undo it, and nobody was told */
+			note_outcome(node, &deploy->record.last);
 		trace_phase(node, d, deploy);
 		switching += deploy_switches(deploy);
 	}

@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Everything lies below /dev/shm/covey-ht-<tag> and in namespaces covey-ht-<tag>-*, so that
- * fixture_down() finds all of it, also what an aborted run left behind: fixture_up() begins with it.
+ * fixture_down() finds all of it, also what an aborted run left behind: fixture_up() begins with
+ * it.
  */
 #include "tests/integration/helper/fixture.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "protocol/digest.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
 #include <dirent.h>
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -28,11 +27,10 @@
 
 enum { ASK_MS = 60000 };
 
-static const char busybox[] = "/bin/busybox";
-
 bool fixture_usable(void)
 {
-	if (geteuid() == 0 && access(busybox, X_OK) == 0 && access("/usr/bin/conmon", X_OK) == 0)
+	if (geteuid() == 0 && access(FIXTURE_BUSYBOX, X_OK) == 0 &&
+	    access("/usr/bin/conmon", X_OK) == 0)
 		return true;
 	printf("1..0 # SKIP needs root, busybox-static and conmon\n");
 	return false;
@@ -50,9 +48,9 @@ int fixture_shell(const char *netns, struct str *ret_output, const char *format,
 	va_start(args, format);
 	assert(vasprintf(&line, format, args) >= 0);
 	va_end(args);
-	command = netns[0] ? mem_format("exec nsenter --net=/run/netns/%s sh -c '%s' 2>&1", netns,
-					line)
-			   : mem_format("(%s) 2>&1", line);
+	command = netns[0]
+	              ? mem_format("exec nsenter --net=/run/netns/%s sh -c '%s' 2>&1", netns, line)
+	              : mem_format("(%s) 2>&1", line);
 	pipe = popen(command, "r");
 	assert(pipe);
 	while ((got = fread(data, 1, sizeof(data), pipe)) > 0)
@@ -79,264 +77,18 @@ static void must(const char *format, ...)
 	}
 }
 
-static void write_file(const char *path, const void *data, size_t size, mode_t mode)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-
-	assert(fd >= 0 && write(fd, data, size) == (ssize_t)size);
-	close(fd);
-}
-
-/* ---- trust ---- */
-
-static void sign_to(const struct fixture *fixture, const struct sign_key *key,
-		    const struct bytes *payload, enum signed_purpose purpose, const char *path)
-{
-	struct envelope envelope = {.payload = {mem_copy(payload->data, payload->size),
-						payload->size}};
-	struct bytes data = {0};
-
-	(void)fixture;
-	envelope_sign(&envelope, purpose, key);
-	assert(codec_encode(&codec_envelope, &envelope, LIMIT_MANIFEST, &data, NULL) == 0);
-	write_file(path, data.data, data.size, 0644);
-	free(data.data);
-	codec_free(&codec_envelope, &envelope);
-}
-
-static void write_root(struct fixture *fixture)
-{
-	struct root_document root = {.version = 1,
-				     .release_threshold = 1,
-				     .release_keys = &fixture->key.public_key,
-				     .release_keys_count = 1,
-				     .root_threshold = 1,
-				     .root_keys = &fixture->key.public_key,
-				     .root_keys_count = 1,
-				     .server_key = fixture->key.public_key,
-				     .online_key = fixture->key.public_key};
-	AUTO_FREE char *path = mem_format("%s/trust/root.doc", fixture->dir);
-	struct bytes payload = {0};
-	struct err err = {0};
-
-	STR_CUT(root.endpoint, "tcp://127.0.0.1:7400");
-	if (codec_encode(&codec_root_document, &root, LIMIT_ROOT_DOCUMENT, &payload, &err) < 0)
-		fprintf(stderr, "%s\n", err.text);
-	sign_to(fixture, &fixture->key, &payload, SIGNED_ROOT, path);
-	free(payload.data);
-}
-
-/* ---- releases ---- */
-
-void fixture_tar(struct str *tar, const struct fixture_entry *entry)
-{
-	static const char zeros[512];
-	char block[512] = {0};
-	uint64_t size = entry->claimed_size ? entry->claimed_size : entry->size;
-	unsigned sum = 0;
-
-	assert(strlen(entry->name) < 100);
-	memcpy(block, entry->name, strlen(entry->name));
-	snprintf(block + 100, 8, "%07o", entry->mode);
-	snprintf(block + 108, 8, "%07o", entry->uid);
-	snprintf(block + 116, 8, "%07o", entry->uid);
-	snprintf(block + 124, 12, "%011llo", (unsigned long long)size);
-	snprintf(block + 136, 12, "%011o", 0);
-	memset(block + 148, ' ', 8);
-	block[156] = entry->type;
-	if (entry->link)
-		memcpy(block + 157, entry->link, strlen(entry->link));
-	memcpy(block + 257, "ustar\00000", 8);
-	if (entry->type == '3') {
-		snprintf(block + 329, 8, "%07o", 1);
-		snprintf(block + 337, 8, "%07o", 3);
-	}
-	for (size_t i = 0; i < sizeof(block); i++)
-		sum += (unsigned char)block[i];
-	snprintf(block + 148, 8, "%06o", sum);
-	str_add_bytes(tar, block, sizeof(block));
-	str_add_bytes(tar, entry->data, entry->size);
-	if (entry->size % 512)
-		str_add_bytes(tar, zeros, 512 - entry->size % 512);
-}
-
-void fixture_tar_end(struct str *tar)
-{
-	static const char zeros[1024];
-
-	str_add_bytes(tar, zeros, sizeof(zeros));
-}
-
-static char *read_busybox(size_t *ret_size)
-{
-	FILE *file = fopen(busybox, "re");
-	struct stat st;
-	char *data;
-
-	assert(file && fstat(fileno(file), &st) == 0);
-	data = mem_alloc((size_t)st.st_size);
-	assert(fread(data, 1, (size_t)st.st_size, file) == (size_t)st.st_size);
-	fclose(file);
-	*ret_size = (size_t)st.st_size;
-	return data;
-}
-
-static void base_layer(struct str *tar)
-{
-	static const char passwd[] = "root:x:0:0:root:/:/bin/sh\nmodel:x:1000:1000::/:/bin/sh\n";
-	size_t size;
-	AUTO_FREE char *program = read_busybox(&size);
-
-	fixture_tar(tar, &(struct fixture_entry){.name = "bin/", .type = '5', .mode = 0755});
-	fixture_tar(tar, &(struct fixture_entry){.name = "bin/busybox",
-						 .type = '0',
-						 .mode = 04755,
-						 .data = program,
-						 .size = size});
-	fixture_tar(tar, &(struct fixture_entry){
-				 .name = "bin/sh", .type = '1', .link = "bin/busybox"});
-	fixture_tar(tar, &(struct fixture_entry){.name = "etc/", .type = '5', .mode = 0755});
-	fixture_tar(tar, &(struct fixture_entry){.name = "etc/passwd",
-						 .type = '0',
-						 .mode = 0644,
-						 .data = passwd,
-						 .size = sizeof(passwd) - 1});
-	fixture_tar_end(tar);
-}
-
-static void text_layer(struct str *tar, const char *text)
-{
-	fixture_tar(tar, &(struct fixture_entry){.name = "www/", .type = '5', .mode = 0755});
-	fixture_tar(tar, &(struct fixture_entry){.name = "www/index.html",
-						 .type = '0',
-						 .mode = 0644,
-						 .uid = 1000,
-						 .data = text,
-						 .size = strlen(text)});
-	fixture_tar_end(tar);
-}
-
-char *fixture_blob(struct fixture *fixture, const void *data, size_t size)
-{
-	struct digest digest;
-	char hex[2 * DIGEST_SIZE + 1];
-
-	digest_of(&digest, data, size);
-	str_hex(hex, digest.bytes, DIGEST_SIZE);
-	return mem_format("%s/agent/blobs/%s", fixture->dir, hex);
-}
-
-static void add_blob(struct fixture *fixture, struct release *release, enum blob_kind kind,
-		     const void *data, size_t size)
-{
-	AUTO_FREE char *path = fixture_blob(fixture, data, size);
-	struct release_blob *blob;
-	unsigned length;
-
-	release->blobs =
-		mem_resize(release->blobs, release->blobs_count + 1, sizeof(*release->blobs));
-	blob = &release->blobs[release->blobs_count++];
-	*blob = (struct release_blob){.kind = kind, .size = size, .index_size = 1};
-	digest_of(&blob->content, data, size);
-	blob->index = blob->content;
-	if (kind == BLOB_LAYER)
-		EVP_Digest(data, size, blob->diff_id, &length, EVP_sha256(), NULL);
-	if (access(path, F_OK) < 0)
-		write_file(path, data, size, 0644);
-}
-
-static void set_texts(struct text_item **items, size_t *count, const char *const *texts)
-{
-	for (; texts && texts[*count]; ++*count) {
-		*items = mem_resize(*items, *count + 1, sizeof(**items));
-		(*items)[*count].text = mem_str(texts[*count]);
-	}
-}
-
-static void fill_release(struct release *release, const struct fixture_release *wanted)
-{
-	static const char *const server[] = {"/bin/busybox", "httpd", "-f", "-p", "8000",
-					     "-h", "/www", NULL};
-
-	STR_CUT(release->model, "web");
-	STR_CUT(release->version, "1");
-	STR_CUT(release->os, "linux");
-	STR_CUT(release->arch, "amd64");
-	set_texts(&release->argv, &release->argv_count,
-		  wanted->command ? wanted->command : server);
-	release->user = mem_str(wanted->user ? wanted->user : "1000");
-	release->serve = (struct release_serve){.port = wanted->port ? wanted->port : 8080,
-						.container_port = 8000,
-						.network = wanted->network,
-						.egress = !wanted->no_egress};
-	release->resources = (struct release_resources){.memory_bytes = wanted->memory_bytes,
-							.cpu_millis = wanted->cpu_millis,
-							.pids = wanted->pids};
-	set_texts(&release->resources.devices, &release->resources.devices_count,
-		  (const char *const[]){wanted->device, NULL});
-	release->health = (struct release_health){.kind = wanted->health ? HEALTH_COMMAND
-									 : HEALTH_HTTP,
-						  .interval_ms = 1000,
-						  .timeout_ms = 1000,
-						  .failures = 3};
-	if (wanted->health)
-		set_texts(&release->health.command, &release->health.command_count,
-			  wanted->health);
-	else
-		release->health.http_path = mem_str("/");
-}
-
-struct digest fixture_release(struct fixture *fixture, const struct fixture_release *wanted)
-{
-	AUTO_STR struct str base = {0}, text = {0};
-	struct release release = {0};
-	struct sign_key other;
-	struct bytes payload = {0};
-	struct digest digest;
-	struct err err = {0};
-	AUTO_FREE char *path = NULL;
-	char hex[2 * DIGEST_SIZE + 1];
-
-	fill_release(&release, wanted);
-	base_layer(&base);
-	add_blob(fixture, &release, BLOB_LAYER, base.data, base.size);
-	text_layer(&text, wanted->text ? wanted->text : "hello");
-	add_blob(fixture, &release, BLOB_LAYER, text.data, text.size);
-	if (wanted->extra_layer)
-		add_blob(fixture, &release, BLOB_LAYER, wanted->extra_layer->data,
-			 wanted->extra_layer->size);
-	if (wanted->model) {
-		add_blob(fixture, &release, BLOB_FILE, wanted->model, strlen(wanted->model));
-		release.blobs[release.blobs_count - 1].path = mem_str("sub/weights");
-		release.blobs[release.blobs_count - 1].mode = 0644;
-	}
-	if (release_encode(&release, &payload, &digest, &err) < 0) {
-		fprintf(stderr, "release: %s\n", err.text);
-		abort();
-	}
-	str_hex(hex, digest.bytes, DIGEST_SIZE);
-	path = mem_format("%s/agent/releases/%s.manifest", fixture->dir, hex);
-	sign_key_generate(&other);
-	sign_to(fixture, wanted->foreign_key ? &other : &fixture->key, &payload, SIGNED_RELEASE,
-		path);
-	free(payload.data);
-	release_free(&release);
-	return digest;
-}
-
 /* ---- the node ---- */
 
 static void write_config(struct fixture *fixture, const char *more)
 {
 	AUTO_FREE char *path = mem_format("%s/agent.conf", fixture->dir);
 	AUTO_FREE char *text = mem_format(
-		"[agent]\nname = ht\nstate_dir = %s/agent\nrun_dir = %s/run\ntrust_dir = %s/trust\n"
-		"user = root\n[helper]\nstate_dir = %s/helper\nsocket = %s/run/helper.sock\n"
-		"group = root\n%s\n",
-		fixture->dir, fixture->dir, fixture->dir, fixture->dir, fixture->dir,
-		more ? more : "");
+	    "[agent]\nname = ht\nstate_dir = %s/agent\nrun_dir = %s/run\ntrust_dir = %s/trust\n"
+	    "user = root\n[helper]\nstate_dir = %s/helper\nsocket = %s/run/helper.sock\n"
+	    "group = root\n%s\n",
+	    fixture->dir, fixture->dir, fixture->dir, fixture->dir, fixture->dir, more ? more : "");
 
-	write_file(path, text, strlen(text), 0644);
+	fixture_write(path, text, strlen(text), 0644);
 }
 
 static void clear_namespaces(struct fixture *fixture)
@@ -378,9 +130,9 @@ static void kill_leftovers(struct fixture *fixture)
 {
 	fixture_processes(fixture, fixture->dir, SIGKILL);
 	fixture_shell("", NULL,
-		      "for s in %s/run/helper/runtime/*; do "
-		      "runc --root %s/run/helper/runtime delete --force ${s##*/}; done",
-		      fixture->dir, fixture->dir);
+	              "for s in %s/run/helper/runtime/*; do "
+	              "runc --root %s/run/helper/runtime delete --force ${s##*/}; done",
+	              fixture->dir, fixture->dir);
 }
 
 static void name_all(struct fixture *fixture, const char *tag)
@@ -428,7 +180,7 @@ void fixture_up(struct fixture *fixture, const char *tag, const char *more_confi
 	     fixture->dir, fixture->dir, fixture->dir);
 	make_namespaces(fixture);
 	sign_key_generate(&fixture->key);
-	write_root(fixture);
+	fixture_root(fixture);
 	write_config(fixture, more_config);
 }
 
@@ -439,7 +191,7 @@ void fixture_down(struct fixture *fixture)
 	kill_leftovers(fixture);
 	clear_namespaces(fixture);
 	fixture_shell("", NULL, "rm -rf %s; rmdir /sys/fs/cgroup/*/covey/ht%s", fixture->dir,
-		      fixture->tag);
+	              fixture->tag);
 	for (size_t i = 0; i < fixture->events_count; i++)
 		codec_free(&codec_helper_reply, &fixture->events[i]);
 }
@@ -468,8 +220,8 @@ pid_t fixture_server(const char *netns, const char *port, const char *log)
 		fd = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0644);
 		if (fd < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0)
 			_exit(126);
-		execl(busybox, "busybox", "httpd", "-f", "-v", "-p", port, "-h", "/proc/self/task",
-		      (char *)NULL);
+		execl(FIXTURE_BUSYBOX, "busybox", "httpd", "-f", "-v", "-p", port, "-h",
+		      "/proc/self/task", (char *)NULL);
 		_exit(127);
 	}
 	usleep(300000);
@@ -583,7 +335,7 @@ static void keep_event(struct fixture *fixture, const struct helper_reply *reply
 }
 
 int fixture_try(struct fixture *fixture, struct helper_request *request,
-		struct helper_reply *ret_reply)
+                struct helper_reply *ret_reply)
 {
 	uint64_t until = clock_mono_ms() + ASK_MS;
 	struct bytes packet = {0};
@@ -610,7 +362,7 @@ int fixture_try(struct fixture *fixture, struct helper_request *request,
 }
 
 int fixture_ask(struct fixture *fixture, struct helper_request *request,
-		struct helper_reply *ret_reply)
+                struct helper_reply *ret_reply)
 {
 	int error = fixture_try(fixture, request, ret_reply);
 
@@ -626,13 +378,13 @@ static int finish(struct fixture *fixture, struct helper_request *request)
 
 	if (error)
 		fprintf(stderr, "operation %d: error %d, check `%s`: %s\n", (int)request->op, error,
-			reply.check, reply.text);
+		        reply.check, reply.text);
 	codec_free(&codec_helper_reply, &reply);
 	return error;
 }
 
 int fixture_do(struct fixture *fixture, enum helper_op op, const char *deployment,
-	       enum colour colour, const struct digest *release)
+               enum colour colour, const struct digest *release)
 {
 	struct helper_request request = {.op = op, .colour = colour};
 
@@ -645,14 +397,14 @@ int fixture_do(struct fixture *fixture, enum helper_op op, const char *deploymen
 int fixture_stop(struct fixture *fixture, const char *deployment, enum colour colour, bool kill)
 {
 	struct helper_request request = {
-		.op = HELPER_STOP, .colour = colour, .kill = kill, .grace_ms = 500};
+	    .op = HELPER_STOP, .colour = colour, .kill = kill, .grace_ms = 500};
 
 	STR_CUT(request.deployment, deployment);
 	return finish(fixture, &request);
 }
 
 int fixture_traffic(struct fixture *fixture, const char *deployment, enum colour colour,
-		    const struct digest *release, uint32_t port)
+                    const struct digest *release, uint32_t port)
 {
 	struct helper_route route = {.port = port, .colour = colour};
 	struct helper_request request = {.op = HELPER_TRAFFIC, .routes = &route};
@@ -683,7 +435,7 @@ const struct helper_reply *fixture_exited(struct fixture *fixture, uint64_t ms)
 	event = fixture->events[0];
 	fixture->events_count--;
 	memmove(fixture->events, fixture->events + 1,
-		fixture->events_count * sizeof(fixture->events[0]));
+	        fixture->events_count * sizeof(fixture->events[0]));
 	return &event;
 }
 
@@ -692,15 +444,15 @@ const char *fixture_get(const char *netns, const char *address, uint32_t port)
 	static char text[4096];
 	AUTO_STR struct str output = {0};
 	bool v6 = strchr(address, ':') != NULL;
-	int code = fixture_shell(netns, &output, "curl -gsf -m 2 http://%s%s%s:%u/",
-				 v6 ? "[" : "", address, v6 ? "]" : "", port);
+	int code = fixture_shell(netns, &output, "curl -gsf -m 2 http://%s%s%s:%u/", v6 ? "[" : "",
+	                         address, v6 ? "]" : "", port);
 
 	STR_CUT(text, code == 0 ? str_get(&output) : "");
 	return text;
 }
 
 bool fixture_answers(const char *netns, const char *address, uint32_t port, const char *text,
-		     uint64_t ms)
+                     uint64_t ms)
 {
 	uint64_t until = clock_mono_ms() + ms;
 

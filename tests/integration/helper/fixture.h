@@ -12,10 +12,12 @@
 
 #include <sys/types.h>
 
+#define FIXTURE_BUSYBOX "/bin/busybox" /* static: the whole of the images' programs */
+
 enum { FIXTURE_EVENTS = 16 };
 
 struct fixture {
-	char tag[16];	 /* in the names of namespaces: covey-ht-<tag>-node, -client */
+	char tag[16]; /* in the names of namespaces: covey-ht-<tag>-node, -client */
 	char dir[64];
 	char node[32], client[32];
 	struct sign_key key;
@@ -27,31 +29,34 @@ struct fixture {
 };
 
 struct fixture_release {
-	const char *text;	/* what its server answers at / */
+	const char *text;           /* what its server answers at / */
 	const char *const *command; /* NULL: the web server on container port 8000 */
-	const char *model;	/* content of /model/sub/weights; NULL: no model files */
-	uint32_t port;		/* of clients; 0: 8080 */
+	const char *model;          /* content of /model/sub/weights; NULL: no model files */
+	uint32_t port;              /* of clients; 0: 8080 */
 	enum serve_network network;
 	bool no_egress;
-	const char *user;	/* "" : 1000 */
+	const char *user; /* "" : 1000 */
 	uint64_t memory_bytes;
 	uint32_t cpu_millis, pids;
 	const char *device;
-	const char *const *health; /* command; NULL: HTTP */
+	const char *const *health;       /* command; NULL: HTTP */
 	const struct bytes *extra_layer; /* one more tar, NULL: none */
-	bool foreign_key;	/* signed by a key that the root document does not know */
+	bool foreign_key;                /* signed by a key that the root document does not know */
 };
 
 bool fixture_usable(void);
 void fixture_up(struct fixture *fixture, const char *tag, const char *more_config);
 void fixture_down(struct fixture *fixture);
 
-void fixture_start(struct fixture *fixture);   /* the helper, and connects */
+void fixture_start(struct fixture *fixture); /* the helper, and connects */
 /* With a listening socket on descriptor 3, as systemd hands it over; listener -1: without. */
 void fixture_start_with(struct fixture *fixture, int listener);
-void fixture_kill(struct fixture *fixture);    /* kill -9, and closes */
+void fixture_kill(struct fixture *fixture); /* kill -9, and closes */
 void fixture_connect(struct fixture *fixture);
 
+/* Writes the root document. */
+void fixture_root(struct fixture *fixture);
+void fixture_write(const char *path, const void *data, size_t size, mode_t mode);
 /* Stores blobs and manifest where the agent would; returns the release's digest. */
 struct digest fixture_release(struct fixture *fixture, const struct fixture_release *wanted);
 /* Path of a blob by its content. */
@@ -60,28 +65,28 @@ char *fixture_blob(struct fixture *fixture, const void *data, size_t size);
 /* Sends a request and waits for its reply; *ret_reply is the caller's (codec_free). Returns the
  * reply's error. EXITED events that come meanwhile are kept. */
 int fixture_ask(struct fixture *fixture, struct helper_request *request,
-		struct helper_reply *ret_reply);
+                struct helper_reply *ret_reply);
 /* The same where the helper may hang up: ENOTCONN then. */
 int fixture_try(struct fixture *fixture, struct helper_request *request,
-		struct helper_reply *ret_reply);
+                struct helper_reply *ret_reply);
 /* The same without looking at the reply; prints the sentence when it fails. */
 int fixture_do(struct fixture *fixture, enum helper_op op, const char *deployment,
-	       enum colour colour, const struct digest *release);
+               enum colour colour, const struct digest *release);
 int fixture_stop(struct fixture *fixture, const char *deployment, enum colour colour, bool kill);
 int fixture_traffic(struct fixture *fixture, const char *deployment, enum colour colour,
-		    const struct digest *release, uint32_t port);
+                    const struct digest *release, uint32_t port);
 /* Waits up to ms for an EXITED event; NULL: none came. Valid until the next call. */
 const struct helper_reply *fixture_exited(struct fixture *fixture, uint64_t ms);
 
 /* Runs a shell command in a namespace ("" : ours); its output (at most 64 KiB) in *ret_output,
  * which may be NULL. Returns the exit code. */
 int fixture_shell(const char *netns, struct str *ret_output, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4)));
 /* What http://address:port/ answers in a namespace; "" when it does not. Static buffer. */
 const char *fixture_get(const char *netns, const char *address, uint32_t port);
 /* GETs it until it answers `text`, at most ms. */
 bool fixture_answers(const char *netns, const char *address, uint32_t port, const char *text,
-		     uint64_t ms);
+                     uint64_t ms);
 
 /* Processes of this fixture whose command line has a word that contains `part`, found by the
  * fixture's own directory; each gets the signal when it is not 0. How many there were. */

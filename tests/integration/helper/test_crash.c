@@ -74,11 +74,13 @@ static void nothing_is_left(void)
 
 	assert_int_equal(fixture_processes(&fx, "/run/helper/slots", 0), 0);
 	assert_int_not_equal(fixture_shell("", NULL, "ip -n %s link | grep -q ': cv'", fx.node), 0);
-	assert_int_not_equal(fixture_shell("", NULL, "ls -d /sys/fs/cgroup/*/covey/htcrash/web-*"), 0);
+	assert_int_not_equal(fixture_shell("", NULL, "ls -d /sys/fs/cgroup/*/covey/htcrash/web-*"),
+	                     0);
 	assert_int_not_equal(fixture_shell("", NULL, "grep -qs %s /proc/mounts", fx.dir), 0);
-	fixture_shell("", &output, "ls %s/run/helper/runtime %s/run/helper/exits; "
-				   "ls -d %s/run/helper/slots/*/",
-		      fx.dir, fx.dir, fx.dir);
+	fixture_shell("", &output,
+	              "ls %s/run/helper/runtime %s/run/helper/exits; "
+	              "ls -d %s/run/helper/slots/*/",
+	              fx.dir, fx.dir, fx.dir);
 	assert_null(strstr(str_get(&output), "web-"));
 }
 
@@ -138,8 +140,7 @@ static void send_request(enum helper_op op, enum colour colour, const struct dig
 	if (release)
 		request.release = *release;
 	assert_int_equal(
-		codec_encode(&codec_helper_request, &request, LIMIT_HELPER_MESSAGE, &packet, NULL),
-		0);
+	    codec_encode(&codec_helper_request, &request, LIMIT_HELPER_MESSAGE, &packet, NULL), 0);
 	assert_true(send(fx.fd, packet.data, packet.size, 0) == (ssize_t)packet.size);
 	free(packet.data);
 }
@@ -162,10 +163,10 @@ static void a_start_cut_short_anywhere_is_repaired(void **state)
 			kill_all_of_the_helper();
 		fixture_start(&fx);
 		if (i % 2 == 0) {
-			assert_int_equal(fixture_do(&fx, HELPER_START, "web", COLOUR_BLUE, &one), 0);
+			assert_int_equal(fixture_do(&fx, HELPER_START, "web", COLOUR_BLUE, &one),
+			                 0);
 			assert_int_equal(fixture_traffic(&fx, "web", COLOUR_BLUE, &one, 8080), 0);
-			assert_true(
-				fixture_answers(fx.client, "10.90.0.1", 8080, "one", 3000));
+			assert_true(fixture_answers(fx.client, "10.90.0.1", 8080, "one", 3000));
 		}
 		assert_int_equal(fixture_traffic(&fx, "", COLOUR_BLUE, NULL, 0), 0);
 		assert_int_equal(fixture_stop(&fx, "web", COLOUR_BLUE, true), 0);
@@ -196,8 +197,8 @@ static void an_unpack_cut_short_anywhere_is_repaired(void **state)
 		struct digest digest;
 
 		snprintf(text, sizeof(text), "text %d", i);
-		digest = fixture_release(&fx, &(struct fixture_release){.text = text,
-									.model = text});
+		digest =
+		    fixture_release(&fx, &(struct fixture_release){.text = text, .model = text});
 		send_request(HELPER_UNPACK, COLOUR_BLUE, &digest);
 		usleep((useconds_t)(i * 4000));
 		kill_all_of_the_helper();
@@ -213,7 +214,7 @@ static void an_unpack_cut_short_anywhere_is_repaired(void **state)
 	assert_int_equal(fixture_do(&fx, HELPER_PRUNE, "", COLOUR_BLUE, NULL), 0);
 	assert_int_not_equal(fixture_shell("", NULL, "ls -A %s/helper/layers | grep .", fx.dir), 0);
 	assert_int_not_equal(fixture_shell("", NULL, "ls -A %s/helper/releases | grep .", fx.dir),
-			     0);
+	                     0);
 	assert_int_equal(fixture_do(&fx, HELPER_UNPACK, "web", COLOUR_BLUE, &one), 0);
 	assert_int_equal(fixture_do(&fx, HELPER_UNPACK, "web", COLOUR_BLUE, &two), 0);
 }
@@ -243,9 +244,10 @@ static void a_kill_overtakes_a_hanging_start(void **state)
 	uint64_t before;
 
 	(void)state;
-	fixture_shell("", NULL, "printf \"#!/bin/sh\\nexec sleep 30\\n\" >%s/slow; chmod 755 %s/slow; "
-				"sed -i \"s|^group.*|&\\nruntime = %s/slow|\" %s/agent.conf",
-		      fx.dir, fx.dir, fx.dir, fx.dir);
+	fixture_shell("", NULL,
+	              "printf \"#!/bin/sh\\nexec sleep 30\\n\" >%s/slow; chmod 755 %s/slow; "
+	              "sed -i \"s|^group.*|&\\nruntime = %s/slow|\" %s/agent.conf",
+	              fx.dir, fx.dir, fx.dir, fx.dir);
 	send_request(HELPER_START, COLOUR_BLUE, &one);
 	usleep(500000);
 	fixture_shell("", NULL, "sed -i \"/^runtime/d\" %s/agent.conf", fx.dir);
@@ -266,9 +268,10 @@ static void the_helper_stays_small(void **state)
 	assert_int_equal(fixture_do(&fx, HELPER_START, "web", COLOUR_BLUE, &one), 0);
 	for (int i = 0; i < 5; i++)
 		assert_int_equal(fixture_traffic(&fx, "web", COLOUR_BLUE, &one, 8080), 0);
-	fixture_shell("", &output, "sed -n \"s/^Pss: *\\([0-9]*\\) kB/\\1/p\" "
-				   "/proc/%d/smaps_rollup",
-		      (int)fx.helper);
+	fixture_shell("", &output,
+	              "sed -n \"s/^Pss: *\\([0-9]*\\) kB/\\1/p\" "
+	              "/proc/%d/smaps_rollup",
+	              (int)fx.helper);
 	output.data[strcspn(output.data, "\n")] = 0;
 	assert_int_equal(str_parse_u64(output.data, 1 << 20, &kib), 0);
 	printf("# covey-helper: PSS %llu KiB\n", (unsigned long long)kib);
@@ -279,15 +282,15 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, clear, clear)
 	const struct CMUnitTest tests[] = {
-		TEST(a_killed_helper_finds_what_runs),
-		TEST(an_end_without_the_helper_is_found_later),
-		TEST(rules_flushed_without_the_helper_come_back),
-		TEST(a_start_cut_short_anywhere_is_repaired),
-		TEST(a_stop_cut_short_anywhere_is_repaired),
-		TEST(an_unpack_cut_short_anywhere_is_repaired),
-		TEST(a_killed_supervisor_hides_nothing),
-		TEST(a_kill_overtakes_a_hanging_start),
-		TEST(the_helper_stays_small),
+	    TEST(a_killed_helper_finds_what_runs),
+	    TEST(an_end_without_the_helper_is_found_later),
+	    TEST(rules_flushed_without_the_helper_come_back),
+	    TEST(a_start_cut_short_anywhere_is_repaired),
+	    TEST(a_stop_cut_short_anywhere_is_repaired),
+	    TEST(an_unpack_cut_short_anywhere_is_repaired),
+	    TEST(a_killed_supervisor_hides_nothing),
+	    TEST(a_kill_overtakes_a_hanging_start),
+	    TEST(the_helper_stays_small),
 	};
 
 	if (!fixture_usable())

@@ -99,7 +99,7 @@ static struct digest start_script(const char *script)
 static void output_reaches_the_journal(void **state)
 {
 	struct digest digest = start_script("echo first; echo \"se\033cond\" >&2; "
-					    "busybox sleep 0.7; echo third; busybox sleep 100");
+	                                    "busybox sleep 0.7; echo third; busybox sleep 100");
 	char release[100], hex[2 * DIGEST_SIZE + 1];
 	const char *entry = next_entry(3000);
 
@@ -136,9 +136,9 @@ static void a_flood_is_bounded_and_the_rest_survives_rotation(void **state)
 	(void)state;
 	/* 13 MB: more than one log file holds */
 	start_script("busybox yes "
-		     "0123456789012345678901234567890123456789012345678901234567890123456789 | "
-		     "busybox head -n 180000; busybox sleep 1; busybox usleep 1500000; echo end; "
-		     "busybox sleep 100");
+	             "0123456789012345678901234567890123456789012345678901234567890123456789 | "
+	             "busybox head -n 180000; busybox sleep 1; busybox usleep 1500000; echo end; "
+	             "busybox sleep 100");
 	for (uint64_t until = clock_mono_ms() + 8000; clock_mono_ms() < until;) {
 		entry = next_entry(1000);
 		entries += entry[0] != 0;
@@ -152,9 +152,10 @@ static void a_flood_is_bounded_and_the_rest_survives_rotation(void **state)
 	assert_int_equal(fixture_ask(&fx, &request, &reply), 0);
 	assert_string_equal(reply.logs, "end\n");
 	codec_free(&codec_helper_reply, &reply);
-	assert_int_equal(fixture_shell("", NULL, "[ $(du -sm %s/helper/logs/web-blue | cut -f1) -lt 20 ]",
-				       fx.dir),
-			 0);
+	assert_int_equal(fixture_shell("", NULL,
+	                               "[ $(du -sm %s/helper/logs/web-blue | cut -f1) -lt 20 ]",
+	                               fx.dir),
+	                 0);
 }
 
 static void an_idle_helper_does_not_wake_up(void **state)
@@ -239,11 +240,12 @@ static void a_node_does_not_become_a_router_for_others(void **state)
 	(void)state;
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(fixture_traffic(&fx, "", COLOUR_BLUE, NULL, 0), 0);
-		assert_int_equal(fixture_shell(fx.node, NULL,
-					       "grep -q 1 /proc/sys/net/ipv4/ip_forward && "
-					       "nft list ruleset | grep -q \"nfproto ipv4 drop\" && "
-					       "nft list ruleset | grep -q \"nfproto ipv6 drop\""),
-				 0);
+		assert_int_equal(
+		    fixture_shell(fx.node, NULL,
+		                  "grep -q 1 /proc/sys/net/ipv4/ip_forward && "
+		                  "nft list ruleset | grep -q \"nfproto ipv4 drop\" && "
+		                  "nft list ruleset | grep -q \"nfproto ipv6 drop\""),
+		    0);
 		fixture_kill(&fx);
 		fixture_start(&fx);
 	}
@@ -263,8 +265,7 @@ static void slots_start_side_by_side(void **state)
 	begin = clock_mono_ms();
 	request.id = 1u << 30; /* its reply is nobody's */
 	assert_int_equal(
-		codec_encode(&codec_helper_request, &request, LIMIT_HELPER_MESSAGE, &packet, NULL),
-		0);
+	    codec_encode(&codec_helper_request, &request, LIMIT_HELPER_MESSAGE, &packet, NULL), 0);
 	assert_true(send(fx.fd, packet.data, packet.size, 0) == (ssize_t)packet.size);
 	free(packet.data);
 	assert_int_equal(fixture_do(&fx, HELPER_START, "web", COLOUR_GREEN, &one), 0);
@@ -294,8 +295,8 @@ static void a_folder_that_others_may_write_is_refused(void **state)
 	fixture_kill(&fx);
 	fixture_shell("", NULL, "chmod 777 %s/run", fx.dir);
 	assert_int_equal(fixture_shell(fx.node, &output, "timeout 5 %s --config %s/agent.conf",
-				       getenv("COVEY_HELPER"), fx.dir),
-			 1);
+	                               getenv("COVEY_HELPER"), fx.dir),
+	                 1);
 	assert_non_null(strstr(str_get(&output), "must belong to root"));
 	fixture_shell("", NULL, "chmod 755 %s/run", fx.dir);
 	fixture_start(&fx);
@@ -312,16 +313,16 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, clear, clear)
 	const struct CMUnitTest tests[] = {
-		TEST(output_reaches_the_journal),
-		TEST(a_flood_is_bounded_and_the_rest_survives_rotation),
-		TEST(an_idle_helper_does_not_wake_up),
-		TEST(strangers_are_turned_away),
-		TEST(garbage_closes_the_connection_only),
-		TEST(a_socket_of_systemd_is_taken),
-		TEST(a_node_does_not_become_a_router_for_others),
-		TEST(slots_start_side_by_side),
-		TEST(a_configuration_that_moves_is_refused),
-		TEST(a_folder_that_others_may_write_is_refused),
+	    TEST(output_reaches_the_journal),
+	    TEST(a_flood_is_bounded_and_the_rest_survives_rotation),
+	    TEST(an_idle_helper_does_not_wake_up),
+	    TEST(strangers_are_turned_away),
+	    TEST(garbage_closes_the_connection_only),
+	    TEST(a_socket_of_systemd_is_taken),
+	    TEST(a_node_does_not_become_a_router_for_others),
+	    TEST(slots_start_side_by_side),
+	    TEST(a_configuration_that_moves_is_refused),
+	    TEST(a_folder_that_others_may_write_is_refused),
 	};
 
 	if (!fixture_usable())

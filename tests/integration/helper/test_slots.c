@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Slots on a real kernel: they start, are confined, say what they said and how they ended, and go. */
+/* Slots on a real kernel: they start, are confined, say what they said and how they ended, and go.
+ */
 #include "tests/integration/helper/fixture.h"
 
 #include "agent/helper/paths.h"
@@ -50,7 +51,7 @@ static int clear(void **state)
 }
 
 static int shell_line(char *dst, size_t size, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4)));
 
 static int shell_line(char *dst, size_t size, const char *format, ...)
 {
@@ -145,19 +146,19 @@ static void starting_what_runs_changes_nothing(void **state)
 static void a_container_is_confined(void **state)
 {
 	static const char script[] =
-		"echo uid $(busybox id -u):$(busybox id -g); "
-		"busybox grep -E \"CapEff|CapBnd|NoNewPrivs|Seccomp:\" /proc/self/status; "
-		"busybox touch /x 2>/dev/null || echo root is read-only; "
-		"busybox touch /tmp/x && echo tmp works; "
-		"busybox touch /model/x 2>/dev/null || echo model is read-only; "
-		"echo model $(busybox cat /model/sub/weights); "
-		"busybox unshare -n true 2>/dev/null || echo no namespaces; "
-		"busybox mount -t tmpfs t /tmp 2>/dev/null || echo no mounts; "
-		"echo setuid $(busybox stat -c %a /bin/busybox); "
-		"busybox head -c1 /proc/kcore | busybox wc -c; "
-		"echo port $PORT slot $COVEY_SLOT node $COVEY_NODE release $COVEY_RELEASE; "
-		"busybox ls -d $COVEY_OBSERVE/.. >/dev/null; busybox ls -d /run/covey; "
-		"echo host $(busybox hostname); busybox cat /etc/hosts; exit 7";
+	    "echo uid $(busybox id -u):$(busybox id -g); "
+	    "busybox grep -E \"CapEff|CapBnd|NoNewPrivs|Seccomp:\" /proc/self/status; "
+	    "busybox touch /x 2>/dev/null || echo root is read-only; "
+	    "busybox touch /tmp/x && echo tmp works; "
+	    "busybox touch /model/x 2>/dev/null || echo model is read-only; "
+	    "echo model $(busybox cat /model/sub/weights); "
+	    "busybox unshare -n true 2>/dev/null || echo no namespaces; "
+	    "busybox mount -t tmpfs t /tmp 2>/dev/null || echo no mounts; "
+	    "echo setuid $(busybox stat -c %a /bin/busybox); "
+	    "busybox head -c1 /proc/kcore | busybox wc -c; "
+	    "echo port $PORT slot $COVEY_SLOT node $COVEY_NODE release $COVEY_RELEASE; "
+	    "busybox ls -d $COVEY_OBSERVE/.. >/dev/null; busybox ls -d /run/covey; "
+	    "echo host $(busybox hostname); busybox cat /etc/hosts; exit 7";
 	struct fixture_release wanted = {.text = "x", .model = "weights"};
 	const struct helper_reply *ended;
 	const char *logs;
@@ -204,7 +205,7 @@ static void users_are_those_of_the_image(void **state)
 static void limits_are_applied(void **state)
 {
 	struct fixture_release wanted = {
-		.text = "x", .memory_bytes = 48 << 20, .cpu_millis = 500, .pids = 12};
+	    .text = "x", .memory_bytes = 48 << 20, .cpu_millis = 500, .pids = 12};
 	const char *group = "covey/htslots/web-blue";
 	char line[64];
 
@@ -219,12 +220,13 @@ static void limits_are_applied(void **state)
 	clear(NULL);
 	/* 20 processes do not fit into 12 */
 	has(run_script(&wanted, "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14; do busybox sleep 3 & "
-				"done; echo done")->logs,
+	                        "done; echo done")
+	        ->logs,
 	    "fork");
 	clear(NULL);
 	/* 100 MB do not fit into 48 */
 	assert_int_equal(run_script(&wanted, "exec busybox tail /dev/zero")->slots[0].exit_code,
-			 137);
+	                 137);
 }
 
 static void devices_need_the_nodes_consent(void **state)
@@ -270,7 +272,7 @@ static void a_killed_container_is_told_at_once(void **state)
 static void stopping_asks_before_it_kills(void **state)
 {
 	static const char script[] = "trap \"echo asked; exit 0\" TERM; "
-				     "while :; do busybox sleep 0.05; done";
+	                             "while :; do busybox sleep 0.05; done";
 	struct fixture_release wanted = {.text = "x"};
 	struct helper_request request = {.op = HELPER_LOGS, .deployment = "web", .lines = 5};
 	struct helper_reply reply;
@@ -287,7 +289,7 @@ static void stopping_asks_before_it_kills(void **state)
 	assert_int_equal(fixture_stop(&fx, "web", COLOUR_BLUE, false), 0);
 	assert_int_equal(fixture_stop(&fx, "never-was", COLOUR_GREEN, true), 0);
 	assert_int_not_equal(fixture_shell("", NULL, "ls -d %s/run/helper/slots/web-blue", fx.dir),
-			     0);
+	                     0);
 	shell_line(line, sizeof(line), "ls -d /sys/fs/cgroup/*/covey/htslots/web-blue | wc -l");
 	assert_int_not_equal(fixture_shell("", NULL, "ip -n %s link | grep -q cv", fx.node), 0);
 	assert_int_not_equal(fixture_shell("", NULL, "grep -q %s /proc/mounts", fx.dir), 0);
@@ -302,7 +304,7 @@ static void logs_are_the_last_lines(void **state)
 
 	(void)state;
 	ended = run_script(&wanted, "i=0; while [ $i -lt 100 ]; do i=$((i+1)); echo line $i; done; "
-				    "busybox printf \"\\033[31mred\\n\" >&2; exit 3");
+	                            "busybox printf \"\\033[31mred\\n\" >&2; exit 3");
 	assert_int_equal(ended->slots[0].exit_code, 3);
 	has(ended->logs, "line 82\n"); /* 20 lines */
 	assert_null(strstr(ended->logs, "line 81\n"));
@@ -342,7 +344,7 @@ static void health_commands_run_inside(void **state)
 	codec_free(&codec_helper_reply, &reply);
 	for (int i = 0; i < 100; i++) { /* a killed process takes its time to go */
 		shell_line(line, sizeof(line),
-			   "wc -l < /sys/fs/cgroup/pids/covey/htslots/web-blue/tasks");
+		           "wc -l < /sys/fs/cgroup/pids/covey/htslots/web-blue/tasks");
 		if (str_equal(line, "1"))
 			break;
 		usleep(10000);
@@ -432,20 +434,20 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, clear, clear)
 	const struct CMUnitTest tests[] = {
-		TEST(clients_reach_a_slot_from_everywhere),
-		TEST(starting_what_runs_changes_nothing),
-		TEST(a_container_is_confined),
-		TEST(users_are_those_of_the_image),
-		TEST(limits_are_applied),
-		TEST(devices_need_the_nodes_consent),
-		TEST(a_killed_container_is_told_at_once),
-		TEST(stopping_asks_before_it_kills),
-		TEST(logs_are_the_last_lines),
-		TEST(health_commands_run_inside),
-		TEST(connections_are_counted),
-		TEST(host_network_gets_a_port),
-		TEST(a_missing_program_is_a_sentence),
-		TEST(what_makes_no_sense_is_refused),
+	    TEST(clients_reach_a_slot_from_everywhere),
+	    TEST(starting_what_runs_changes_nothing),
+	    TEST(a_container_is_confined),
+	    TEST(users_are_those_of_the_image),
+	    TEST(limits_are_applied),
+	    TEST(devices_need_the_nodes_consent),
+	    TEST(a_killed_container_is_told_at_once),
+	    TEST(stopping_asks_before_it_kills),
+	    TEST(logs_are_the_last_lines),
+	    TEST(health_commands_run_inside),
+	    TEST(connections_are_counted),
+	    TEST(host_network_gets_a_port),
+	    TEST(a_missing_program_is_a_sentence),
+	    TEST(what_makes_no_sense_is_refused),
 	};
 
 	if (!fixture_usable())

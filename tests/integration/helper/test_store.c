@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the helper believes: signatures, digests, sealed blobs; what it refuses in preflight; what it
- * forgets. */
+/* What the helper believes: signatures, digests, sealed blobs; what it refuses in preflight; what
+ * it forgets. */
 #include "tests/integration/helper/fixture.h"
 
 #include "base/mem.h"
@@ -35,7 +35,7 @@ static int teardown(void **state)
 }
 
 static int ask(enum helper_op op, const struct digest *release, const char *check,
-	       const char *sentence)
+               const char *sentence)
 {
 	struct helper_request request = {.op = op, .deployment = "web", .release = *release};
 	struct helper_reply reply;
@@ -71,8 +71,8 @@ static char *manifest_of(const struct digest *release)
 
 static void a_foreign_signature_is_refused(void **state)
 {
-	struct digest release = fixture_release(
-		&fx, &(struct fixture_release){.text = "foreign", .foreign_key = true});
+	struct digest release =
+	    fixture_release(&fx, &(struct fixture_release){.text = "foreign", .foreign_key = true});
 
 	(void)state;
 	assert_int_equal(ask(HELPER_UNPACK, &release, "manifest", NULL), EKEYREJECTED);
@@ -107,21 +107,22 @@ static void a_layer_that_was_changed_is_refused(void **state)
 	char path[300];
 
 	(void)state;
-	fixture_shell("", &list, "cd %s/agent/blobs; grep -l ^layer -r . ; grep -la layer *", fx.dir);
+	fixture_shell("", &list, "cd %s/agent/blobs; grep -l ^layer -r . ; grep -la layer *",
+	              fx.dir);
 	snprintf(path, sizeof(path), "%s/agent/blobs/%.64s", fx.dir,
-		 strrchr(str_get(&list), '\n') - 64);
+	         strrchr(str_get(&list), '\n') - 64);
 	damage(path, 1024 + 2); /* in the text that the server would answer */
 	assert_int_equal(ask(HELPER_UNPACK, &release, "digest", "signed"), EBADMSG);
 	damage(path, 1024 + 2);
 	assert_int_equal(ask(HELPER_UNPACK, &release, NULL, NULL), 0);
 	assert_int_not_equal(
-		fixture_shell("", NULL, "ls -A %s/helper/layers | grep -q tmp", fx.dir), 0);
+	    fixture_shell("", NULL, "ls -A %s/helper/layers | grep -q tmp", fx.dir), 0);
 }
 
 static void a_model_file_is_sealed_without_a_copy(void **state)
 {
-	struct digest release = fixture_release(
-		&fx, &(struct fixture_release){.text = "m", .model = "sealed weights"});
+	struct digest release =
+	    fixture_release(&fx, &(struct fixture_release){.text = "m", .model = "sealed weights"});
 	AUTO_FREE char *blob = fixture_blob(&fx, "sealed weights", 14);
 	char link[300], hex[2 * DIGEST_SIZE + 1];
 	struct stat a, b;
@@ -143,8 +144,8 @@ static void a_model_file_is_sealed_without_a_copy(void **state)
 
 static void a_model_file_that_is_open_for_writing_is_refused(void **state)
 {
-	struct digest release = fixture_release(
-		&fx, &(struct fixture_release){.text = "m", .model = "open weights"});
+	struct digest release =
+	    fixture_release(&fx, &(struct fixture_release){.text = "m", .model = "open weights"});
 	AUTO_FREE char *blob = fixture_blob(&fx, "open weights", 12);
 	int fd = open(blob, O_RDWR | O_CLOEXEC);
 	char *map;
@@ -162,8 +163,8 @@ static void a_model_file_that_is_open_for_writing_is_refused(void **state)
 
 static void a_model_file_that_was_changed_is_refused(void **state)
 {
-	struct digest release = fixture_release(
-		&fx, &(struct fixture_release){.text = "m", .model = "good weights"});
+	struct digest release =
+	    fixture_release(&fx, &(struct fixture_release){.text = "m", .model = "good weights"});
 	AUTO_FREE char *blob = fixture_blob(&fx, "good weights", 12);
 
 	(void)state;
@@ -198,7 +199,7 @@ static void pruning_keeps_what_is_wanted_or_runs(void **state)
 	struct digest runs = fixture_release(&fx, &(struct fixture_release){.text = "runs"});
 	struct digest kept = fixture_release(&fx, &(struct fixture_release){.text = "kept"});
 	struct digest gone = fixture_release(
-		&fx, &(struct fixture_release){.text = "gone", .model = "gone weights"});
+	    &fx, &(struct fixture_release){.text = "gone", .model = "gone weights"});
 	struct digest_item keep = {kept};
 	struct helper_request request = {.op = HELPER_PRUNE, .keep = &keep, .keep_count = 1};
 	struct helper_reply reply;
@@ -238,8 +239,8 @@ static void preflight_says_what_does_not_fit(void **state)
 	usleep(100000);
 	release = fixture_release(&fx, &(struct fixture_release){.device = "/dev/fuse"});
 	assert_int_equal(ask(HELPER_PREFLIGHT, &release, "devices", "/dev/fuse"), EPERM);
-	release = fixture_release(
-		&fx, &(struct fixture_release){.memory_bytes = (uint64_t)1 << 50});
+	release =
+	    fixture_release(&fx, &(struct fixture_release){.memory_bytes = (uint64_t)1 << 50});
 	assert_int_equal(ask(HELPER_PREFLIGHT, &release, "memory", NULL), ENOMEM);
 	/* another deployment's port */
 	release = fixture_release(&fx, &(struct fixture_release){.text = "port", .port = 8099});
@@ -249,8 +250,9 @@ static void preflight_says_what_does_not_fit(void **state)
 	assert_int_equal(fixture_stop(&fx, "other", COLOUR_BLUE, true), 0);
 	assert_int_equal(ask(HELPER_PREFLIGHT, &release, "", NULL), 0);
 	/* somebody else's firewall is worth a word */
-	fixture_shell(fx.node, NULL, "nft \"add table ip filter; add chain ip filter FORWARD { "
-				     "type filter hook forward priority 0; policy drop; }\"");
+	fixture_shell(fx.node, NULL,
+	              "nft \"add table ip filter; add chain ip filter FORWARD { "
+	              "type filter hook forward priority 0; policy drop; }\"");
 	assert_int_equal(ask(HELPER_PREFLIGHT, &release, "firewall", "ip filter FORWARD"), 0);
 	fixture_shell(fx.node, NULL, "nft delete table ip filter");
 	/* an overlapping network */
@@ -274,15 +276,15 @@ static void hello_names_the_runtime(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(hello_names_the_runtime),
-		cmocka_unit_test(a_foreign_signature_is_refused),
-		cmocka_unit_test(a_manifest_that_was_changed_or_swapped_is_refused),
-		cmocka_unit_test(a_layer_that_was_changed_is_refused),
-		cmocka_unit_test(a_model_file_is_sealed_without_a_copy),
-		cmocka_unit_test(a_model_file_that_is_open_for_writing_is_refused),
-		cmocka_unit_test(a_model_file_that_was_changed_is_refused),
-		cmocka_unit_test(pruning_keeps_what_is_wanted_or_runs),
-		cmocka_unit_test(preflight_says_what_does_not_fit),
+	    cmocka_unit_test(hello_names_the_runtime),
+	    cmocka_unit_test(a_foreign_signature_is_refused),
+	    cmocka_unit_test(a_manifest_that_was_changed_or_swapped_is_refused),
+	    cmocka_unit_test(a_layer_that_was_changed_is_refused),
+	    cmocka_unit_test(a_model_file_is_sealed_without_a_copy),
+	    cmocka_unit_test(a_model_file_that_is_open_for_writing_is_refused),
+	    cmocka_unit_test(a_model_file_that_was_changed_is_refused),
+	    cmocka_unit_test(pruning_keeps_what_is_wanted_or_runs),
+	    cmocka_unit_test(preflight_says_what_does_not_fit),
 	};
 
 	if (!fixture_usable())

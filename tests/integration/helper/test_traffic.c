@@ -29,7 +29,7 @@ static int setup(void **state)
 	fixture_up(&fx, "traffic", "instance = httraffic");
 	/* a router already: nothing is closed for others, our own rules must do it all */
 	fixture_shell(fx.node, NULL,
-		      "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
+	              "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
 	fixture_start(&fx);
 	one = fixture_release(&fx, &(struct fixture_release){.text = "one"});
 	two = fixture_release(&fx, &(struct fixture_release){.text = "two", .no_egress = true});
@@ -73,7 +73,7 @@ static void value_of(const char *slot, const char *key, char dst[64])
 	AUTO_STR struct str output = {0};
 
 	fixture_shell("", &output, "sed -n s/^%s=//p %s/run/helper/slots/%s/record", key, fx.dir,
-		      slot);
+	              slot);
 	str_cut(dst, 64, str_get(&output));
 	dst[strcspn(dst, "\n")] = 0;
 }
@@ -104,7 +104,7 @@ static char ask(int fd)
 }
 
 static _Noreturn void run_loader(struct load *load, int index, const char *netns,
-				 const char *address)
+                                 const char *address)
 {
 	while (!load->stop) {
 		int fd = fixture_dial(netns, address, PORT);
@@ -123,8 +123,8 @@ static _Noreturn void run_loader(struct load *load, int index, const char *netns
 
 static void swaps_under_load_lose_nothing(void **state)
 {
-	struct load *load = mmap(NULL, sizeof(*load), PROT_READ | PROT_WRITE,
-				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct load *load =
+	    mmap(NULL, sizeof(*load), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	unsigned requests = 0, failures = 0;
 	pid_t loaders[LOADERS];
 
@@ -137,8 +137,8 @@ static void swaps_under_load_lose_nothing(void **state)
 	for (int i = 0; i < 10; i++) {
 		usleep(200000);
 		assert_int_equal(fixture_traffic(&fx, "web", i % 2 ? COLOUR_BLUE : COLOUR_GREEN,
-						 i % 2 ? &one : &two, PORT),
-				 0);
+		                                 i % 2 ? &one : &two, PORT),
+		                 0);
 	}
 	load->stop = true;
 	for (int i = 0; i < LOADERS; i++) {
@@ -170,11 +170,11 @@ static void a_switch_is_quick(void **state)
 
 		clock_gettime(CLOCK_MONOTONIC, &from);
 		assert_int_equal(fixture_traffic(&fx, "web", i % 2 ? COLOUR_BLUE : COLOUR_GREEN,
-						 i % 2 ? &one : &two, PORT),
-				 0);
+		                                 i % 2 ? &one : &two, PORT),
+		                 0);
 		clock_gettime(CLOCK_MONOTONIC, &to);
 		ms[i] = (double)(to.tv_sec - from.tv_sec) * 1e3 +
-			(double)(to.tv_nsec - from.tv_nsec) / 1e6;
+		        (double)(to.tv_nsec - from.tv_nsec) / 1e6;
 	}
 	qsort(ms, SWITCHES, sizeof(*ms), compare);
 	printf("# switch of traffic: p50 %.1f ms, p99 %.1f ms\n", ms[SWITCHES / 2],
@@ -218,9 +218,8 @@ static void clients_of_a_killed_slot_do_not_hang(void **state)
 	assert_int_equal(ask(local), 0);
 	assert_true(clock_mono_ms() - before < 3000);
 	assert_string_equal(fixture_get(fx.client, "10.90.0.1", PORT), "two");
-	assert_int_not_equal(fixture_shell(fx.node, NULL, "conntrack -L 2>/dev/null | grep -q %s",
-					   address),
-			     0);
+	assert_int_not_equal(
+	    fixture_shell(fx.node, NULL, "conntrack -L 2>/dev/null | grep -q %s", address), 0);
 	close(idle);
 	close(busy);
 	close(local);
@@ -257,8 +256,8 @@ static void flushed_rules_come_back(void **state)
 	(void)state;
 	for (int i = 0; i < 3; i++) {
 		static const char *const attacks[] = {
-			"flush ruleset", "delete table inet $(nft list tables | cut -d\" \" -f3)",
-			"flush map inet $(nft list tables | cut -d\" \" -f3) slots4"};
+		    "flush ruleset", "delete table inet $(nft list tables | cut -d\" \" -f3)",
+		    "flush map inet $(nft list tables | cut -d\" \" -f3) slots4"};
 
 		fixture_shell(fx.node, NULL, "nft %s", attacks[i]);
 		before = clock_mono_ms();
@@ -277,7 +276,7 @@ static void flushed_rules_come_back(void **state)
 static int from_slot(const char *slot, const char *url)
 {
 	return fixture_shell("", NULL, "nsenter -t %u -n curl -gs -m 1 -o /dev/null '%s'",
-			     pid_of(slot), url);
+	                     pid_of(slot), url);
 }
 
 static void slots_reach_nothing_that_is_not_theirs(void **state)
@@ -293,11 +292,11 @@ static void slots_reach_nothing_that_is_not_theirs(void **state)
 	assert_int_not_equal(from_slot("web-blue", "http://[fd90::1]:9999/"), 0);
 	assert_int_not_equal(from_slot("web-blue", "http://10.90.0.1:8080/"), 0);
 	assert_int_not_equal(
-		fixture_shell("", NULL,
-			      "nsenter -t %u -n sh -c \"curl -gs -m 1 http://$(nsenter -t %u -n "
-			      "ip route | sed -n 's/default via \\([0-9.]*\\).*/\\1/p'):9999/\"",
-			      pid_of("web-blue"), pid_of("web-blue")),
-		0);
+	    fixture_shell("", NULL,
+	                  "nsenter -t %u -n sh -c \"curl -gs -m 1 http://$(nsenter -t %u -n "
+	                  "ip route | sed -n 's/default via \\([0-9.]*\\).*/\\1/p'):9999/\"",
+	                  pid_of("web-blue"), pid_of("web-blue")),
+	    0);
 	/* the other slot */
 	snprintf(url, sizeof(url), "http://%s:8000/", other);
 	assert_int_not_equal(from_slot("web-blue", url), 0);
@@ -333,9 +332,10 @@ static void outsiders_reach_only_what_is_mapped(void **state)
 	assert_string_equal(fixture_get(fx.node, address, 8000), "two");
 	fixture_shell("", NULL, "ip -n %s route del 10.213.0.0/16", fx.client);
 	/* what a node that was a router before forwards for others is its own affair */
-	assert_int_not_equal(fixture_shell(fx.node, NULL, "nft list ruleset | grep -q "
-							  "\"nfproto ipv4 drop\""),
-			     0);
+	assert_int_not_equal(fixture_shell(fx.node, NULL,
+	                                   "nft list ruleset | grep -q "
+	                                   "\"nfproto ipv4 drop\""),
+	                     0);
 }
 
 static void martians_for_127_are_dropped(void **state)
@@ -346,18 +346,18 @@ static void martians_for_127_are_dropped(void **state)
 
 	(void)state;
 	assert_int_equal(fixture_shell(fx.node, NULL, "curl -s -m 1 -o /dev/null 127.0.0.1:9998"),
-			 0);
+	                 0);
 	/* the client sends 127.0.0.1 to the node's link address; route_localnet would let it in */
 	fixture_shell("", NULL,
-		      "M=$(ip -n %s -br link show up0 | awk \"{print \\$3}\"); "
-		      "nsenter --net=/run/netns/%s sh -c \"sysctl -qw "
-		      "net.ipv4.conf.all.route_localnet=1; ip addr del 127.0.0.1/8 dev lo; "
-		      "ip route add 127.0.0.1/32 dev up0 src 10.90.0.2; "
-		      "ip neigh replace 127.0.0.1 lladdr $M dev up0\"; "
-		      "nsenter --net=/run/netns/%s sysctl -qw net.ipv4.conf.up0.route_localnet=1",
-		      fx.node, fx.client, fx.node);
+	              "M=$(ip -n %s -br link show up0 | awk \"{print \\$3}\"); "
+	              "nsenter --net=/run/netns/%s sh -c \"sysctl -qw "
+	              "net.ipv4.conf.all.route_localnet=1; ip addr del 127.0.0.1/8 dev lo; "
+	              "ip route add 127.0.0.1/32 dev up0 src 10.90.0.2; "
+	              "ip neigh replace 127.0.0.1 lladdr $M dev up0\"; "
+	              "nsenter --net=/run/netns/%s sysctl -qw net.ipv4.conf.up0.route_localnet=1",
+	              fx.node, fx.client, fx.node);
 	assert_int_not_equal(
-		fixture_shell(fx.client, &output, "curl -s -m 1 -o /dev/null 127.0.0.1:9998"), 0);
+	    fixture_shell(fx.client, &output, "curl -s -m 1 -o /dev/null 127.0.0.1:9998"), 0);
 	fixture_shell(fx.client, NULL, "ip route del 127.0.0.1/32; ip addr add 127.0.0.1/8 dev lo");
 	kill(server, SIGKILL);
 }
@@ -366,17 +366,17 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, serve_one)
 	const struct CMUnitTest tests[] = {
-		TEST(swaps_under_load_lose_nothing),
-		TEST(a_switch_is_quick),
-		TEST(open_connections_stay_with_their_slot),
-		TEST(clients_of_a_killed_slot_do_not_hang),
-		TEST(clients_of_a_dead_slot_are_refused),
-		TEST(a_route_must_fit_what_runs),
-		TEST(flushed_rules_come_back),
-		TEST(slots_reach_nothing_that_is_not_theirs),
-		TEST(egress_is_masqueraded_or_denied),
-		TEST(outsiders_reach_only_what_is_mapped),
-		TEST(martians_for_127_are_dropped),
+	    TEST(swaps_under_load_lose_nothing),
+	    TEST(a_switch_is_quick),
+	    TEST(open_connections_stay_with_their_slot),
+	    TEST(clients_of_a_killed_slot_do_not_hang),
+	    TEST(clients_of_a_dead_slot_are_refused),
+	    TEST(a_route_must_fit_what_runs),
+	    TEST(flushed_rules_come_back),
+	    TEST(slots_reach_nothing_that_is_not_theirs),
+	    TEST(egress_is_masqueraded_or_denied),
+	    TEST(outsiders_reach_only_what_is_mapped),
+	    TEST(martians_for_127_are_dropped),
 	};
 
 	if (!fixture_usable())

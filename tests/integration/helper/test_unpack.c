@@ -50,7 +50,7 @@ static int unpack_bytes(const void *data, size_t size, size_t signed_size, bool 
 	assert_true(layer.tar >= 0 && write(layer.tar, data, size) == (ssize_t)size);
 	assert_true(lseek(layer.tar, 0, SEEK_SET) == 0);
 	EVP_Digest(data, signed_size < size ? signed_size : size, layer.diff_id, &length,
-		   EVP_sha256(), NULL);
+	           EVP_sha256(), NULL);
 	layer.diff_id[0] ^= wrong_digest;
 	layer.root = open(ROOT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	r = unpack_layer(&layer, &err);
@@ -71,24 +71,24 @@ static int unpack_entries(const struct fixture_entry *entries, size_t count)
 	return unpack_bytes(tar.data, tar.size, tar.size, false);
 }
 
-#define UNPACK(...)                                                                                \
-	unpack_entries((const struct fixture_entry[]){__VA_ARGS__},                                \
-		       ARRAY_SIZE(((const struct fixture_entry[]){__VA_ARGS__})))
-#define FILE_ENTRY(path, text)                                                                     \
-	{                                                                                          \
-		.name = (path), .type = '0', .mode = 0644, .data = (text), .size = strlen(text)    \
+#define UNPACK(...)                                                 \
+	unpack_entries((const struct fixture_entry[]){__VA_ARGS__}, \
+	               ARRAY_SIZE(((const struct fixture_entry[]){__VA_ARGS__})))
+#define FILE_ENTRY(path, text)                                                                  \
+	{                                                                                       \
+		.name = (path), .type = '0', .mode = 0644, .data = (text), .size = strlen(text) \
 	}
-#define LINK_ENTRY(path, to)                                                                       \
-	{                                                                                          \
-		.name = (path), .type = '2', .mode = 0777, .link = (to)                            \
+#define LINK_ENTRY(path, to)                                            \
+	{                                                               \
+		.name = (path), .type = '2', .mode = 0777, .link = (to) \
 	}
-#define HARD_ENTRY(path, to)                                                                       \
-	{                                                                                          \
-		.name = (path), .type = '1', .mode = 0644, .link = (to)                            \
+#define HARD_ENTRY(path, to)                                            \
+	{                                                               \
+		.name = (path), .type = '1', .mode = 0644, .link = (to) \
 	}
-#define DIR_ENTRY(path)                                                                            \
-	{                                                                                          \
-		.name = (path), .type = '5', .mode = 0755                                          \
+#define DIR_ENTRY(path)                                   \
+	{                                                 \
+		.name = (path), .type = '5', .mode = 0755 \
 	}
 
 static bool there(const char *path)
@@ -109,21 +109,17 @@ static void content_is(const char *path, const char *text)
 
 static void an_honest_layer_is_kept_as_it_is(void **state)
 {
-	const struct fixture_entry owned = {.name = "d/owned",
-					    .type = '0',
-					    .mode = 06751,
-					    .uid = 4321,
-					    .data = "x",
-					    .size = 1};
+	const struct fixture_entry owned = {
+	    .name = "d/owned", .type = '0', .mode = 06751, .uid = 4321, .data = "x", .size = 1};
 	struct stat st;
 
 	(void)state;
 	assert_int_equal(UNPACK(DIR_ENTRY("./"), DIR_ENTRY("d/"), owned, LINK_ENTRY("d/l", "owned"),
-				HARD_ENTRY("d/h", "d/owned"), LINK_ENTRY("abs", "/etc/passwd"),
-				FILE_ENTRY("deep/er/f", "deep"), FILE_ENTRY("d/twice", "1"),
-				FILE_ENTRY("d/twice", "2"),
-				{.name = "t", .type = '5', .mode = 01777}),
-			 0);
+	                        HARD_ENTRY("d/h", "d/owned"), LINK_ENTRY("abs", "/etc/passwd"),
+	                        FILE_ENTRY("deep/er/f", "deep"), FILE_ENTRY("d/twice", "1"),
+	                        FILE_ENTRY("d/twice", "2"),
+	                        {.name = "t", .type = '5', .mode = 01777}),
+	                 0);
 	assert_int_equal(lstat(ROOT "/d/owned", &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0751); /* no setuid, no setgid */
 	assert_int_equal(st.st_uid, 4321);
@@ -138,8 +134,8 @@ static void an_honest_layer_is_kept_as_it_is(void **state)
 
 static void names_that_lead_out_are_refused(void **state)
 {
-	static const char *const names[] = {"/evil", "../evil", "a/../../evil", "..", "a/..",
-					    "./../evil", "//evil"};
+	static const char *const names[] = {"/evil", "../evil",   "a/../../evil", "..",
+	                                    "a/..",  "./../evil", "//evil"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		clear(state);
@@ -155,20 +151,20 @@ static void nothing_goes_through_a_symlink(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(targets); i++) {
 		clear(state);
 		assert_true(UNPACK(DIR_ENTRY("sub/"), LINK_ENTRY("l", targets[i]),
-				   FILE_ENTRY("l/evil", "evil")) < 0);
+		                   FILE_ENTRY("l/evil", "evil")) < 0);
 		assert_false(there(OUTSIDE "/evil"));
 		assert_false(there(HOME "/evil"));
 		clear(state);
 		assert_true(UNPACK(DIR_ENTRY("sub/"), LINK_ENTRY("l", targets[i]),
-				   DIR_ENTRY("l/evil/")) < 0);
+		                   DIR_ENTRY("l/evil/")) < 0);
 		assert_false(there(OUTSIDE "/evil"));
 		clear(state);
 		assert_true(UNPACK(DIR_ENTRY("sub/"), LINK_ENTRY("l", targets[i]),
-				   FILE_ENTRY("l/.wh.evil", "")) < 0);
+		                   FILE_ENTRY("l/.wh.evil", "")) < 0);
 		assert_false(there(OUTSIDE "/evil"));
 		clear(state);
 		assert_true(UNPACK(DIR_ENTRY("sub/"), LINK_ENTRY("l", targets[i]),
-				   FILE_ENTRY("l/.wh..wh..opq", "")) < 0);
+		                   FILE_ENTRY("l/.wh..wh..opq", "")) < 0);
 		assert_true(getxattr(OUTSIDE, "trusted.overlay.opaque", NULL, 0) < 0);
 	}
 }
@@ -178,8 +174,8 @@ static void a_file_replaces_a_symlink_and_does_not_follow_it(void **state)
 	(void)state;
 	assert_int_equal(paths_write(OUTSIDE "/victim", "safe", 4, 0600, NULL), 0);
 	assert_int_equal(UNPACK(LINK_ENTRY("f", OUTSIDE "/victim"), FILE_ENTRY("f", "evil"),
-				LINK_ENTRY("d", OUTSIDE), DIR_ENTRY("d/"), FILE_ENTRY("d/x", "x")),
-			 0);
+	                        LINK_ENTRY("d", OUTSIDE), DIR_ENTRY("d/"), FILE_ENTRY("d/x", "x")),
+	                 0);
 	content_is(OUTSIDE "/victim", "safe");
 	content_is(ROOT "/f", "evil");
 	content_is(ROOT "/d/x", "x");
@@ -211,10 +207,10 @@ static void devices_are_left_out(void **state)
 {
 	(void)state;
 	assert_int_equal(UNPACK({.name = "null", .type = '3', .mode = 0666},
-				{.name = "disk", .type = '4', .mode = 0666},
-				{.name = "pipe", .type = '6', .mode = 0666},
-				FILE_ENTRY("f", "text")),
-			 0);
+	                        {.name = "disk", .type = '4', .mode = 0666},
+	                        {.name = "pipe", .type = '6', .mode = 0666},
+	                        FILE_ENTRY("f", "text")),
+	                 0);
 	assert_false(there(ROOT "/null"));
 	assert_false(there(ROOT "/disk"));
 	assert_false(there(ROOT "/pipe"));
@@ -239,14 +235,14 @@ static bool is_opaque(const char *path)
 static void whiteouts_become_overlays(void **state)
 {
 	assert_int_equal(UNPACK(DIR_ENTRY("d/"), FILE_ENTRY("d/.wh.gone", ""),
-				FILE_ENTRY(".wh.top", ""), DIR_ENTRY("o/"),
-				FILE_ENTRY("o/.wh..wh..opq", ""), FILE_ENTRY(".wh..wh.plnk", ""),
-				/* a thing that this layer brings anew */
-				FILE_ENTRY(".wh.new", ""), FILE_ENTRY("new", "new"),
-				FILE_ENTRY("new2", "new"), FILE_ENTRY(".wh.new2", ""),
-				FILE_ENTRY(".wh.dir", ""), DIR_ENTRY("dir/"), DIR_ENTRY("dir2/"),
-				FILE_ENTRY(".wh.dir2", "")),
-			 0);
+	                        FILE_ENTRY(".wh.top", ""), DIR_ENTRY("o/"),
+	                        FILE_ENTRY("o/.wh..wh..opq", ""), FILE_ENTRY(".wh..wh.plnk", ""),
+	                        /* a thing that this layer brings anew */
+	                        FILE_ENTRY(".wh.new", ""), FILE_ENTRY("new", "new"),
+	                        FILE_ENTRY("new2", "new"), FILE_ENTRY(".wh.new2", ""),
+	                        FILE_ENTRY(".wh.dir", ""), DIR_ENTRY("dir/"), DIR_ENTRY("dir2/"),
+	                        FILE_ENTRY(".wh.dir2", "")),
+	                 0);
 	assert_true(is_whiteout(ROOT "/d/gone"));
 	assert_true(is_whiteout(ROOT "/top"));
 	assert_true(is_opaque(ROOT "/o"));
@@ -284,16 +280,16 @@ static void attributes_of_the_archive_are_not_taken(void **state)
 	pax_record(&pax, "SCHILY.xattr.security.capability", "evil");
 	pax_record(&pax, "SCHILY.xattr.user.x", "evil");
 	assert_int_equal(UNPACK({.name = "pax", .type = 'x', .data = pax.data, .size = pax.size},
-				DIR_ENTRY("d/")),
-			 0);
+	                        DIR_ENTRY("d/")),
+	                 0);
 	assert_true(there(ROOT "/d"));
 	assert_int_equal(listxattr(ROOT "/d", NULL, 0), 0);
 	/* nor a name or link that PAX hides */
 	str_free(&pax);
 	pax_record(&pax, "path", "../evil");
 	assert_int_equal(UNPACK({.name = "pax", .type = 'x', .data = pax.data, .size = pax.size},
-				FILE_ENTRY("good", "x")),
-			 -EINVAL);
+	                        FILE_ENTRY("good", "x")),
+	                 -EINVAL);
 	assert_false(there(HOME "/evil"));
 }
 
@@ -370,17 +366,17 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, clear, remove_all)
 	const struct CMUnitTest tests[] = {
-		TEST(an_honest_layer_is_kept_as_it_is),
-		TEST(names_that_lead_out_are_refused),
-		TEST(nothing_goes_through_a_symlink),
-		TEST(a_file_replaces_a_symlink_and_does_not_follow_it),
-		TEST(hard_links_stay_inside),
-		TEST(devices_are_left_out),
-		TEST(whiteouts_become_overlays),
-		TEST(attributes_of_the_archive_are_not_taken),
-		TEST(bombs_are_refused),
-		TEST(other_bytes_than_signed_are_refused),
-		TEST(damaged_archives_do_no_harm),
+	    TEST(an_honest_layer_is_kept_as_it_is),
+	    TEST(names_that_lead_out_are_refused),
+	    TEST(nothing_goes_through_a_symlink),
+	    TEST(a_file_replaces_a_symlink_and_does_not_follow_it),
+	    TEST(hard_links_stay_inside),
+	    TEST(devices_are_left_out),
+	    TEST(whiteouts_become_overlays),
+	    TEST(attributes_of_the_archive_are_not_taken),
+	    TEST(bombs_are_refused),
+	    TEST(other_bytes_than_signed_are_refused),
+	    TEST(damaged_archives_do_no_harm),
 	};
 
 	if (!fixture_usable())

@@ -25,25 +25,25 @@ static int setup(void **state)
 {
 	(void)state;
 	release = (struct release){.model = "ocr",
-				   .version = "2.1.0",
-				   .argv = argv,
-				   .argv_count = 2,
-				   .env = env,
-				   .env_count = 3,
-				   .resources = {.memory_bytes = 512 << 20, .cpu_millis = 1500}};
+	                           .version = "2.1.0",
+	                           .argv = argv,
+	                           .argv_count = 2,
+	                           .env = env,
+	                           .env_count = 3,
+	                           .resources = {.memory_bytes = 512 << 20, .cpu_millis = 1500}};
 	bundle = (struct bundle){.release = &release,
-				 .colour = "blue",
-				 .node = "edge-1",
-				 .hostname = "ocr-blue",
-				 .rootfs = "/r",
-				 .model = "/m",
-				 .observe = "/o",
-				 .cgroup = "/covey/x/ocr-blue",
-				 .port = 8000,
-				 .limit_memory = true,
-				 .limit_cpu = true,
-				 .limit_pids = true,
-				 .user = {.uid = 1000, .gid = 1000}};
+	                         .colour = "blue",
+	                         .node = "edge-1",
+	                         .hostname = "ocr-blue",
+	                         .rootfs = "/r",
+	                         .model = "/m",
+	                         .observe = "/o",
+	                         .cgroup = "/covey/x/ocr-blue",
+	                         .port = 8000,
+	                         .limit_memory = true,
+	                         .limit_cpu = true,
+	                         .limit_pids = true,
+	                         .user = {.uid = 1000, .gid = 1000}};
 	return 0;
 }
 
@@ -74,7 +74,8 @@ static bool has_text(const json_t *array, const char *text)
 	size_t i;
 	const json_t *item;
 
-	json_array_foreach(array, i, item) {
+	json_array_foreach(array, i, item)
+	{
 		if (json_is_string(item) && strcmp(json_string_value(item), text) == 0)
 			return true;
 	}
@@ -84,7 +85,7 @@ static bool has_text(const json_t *array, const char *text)
 static void the_container_is_confined(void **state)
 {
 	static const char *const sets[] = {"bounding", "effective", "inheritable", "permitted",
-					   "ambient"};
+	                                   "ambient"};
 	json_t *json = make();
 
 	(void)state;
@@ -98,7 +99,7 @@ static void the_container_is_confined(void **state)
 		assert_int_equal(json_array_size(set), 0);
 	}
 	assert_string_equal(json_string_value(at(json, "linux/seccomp/defaultAction")),
-			    "SCMP_ACT_ERRNO");
+	                    "SCMP_ACT_ERRNO");
 	assert_true(json_array_size(at(json, "linux/maskedPaths")) >= 8);
 	assert_true(has_text(at(json, "linux/readonlyPaths"), "/proc/sys"));
 	assert_int_equal(json_array_size(at(json, "linux/namespaces")), 5);
@@ -112,16 +113,29 @@ static void the_container_is_confined(void **state)
 
 static void dangerous_calls_are_not_allowed(void **state)
 {
-	static const char *const never[] = {"mount",	"umount2", "setns",   "unshare", "bpf",
-					    "keyctl",	"reboot",  "ptrace2", "io_uring_setup",
-					    "kexec_load", "init_module", "open_by_handle_at",
-					    "perf_event_open", "clone3", "socket", "clone"};
+	static const char *const never[] = {"mount",
+	                                    "umount2",
+	                                    "setns",
+	                                    "unshare",
+	                                    "bpf",
+	                                    "keyctl",
+	                                    "reboot",
+	                                    "ptrace2",
+	                                    "io_uring_setup",
+	                                    "kexec_load",
+	                                    "init_module",
+	                                    "open_by_handle_at",
+	                                    "perf_event_open",
+	                                    "clone3",
+	                                    "socket",
+	                                    "clone"};
 	json_t *json = make();
 	size_t i;
 	const json_t *rule;
 
 	(void)state;
-	json_array_foreach(at(json, "linux/seccomp/syscalls"), i, rule) {
+	json_array_foreach(at(json, "linux/seccomp/syscalls"), i, rule)
+	{
 		if (json_array_size(json_object_get(rule, "args")) > 0 ||
 		    strcmp(json_string_value(json_object_get(rule, "action")), "SCMP_ACT_ALLOW"))
 			continue;
@@ -142,7 +156,7 @@ static void limits_and_variables_are_those_of_the_release(void **state)
 	assert_int_equal(json_integer_value(at(json, "linux/resources/memory/limit")), 512 << 20);
 	assert_int_equal(json_integer_value(at(json, "linux/resources/cpu/quota")), 150000);
 	assert_int_equal(json_integer_value(at(json, "linux/resources/pids/limit")),
-			 BUNDLE_PIDS_DEFAULT);
+	                 BUNDLE_PIDS_DEFAULT);
 	assert_true(has_text(vars, "PATH=/opt/bin"));
 	assert_true(has_text(vars, "THREADS=2"));
 	assert_true(has_text(vars, "PORT=8000")); /* ours wins */
@@ -204,8 +218,9 @@ static void names_of_users_are_the_images(void **state)
 	assert_int_equal(bundle_user_find(dir, "model", &user, NULL), -ENOENT);
 	assert_int_equal(mkdir(etc, 0755), 0);
 	put("etc/passwd", "root:x:0:0::/:/bin/sh\nbroken\nmodel:x:1000:1001::/:/bin/sh\n"
-			  "huge:x:99999999999:1::/:\nlast:x:7:8");
-	put("etc/group", "root:x:0:\nvideo:x:44:someone,model\nrender:x:105:model\nbad:x:y:model\n");
+	                  "huge:x:99999999999:1::/:\nlast:x:7:8");
+	put("etc/group",
+	    "root:x:0:\nvideo:x:44:someone,model\nrender:x:105:model\nbad:x:y:model\n");
 	user = user_of("model");
 	assert_int_equal(user.uid, 1000);
 	assert_int_equal(user.gid, 1001);
@@ -255,13 +270,13 @@ static void devices_need_consent(void **state)
 static void foreign_firewalls_are_named(void **state)
 {
 	static const char json[] =
-		"{\"nftables\": [{\"metainfo\": {\"version\": \"1.0.6\"}},"
-		"{\"chain\": {\"family\": \"inet\", \"table\": \"covey_x\", \"name\": \"forward\","
-		" \"handle\": 1, \"type\": \"filter\", \"hook\": \"forward\", \"prio\": 0,"
-		" \"policy\": \"drop\"}},"
-		"{\"chain\": {\"family\": \"ip\", \"table\": \"nat\", \"name\": \"DOCKER\"}},"
-		"{\"chain\": {\"family\": \"ip\", \"table\": \"filter\", \"name\": \"FORWARD\","
-		" \"hook\": \"forward\", \"policy\": \"%s\"}}]}";
+	    "{\"nftables\": [{\"metainfo\": {\"version\": \"1.0.6\"}},"
+	    "{\"chain\": {\"family\": \"inet\", \"table\": \"covey_x\", \"name\": \"forward\","
+	    " \"handle\": 1, \"type\": \"filter\", \"hook\": \"forward\", \"prio\": 0,"
+	    " \"policy\": \"drop\"}},"
+	    "{\"chain\": {\"family\": \"ip\", \"table\": \"nat\", \"name\": \"DOCKER\"}},"
+	    "{\"chain\": {\"family\": \"ip\", \"table\": \"filter\", \"name\": \"FORWARD\","
+	    " \"hook\": \"forward\", \"policy\": \"%s\"}}]}";
 	AUTO_FREE char *drops = mem_format(json, "drop"), *accepts = mem_format(json, "accept");
 	char chain[64];
 
@@ -278,13 +293,13 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, setup)
 	const struct CMUnitTest tests[] = {
-		TEST(the_container_is_confined),
-		TEST(dangerous_calls_are_not_allowed),
-		TEST(limits_and_variables_are_those_of_the_release),
-		TEST(what_cannot_be_said_is_refused),
-		TEST(names_of_users_are_the_images),
-		TEST(devices_need_consent),
-		TEST(foreign_firewalls_are_named),
+	    TEST(the_container_is_confined),
+	    TEST(dangerous_calls_are_not_allowed),
+	    TEST(limits_and_variables_are_those_of_the_release),
+	    TEST(what_cannot_be_said_is_refused),
+	    TEST(names_of_users_are_the_images),
+	    TEST(devices_need_consent),
+	    TEST(foreign_firewalls_are_named),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

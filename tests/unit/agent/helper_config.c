@@ -90,11 +90,11 @@ static void every_key_is_read(void **state)
 
 	(void)state;
 	put(path, "; a comment\n[agent]\nname = edge-1\nstate_dir=/srv/a\nrun_dir = /run/x\n"
-		  "trust_dir=/srv/t\nuser=joe\nlabels= site=lyon, ring=1\nlabels=gpu=\n"
-		  "[helper]\nstate_dir=/srv/h\nsocket=/run/x/h.sock\ngroup=g\nruntime=/opt/crun\n"
-		  "conmon=conmon\nsubnet=192.168.64.0/20\nhost_ports=30000-30001\n"
-		  "allow_devices=/dev/dri/renderD128,/dev/nvidia0\ncgroup_parent=/x\ninstance=n1\n"
-		  "[disk]\nquota=5GiB\nreserve=20%\n[fetch]\nrate=10MiB\n");
+	          "trust_dir=/srv/t\nuser=joe\nlabels= site=lyon, ring=1\nlabels=gpu=\n"
+	          "[helper]\nstate_dir=/srv/h\nsocket=/run/x/h.sock\ngroup=g\nruntime=/opt/crun\n"
+	          "conmon=conmon\nsubnet=192.168.64.0/20\nhost_ports=30000-30001\n"
+	          "allow_devices=/dev/dri/renderD128,/dev/nvidia0\ncgroup_parent=/x\ninstance=n1\n"
+	          "[disk]\nquota=5GiB\nreserve=20%\n[fetch]\nrate=10MiB\n");
 	assert_int_equal(config_load(path, &config, &err), 0);
 	assert_string_equal(config.name, "edge-1");
 	assert_int_equal(config.labels_count, 3);
@@ -193,12 +193,12 @@ static void users_are_names_or_numbers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(an_empty_file_means_the_defaults),
-		cmocka_unit_test(every_key_is_read),
-		cmocka_unit_test(drop_ins_come_later_and_win),
-		cmocka_unit_test(instances_differ_with_the_directory),
-		cmocka_unit_test(mistakes_are_told_with_their_line),
-		cmocka_unit_test(users_are_names_or_numbers),
+	    cmocka_unit_test(an_empty_file_means_the_defaults),
+	    cmocka_unit_test(every_key_is_read),
+	    cmocka_unit_test(drop_ins_come_later_and_win),
+	    cmocka_unit_test(instances_differ_with_the_directory),
+	    cmocka_unit_test(mistakes_are_told_with_their_line),
+	    cmocka_unit_test(users_are_names_or_numbers),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -144,15 +144,15 @@ static size_t count(const char *text, const char *part)
 
 static void the_transaction_holds_every_route(void **state)
 {
-	const struct nftables_route routes[] = {
-		{8080, "10.213.0.2", "fd01::2", 8000}, {8081, "10.213.0.6", NULL, 80},
-		{8082, NULL, NULL, 21000}};
+	const struct nftables_route routes[] = {{8080, "10.213.0.2", "fd01::2", 8000},
+	                                        {8081, "10.213.0.6", NULL, 80},
+	                                        {8082, NULL, NULL, 21000}};
 	struct nftables_table table = {.name = "covey_x",
-				       .interfaces = "cvabcdef",
-				       .subnet = "10.213.0.0/16",
-				       .subnet6 = "fd01::/48",
-				       .routes = routes,
-				       .routes_count = 3};
+	                               .interfaces = "cvabcdef",
+	                               .subnet = "10.213.0.0/16",
+	                               .subnet6 = "fd01::/48",
+	                               .routes = routes,
+	                               .routes_count = 3};
 	AUTO_STR struct str text = {0}, closed = {0};
 
 	(void)state;
@@ -208,8 +208,9 @@ static void entries_are_taken_apart(void **state)
 
 static void tails_are_whole_lines(void **state)
 {
-	static const char text[] = HEAD "stdout F one\n" HEAD "stdout P tw\n" HEAD "stdout F o\n"
-				   "damaged\n" HEAD "stderr F th\033ree\n" HEAD "stdout F half";
+	static const char text[] =
+	    HEAD "stdout F one\n" HEAD "stdout P tw\n" HEAD "stdout F o\n"
+	         "damaged\n" HEAD "stderr F th\033ree\n" HEAD "stdout F half";
 	AUTO_FREE char *all = tail_of(text, 10, 1000), *two = tail_of(text, 2, 1000);
 	AUTO_FREE char *few = tail_of(text, 10, 8), *none = logs_tail("/no/such/file", 5, 100);
 	AUTO_FREE char *empty = tail_of("", 5, 100);
@@ -240,13 +241,13 @@ static void long_logs_are_read_from_their_end(void **state)
 static void sockets_are_counted_by_port_and_state(void **state)
 {
 	static char table[] =
-		"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt\n"
-		"   0: 0100007F:1F40 00000000:0000 0A 00000000:00000000 00:00000000 00000000\n"
-		"   1: 0100007F:1F40 0100007F:9C40 01 00000000:00000000 00:00000000 00000000\n"
-		"   2: 0100007F:9C40 0100007F:1F40 01 00000000:00000000 00:00000000 00000000\n"
-		"   3: 00000000000000000000000001000000:1F40 "
-		"00000000000000000000000001000000:9C41 01 00000000:00000000 00:00000000\n"
-		"   4: 0100007F:1F40 0100007F:9C42 06 00000000:00000000 00:00000000 00000000\n";
+	    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt\n"
+	    "   0: 0100007F:1F40 00000000:0000 0A 00000000:00000000 00:00000000 00000000\n"
+	    "   1: 0100007F:1F40 0100007F:9C40 01 00000000:00000000 00:00000000 00000000\n"
+	    "   2: 0100007F:9C40 0100007F:1F40 01 00000000:00000000 00:00000000 00000000\n"
+	    "   3: 00000000000000000000000001000000:1F40 "
+	    "00000000000000000000000001000000:9C41 01 00000000:00000000 00:00000000\n"
+	    "   4: 0100007F:1F40 0100007F:9C42 06 00000000:00000000 00:00000000 00000000\n";
 	FILE *file = fmemopen(table, sizeof(table) - 1, "r");
 
 	(void)state;
@@ -268,10 +269,10 @@ struct message {
 static struct message message_of(uint16_t type, uint16_t attribute, const char *text)
 {
 	struct message message = {
-		.head = {.nlmsg_len = sizeof(message),
-			 .nlmsg_type = (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type)},
-		.attribute = {.nla_type = attribute,
-			      .nla_len = sizeof(struct nlattr) + sizeof(message.text)}};
+	    .head = {.nlmsg_len = sizeof(message),
+	             .nlmsg_type = (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type)},
+	    .attribute = {.nla_type = attribute,
+	                  .nla_len = sizeof(struct nlattr) + sizeof(message.text)}};
 
 	str_cut(message.text, sizeof(message.text), text);
 	return message;
@@ -280,7 +281,7 @@ static struct message message_of(uint16_t type, uint16_t attribute, const char *
 static bool told(struct rules *rules, const char *table, const char *program)
 {
 	struct message messages[] = {message_of(NFT_MSG_DELTABLE, NFTA_TABLE_NAME, table),
-				     message_of(NFT_MSG_NEWGEN, NFTA_GEN_PROC_NAME, program)};
+	                             message_of(NFT_MSG_NEWGEN, NFTA_GEN_PROC_NAME, program)};
 
 	return rules_take(rules, messages, sizeof(messages));
 }
@@ -294,7 +295,7 @@ static void foreign_changes_of_our_table_are_noticed(void **state)
 	(void)state;
 	assert_true(told(&rules, "covey_x", "nft"));
 	assert_false(told(&rules, "covey_x", "covey-worker-tr")); /* our own */
-	assert_false(told(&rules, "filter", "nft"));		  /* not ours */
+	assert_false(told(&rules, "filter", "nft"));              /* not ours */
 	assert_false(told(&rules, "covey_xy", "nft"));
 	/* a transaction in two packets */
 	assert_false(rules_take(&rules, &first, sizeof(first)));
@@ -315,9 +316,9 @@ static void lengths_of_the_kernel_are_not_believed(void **state)
 		uint8_t *exact = mem_alloc(size ? size : 1);
 
 		for (size_t i = 0; i < ARRAY_SIZE(messages); i++)
-			messages[i] = message_of(i % 2 ? NFT_MSG_NEWGEN : NFT_MSG_DELTABLE,
-						 i % 2 ? NFTA_GEN_PROC_NAME : NFTA_TABLE_NAME,
-						 "covey_x");
+			messages[i] =
+			    message_of(i % 2 ? NFT_MSG_NEWGEN : NFT_MSG_DELTABLE,
+			               i % 2 ? NFTA_GEN_PROC_NAME : NFTA_TABLE_NAME, "covey_x");
 		memcpy(copy, messages, sizeof(messages));
 		for (int i = 0; i < 4; i++)
 			copy[rng_below(&rng, sizeof(messages))] = (uint8_t)rng_next(&rng);
@@ -354,19 +355,19 @@ static void the_wire_is_planned_for_both_ends(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(requests_of_one_slot_keep_their_order),
-		cmocka_unit_test(a_start_waits_for_the_rules),
-		cmocka_unit_test(the_queue_is_bounded),
-		cmocka_unit_test(slots_have_names_and_come_back),
-		cmocka_unit_test(addresses_lie_in_the_subnet),
-		cmocka_unit_test(the_transaction_holds_every_route),
-		cmocka_unit_test(entries_are_taken_apart),
-		cmocka_unit_test(tails_are_whole_lines),
-		cmocka_unit_test(long_logs_are_read_from_their_end),
-		cmocka_unit_test(sockets_are_counted_by_port_and_state),
-		cmocka_unit_test(foreign_changes_of_our_table_are_noticed),
-		cmocka_unit_test(lengths_of_the_kernel_are_not_believed),
-		cmocka_unit_test(the_wire_is_planned_for_both_ends),
+	    cmocka_unit_test(requests_of_one_slot_keep_their_order),
+	    cmocka_unit_test(a_start_waits_for_the_rules),
+	    cmocka_unit_test(the_queue_is_bounded),
+	    cmocka_unit_test(slots_have_names_and_come_back),
+	    cmocka_unit_test(addresses_lie_in_the_subnet),
+	    cmocka_unit_test(the_transaction_holds_every_route),
+	    cmocka_unit_test(entries_are_taken_apart),
+	    cmocka_unit_test(tails_are_whole_lines),
+	    cmocka_unit_test(long_logs_are_read_from_their_end),
+	    cmocka_unit_test(sockets_are_counted_by_port_and_state),
+	    cmocka_unit_test(foreign_changes_of_our_table_are_noticed),
+	    cmocka_unit_test(lengths_of_the_kernel_are_not_believed),
+	    cmocka_unit_test(the_wire_is_planned_for_both_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
