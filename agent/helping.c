@@ -81,7 +81,7 @@ void helping_down(struct agent *agent)
 	agent->helper_up = false;
 	agent->list_at_ms = UINT64_MAX;
 	for (size_t i = 0; i < agent->pending_count; i++)
-		if (agent->pending[i].op == HELPER_LOGS)
+		if (agent->pending[i].op == HELPER_LOGS && agent->pending[i].logs_id != 0)
 			reporting_logs(agent, agent->pending[i].logs_id, NULL,
 				       "the node's helper went away");
 	for (size_t i = 0; i < agent->works_count; i++)
@@ -434,6 +434,21 @@ static void on_connections(struct agent *agent, const struct pending *about,
 						 .connections = reply->connections});
 }
 
+/* Asked for by an operator, or by the node itself before it empties a slot that failed. */
+static void on_logs(struct agent *agent, const struct pending *about,
+		    const struct helper_reply *reply)
+{
+	if (about->logs_id != 0)
+		reporting_logs(agent, about->logs_id, reply->logs,
+			       reply->error != 0 ? reply->text : "");
+	else if (reply->error == 0 && reply->logs)
+		shell_tell(agent, about->deployment,
+			   (struct deploy_event){.kind = DEPLOY_EVENT_SLOT_LOG,
+						 .colour = about->colour,
+						 .release = about->release,
+						 .log = reply->logs});
+}
+
 static void dispatch(struct agent *agent, const struct pending *about,
 		     const struct helper_reply *reply)
 {
@@ -465,8 +480,7 @@ static void dispatch(struct agent *agent, const struct pending *about,
 		on_exec(agent, about, reply);
 		break;
 	case HELPER_LOGS:
-		reporting_logs(agent, about->logs_id, reply->logs,
-			       reply->error != 0 ? reply->text : "");
+		on_logs(agent, about, reply);
 		break;
 	case HELPER_CONNECTIONS:
 		on_connections(agent, about, reply);

@@ -173,6 +173,25 @@ static void perform_run(struct agent *agent, const struct deploy *deploy, struct
 	ask_slot(agent, work, slot, &request);
 }
 
+/* A release that failed without ending has said why in its log, which goes with the slot. The helper
+ * does one slot's requests in order: this one comes before the stop. */
+static void ask_last_words(struct agent *agent, const struct deploy *deploy,
+			   const struct work *work, const struct helper_request *stop)
+{
+	struct helper_request request = {.op = HELPER_LOGS,
+					 .colour = stop->colour,
+					 .release = stop->release,
+					 .lines = LIMIT_LOG_TAIL_LINES};
+	struct pending about = {0};
+	uint64_t id;
+
+	if (!stop->kill || !deploy_lacks_log(deploy, &stop->release))
+		return;
+	STR_CUT(request.deployment, work->deployment);
+	if (helping_send(agent, &request, &about, &id) < 0)
+		return; /* the outcome stands without them */
+}
+
 static void perform_empty(struct agent *agent, const struct deploy *deploy, struct work *work,
 			  enum colour colour, const struct deploy_effects *e)
 {
@@ -192,6 +211,7 @@ static void perform_empty(struct agent *agent, const struct deploy *deploy, stru
 		return;
 	if (agent_now(agent) < slot->stop_at_ms)
 		return;
+	ask_last_words(agent, deploy, work, &request);
 	ask_slot(agent, work, slot, &request);
 }
 

@@ -198,6 +198,11 @@ void control_wake(struct coordinator *c)
 		int r;
 
 		call->waited = true;
+		if (call->not_before_ms > now) {
+			c->waiting[c->waiting_count++] = call;
+			continue;
+		}
+		call->not_before_ms = 0;
 		call->expired = now >= call->deadline_ms;
 		r = call->verb->run(call);
 		if (r == CONTROL_WAIT)
@@ -212,8 +217,10 @@ uint64_t control_deadline(const struct coordinator *c)
 	uint64_t at = UINT64_MAX;
 
 	for (size_t i = 0; i < c->waiting_count; i++) {
-		if (c->waiting[i]->deadline_ms < at)
-			at = c->waiting[i]->deadline_ms;
+		const struct control_call *call = c->waiting[i];
+		uint64_t own = call->not_before_ms ? call->not_before_ms : call->deadline_ms;
+
+		at = own < at ? own : at;
 	}
 	return at;
 }
@@ -295,6 +302,7 @@ void coordinator_on_control(struct coordinator *c, uint64_t client, enum operato
 
 	call = mem_alloc(sizeof(*call));
 	call->c = c;
+	call->arrived_ms = shell_now(c);
 	call->client = client;
 	call->role = role;
 	STR_CUT(call->who, who);

@@ -34,7 +34,9 @@ struct control_call {
 	struct bytes blob;
 	bool waited;	      /* asked again */
 	bool expired;	      /* must answer now */
-	uint64_t deadline_ms; /* while waiting */
+	uint64_t arrived_ms;
+	uint64_t deadline_ms;	/* while waiting */
+	uint64_t not_before_ms; /* while waiting: an answer is not worth its price earlier */
 	uint64_t logs_id;     /* waiting for a node's logs */
 	char *logs_text;
 	bool logs_done;

@@ -11,6 +11,8 @@
 #include "protocol/codec_tables.h"
 #include "protocol/digest.h"
 
+enum { NODES_PER_SHOW_MS = 20 };
+
 int verb_rollout_ls(struct control_call *call)
 {
 	const struct coordinator *c = call->c;
@@ -25,6 +27,23 @@ int verb_rollout_ls(struct control_call *call)
 	return 0;
 }
 
+/* Until something changes. In a large rollout something always changes, and the answer is large:
+ * whoever follows it is told a few times a second. */
+static int wait_for_change(struct control_call *call, const struct shell_rollout *ro)
+{
+	uint64_t wait_ms = control_u64(call, "wait_ms", 0);
+	uint64_t earliest = call->arrived_ms + ro->machine->nodes_count / NODES_PER_SHOW_MS;
+
+	if (!json_is_integer(json_object_get(call->args, "since")) || !rollouts_under_way(ro))
+		return 0;
+	if (control_u64(call, "since", 0) == ro->machine->changes)
+		return control_wait(call, wait_ms);
+	if (shell_now(call->c) >= earliest || control_wait(call, wait_ms) == 0)
+		return 0;
+	call->not_before_ms = earliest;
+	return CONTROL_WAIT;
+}
+
 int verb_rollout_show(struct control_call *call)
 {
 	COVEY_CLEANUP(rollouts_unload_p) struct shell_rollout *read_back = NULL;
@@ -36,9 +55,7 @@ int verb_rollout_show(struct control_call *call)
 		r = control_open_rollout(call, &head->id, &ro, &read_back);
 	if (r < 0)
 		return r;
-	if (json_is_integer(json_object_get(call->args, "since")) &&
-	    control_u64(call, "since", 0) == ro->machine->changes && rollouts_under_way(ro) &&
-	    control_wait(call, control_u64(call, "wait_ms", 0)) == CONTROL_WAIT)
+	if (wait_for_change(call, ro) == CONTROL_WAIT)
 		return CONTROL_WAIT;
 	call->answer = show_rollout(call->c, ro);
 	return 0;

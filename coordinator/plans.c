@@ -15,7 +15,7 @@
 
 #include <assert.h>
 
-enum { SNAPSHOT_MAX = 64 << 20, SPARE_MIN = 64 };
+enum { SNAPSHOT_MAX = 64 << 20, SPARE_MIN = 64, HISTORY_KEPT = 100 };
 
 static bool is_member(const struct shell_node *node, const char *deployment)
 {
@@ -86,6 +86,7 @@ struct start {
 	struct store_deployment new_deployment;
 	struct rollout_event first;
 	struct shell_rollout *machine;
+	struct rollout_id forgotten; /* an old one that makes room; zero: none */
 };
 
 static int encode_start(struct start *start, struct plan *plan, uint64_t attempt)
@@ -129,6 +130,35 @@ static int store_new_deployment(struct start *start)
 	return r;
 }
 
+/* Rollouts that ended long ago go, journals and all: the newest HISTORY_KEPT of a deployment stay. */
+static const struct store_rollout *oldest_to_forget(const struct coordinator *c,
+						    const char *deployment)
+{
+	const struct store_rollout *oldest = NULL;
+	size_t count = 0;
+
+	for (size_t i = c->history_count; i-- > 0;) {
+		if (!str_equal(c->history[i].deployment, deployment))
+			continue;
+		oldest = &c->history[i];
+		count++;
+	}
+	return count >= HISTORY_KEPT && oldest->ended && !rollouts_find(c, &oldest->id) ? oldest
+											: NULL;
+}
+
+static void forget(struct coordinator *c, const struct rollout_id *id)
+{
+	for (size_t i = 0; i < c->history_count; i++) {
+		if (!rollout_id_equal(&c->history[i].id, id))
+			continue;
+		c->history_count--;
+		memmove(&c->history[i], &c->history[i + 1],
+			(c->history_count - i) * sizeof(*c->history));
+		return;
+	}
+}
+
 static int store_start(struct start *start)
 {
 	struct coordinator *c = start->call->c;
@@ -149,6 +179,8 @@ static int store_start(struct start *start)
 						       rollout_state_name(ROLLOUT_ABORTED),
 						       start->record.created_ms, err);
 	}
+	if (r == 0 && !rollout_id_is_zero(&start->forgotten))
+		r = c->store->ops->rollout_remove(c->store, &start->forgotten, err);
 	if (r == 0 && !start->deployment)
 		r = store_new_deployment(start);
 	if (r == 0)
@@ -181,6 +213,7 @@ static void take_start(struct start *start)
 
 	if (start->old)
 		take_old(start);
+	forget(c, &start->forgotten);
 	if (!start->deployment)
 		deployments_insert(c, &start->new_deployment, start->wish->spec);
 	MEM_GROW(c->history, &c->history_cap, c->history_count);
@@ -194,10 +227,13 @@ static void take_start(struct start *start)
 static int start_rollout(struct start *start, struct plan *plan)
 {
 	struct coordinator *c = start->call->c;
+	const struct store_rollout *forgotten = oldest_to_forget(c, start->wish->spec->name);
 	uint64_t attempt = 1;
 	char from[SHELL_TEXT_RELEASE], to[SHELL_TEXT_RELEASE];
 	int r = last_attempt(c, start->wish->spec, &attempt, &start->call->err);
 
+	if (forgotten)
+		start->forgotten = forgotten->id;
 	if (attempt < start->wish->attempt_at_least)
 		attempt = start->wish->attempt_at_least;
 	if (r == 0)

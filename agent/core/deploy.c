@@ -93,6 +93,8 @@ static bool admits(const struct deploy *d, const struct deploy_event *e)
 	case DEPLOY_EVENT_PROBE_OK:
 	case DEPLOY_EVENT_PROBE_FAILED:
 		return of_slot(d, e) && fact == DEPLOY_SLOT_RUNNING;
+	case DEPLOY_EVENT_SLOT_LOG:
+		return deploy_lacks_log(d, &e->release) && e->log;
 	case DEPLOY_EVENT_ADOPT:
 		return d->resuming && !digest_is_zero(&e->release);
 	case DEPLOY_EVENT_RESUMED:
@@ -110,6 +112,13 @@ static bool admits(const struct deploy *d, const struct deploy_event *e)
 		break;
 	}
 	return false;
+}
+
+bool deploy_lacks_log(const struct deploy *deploy, const struct digest *release)
+{
+	const struct deploy_outcome *last = &deploy->record.last;
+
+	return last->reason.phase[0] && !last->reason.log[0] && digest_equal(&last->release, release);
 }
 
 bool deploy_admits(const struct deploy *deploy, const struct deploy_event *event)

@@ -70,7 +70,7 @@ struct deploy_event {
 	uint64_t connections;	     /* CONNECTIONS */
 	const char *check;	     /* failures: disk, memory, digest, exited, <smoke's name> */
 	const char *text;	     /* failures: one sentence; may be NULL */
-	const char *log;	     /* SLOT_EXITED, START_FAILED: last lines; may be NULL */
+	const char *log;	     /* SLOT_EXITED, START_FAILED, SLOT_LOG: last lines, or NULL */
 };
 
 enum deploy_probe { DEPLOY_PROBE_NONE, DEPLOY_PROBE_WANTED, DEPLOY_PROBE_COUNT };
@@ -132,4 +132,6 @@ void deploy_report(const struct deploy *deploy, struct deployment_report *ret_re
 bool deploy_switches(const struct deploy *deploy);  /* holds the node's one switch */
 bool deploy_waits(const struct deploy *deploy);	    /* goes on when it gets DEPLOY_EVENT_GRANT */
 bool deploy_is_gone(const struct deploy *deploy);   /* nothing is left but vetoes */
+/* The last outcome speaks of this release and has no container log yet: SLOT_LOG is welcome. */
+bool deploy_lacks_log(const struct deploy *deploy, const struct digest *release);
 bool deploy_vetoes(const struct deploy *deploy, const struct digest *release, uint64_t attempt);

@@ -233,6 +233,12 @@ static void note_connections(struct deploy *d, const struct deploy_event *e)
 	d->slots[e->colour].connections_known = true;
 }
 
+static void note_slot_log(struct deploy *d, const struct deploy_event *e)
+{
+	if (deploy_lacks_log(d, &e->release))
+		STR_CUT(d->record.last.reason.log, e->log);
+}
+
 static void note_adopt(struct deploy *d, const struct deploy_event *e)
 {
 	const struct deploy_slot_record *r = &d->record.slots[e->colour];
@@ -308,6 +314,7 @@ static note_fn *const notes[DEPLOY_EVENT_COUNT] = {
 	[DEPLOY_EVENT_ROUTED] = note_routed,
 	[DEPLOY_EVENT_ROUTE_FAILED] = note_route_failed,
 	[DEPLOY_EVENT_CONNECTIONS] = note_connections,
+	[DEPLOY_EVENT_SLOT_LOG] = note_slot_log,
 	[DEPLOY_EVENT_MEMORY_PRESSURE] = note_nothing,
 	[DEPLOY_EVENT_ADOPT] = note_adopt,
 	[DEPLOY_EVENT_RESUMED] = note_resumed,

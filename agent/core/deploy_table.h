@@ -56,6 +56,7 @@
 	X(ROUTED, "routed", "the traffic map is in force as told")                                 \
 	X(ROUTE_FAILED, "route_failed", "the map could not be changed")                            \
 	X(CONNECTIONS, "connections", "clients' open connections to a slot")                       \
+	X(SLOT_LOG, "slot_log", "last lines of a container that failed and is to be emptied")      \
 	X(MEMORY_PRESSURE, "memory_pressure", "a warm slot may go")                                \
 	X(ADOPT, "adopt", "after a restart: a slot that the helper lists")                         \
 	X(RESUMED, "resumed", "after a restart: the list is complete; slots not in it are empty")  \

@@ -36,7 +36,8 @@ static int input_file(const char *text)
 	return fd;
 }
 
-static _Noreturn void child(const struct spawn *spawn, int input, int output)
+static _Noreturn void child(const struct spawn *spawn, const char *program, int input,
+                            int output)
 {
 	char path[64];
 	int fd;
@@ -56,8 +57,8 @@ static _Noreturn void child(const struct spawn *spawn, int input, int output)
 	}
 	for (size_t i = 0; spawn->env && spawn->env[i]; i++)
 		putenv((char *)spawn->env[i]);
-	execvp(spawn->argv[0], (char *const *)spawn->argv);
-	dprintf(2, "cannot run %s: %s\n", spawn->argv[0], strerror(errno));
+	execv(program, (char *const *)spawn->argv);
+	dprintf(2, "cannot run %s: %s\n", program, strerror(errno));
 	_exit(127);
 }
 
@@ -98,9 +99,13 @@ int spawn_run(const struct spawn *spawn, int *ret_code, struct str *ret_output, 
 {
 	AUTO_CLOSE int input = input_file(spawn->input), from = -1, to = -1, pidfd = -1;
 	AUTO_STR struct str text = {0};
+	char program[4096];
 	int ends[2], status, r;
 	pid_t pid;
 
+	r = spawn_find(spawn->argv[0], program, sizeof(program), err);
+	if (r < 0)
+		return r;
 	if (input < 0 || pipe2(ends, O_CLOEXEC) < 0)
 		return err_errno(err, input < 0 ? input : -errno, "cannot run %s", spawn->argv[0]);
 	from = ends[0];
@@ -111,7 +116,7 @@ int spawn_run(const struct spawn *spawn, int *ret_code, struct str *ret_output, 
 	if (pid < 0)
 		return err_errno(err, -errno, "cannot run %s", spawn->argv[0]);
 	if (pid == 0)
-		child(spawn, input, to);
+		child(spawn, program, input, to);
 	close(TAKE_FD(to));
 	pidfd = pidfd_open(pid, 0);
 	r = pidfd < 0 ? -errno : wait_end(pidfd, from, spawn, &text);

@@ -13,7 +13,7 @@
 enum { SPAWN_TIMED_OUT = -1000 };
 
 struct spawn {
-	const char *const *argv; /* argv[0] is looked up in PATH */
+	const char *const *argv; /* argv[0] as spawn_find() takes it */
 	const char *input;       /* text for its standard input, or NULL */
 	const char *const *env;  /* "NAME=value" ... NULL, added to ours; or NULL */
 	size_t output_max;   /* keep that many bytes of standard output and error, drop the rest */
@@ -30,7 +30,8 @@ int spawn_run(const struct spawn *spawn, int *ret_code, struct str *ret_output,
 int spawn_check(const struct spawn *spawn, struct str *ret_output,
                 struct err *err) COVEY_MUST_CHECK;
 
-/* The absolute path of a program that is given by name or by path. -ENOENT. */
+/* The absolute path of a program that is given by name or by path; names are looked up in the usual
+ * folders, whatever our environment says. -ENOENT. */
 int spawn_find(const char *program, char *dst, size_t dst_size, struct err *err) COVEY_MUST_CHECK;
 
 /* The last line of a text that is not empty, as one printable line. */

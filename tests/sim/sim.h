@@ -95,7 +95,6 @@ struct sim_node {
 	struct agent_world world;
 	struct agent *agent; /* NULL while the process is dead */
 	bool joined;
-	bool restored;	     /* the coordinator was, since it last told this node anything */
 	bool retired;	     /* revoked or removed: its machine is gone */
 	uint64_t life;	     /* counts the agent's starts; what was meant for an older one is lost */
 	uint64_t boots;
@@ -113,7 +112,7 @@ struct sim_node {
 	bool smoked[SIM_VERSIONS];     /* passed its smoke tests here, once */
 	uint64_t vetoed[SIM_VERSIONS]; /* attempt + 1 at which the node rolled it back; 0: no */
 	/* what it was told */
-	struct sim_sent sent[SIM_SENT];
+	struct sim_sent sent[SIM_SENT], last_sent;
 	unsigned sent_count;
 	struct rollout_id told[SIM_DEPLOYMENTS]; /* newest rollout that it was told to serve ... */
 	uint64_t told_attempt[SIM_DEPLOYMENTS];	 /* ... in this attempt */

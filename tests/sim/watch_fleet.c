@@ -194,7 +194,7 @@ void watch_restored(struct sim *sim)
 	for (unsigned d = 0; d < SIM_DEPLOYMENTS; d++)
 		forget(&sim->watch->seen[d]);
 	for (uint32_t i = 0; i < sim->nodes_count; i++) {
-		sim->nodes[i].restored = true;
+		memset(&sim->nodes[i].last_sent, 0, sizeof(sim->nodes[i].last_sent));
 		memset(sim->nodes[i].told, 0, sizeof(sim->nodes[i].told));
 	}
 }
@@ -233,14 +233,15 @@ static void watch_generation(struct sim *sim, struct sim_node *node,
 			     const struct desired_state *desired)
 {
 	struct sim_sent new = {desired->epoch, desired->generation, hash_of(desired)};
-	const struct sim_sent *last = &node->sent[(node->sent_count - 1) % SIM_SENT];
-	bool older = node->sent_count > 0 &&
-		     (new.epoch < last->epoch ||
-		      (new.epoch == last->epoch && new.generation < last->generation));
+	const struct sim_sent *last = &node->last_sent;
 
-	if (older && !node->restored)
-		sim_break(sim, "%s is sent an older desired state than before", node->name);
-	node->restored = false;
+	if (new.epoch < last->epoch ||
+	    (new.epoch == last->epoch && new.generation < last->generation))
+		sim_break(sim, "%s is sent %llu.%llu, an older desired state than %llu.%llu before",
+			  node->name, (unsigned long long)new.epoch,
+			  (unsigned long long)new.generation, (unsigned long long)last->epoch,
+			  (unsigned long long)last->generation);
+	node->last_sent = new;
 	for (unsigned i = 0; i < SIM_SENT && i < node->sent_count; i++) {
 		if (node->sent[i].epoch != new.epoch || node->sent[i].generation != new.generation)
 			continue;
@@ -250,6 +251,8 @@ static void watch_generation(struct sim *sim, struct sim_node *node,
 				  (unsigned long long)new.generation);
 		return;
 	}
+	sim_trace(sim, "%s is sent desired state %llu.%llu", node->name,
+		  (unsigned long long)new.epoch, (unsigned long long)new.generation);
 	node->sent[node->sent_count++ % SIM_SENT] = new;
 }
 

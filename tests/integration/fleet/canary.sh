@@ -29,6 +29,9 @@ for version in 1.0.0 2.0.0; do
 done
 expect 0 "applying what runs changes nothing" fleet_covey apply -y -f "$WORK/deployment-2.0.0.yaml"
 
+log_arrived() {
+	rollout_field '.nodes[] | select(.state == "rolled_back").reason.log' | grep -q 'digits-server'
+}
 bad() { # version, example, sed script, phase pattern, check pattern, description
 	fleet_covey release push -f "$(make_release "$1" "$2" "$3")" >/dev/null
 	expect 3 "$6 is rolled back" fleet_covey apply -y -f "$(steps | make_deployment "$1")"
@@ -36,6 +39,8 @@ bad() { # version, example, sed script, phase pattern, check pattern, descriptio
 	ok "$6: the reason names phase $4 and check $5 ($(rollout_field '.reason | "\(.phase)/\(.check): \(.text)"'))"
 	[ "$(rollout_field .state)" = rolled_back ]
 	ok "$6: state rolled_back"
+	wait_for 5 log_arrived
+	ok "$6: the failed node's reason carries its container's last lines"
 	for node in 1 2 3; do
 		wait_for 10 serves $node 2.0.0
 		ok "$6: n$node answers with 2.0.0"

@@ -81,12 +81,14 @@ static void must(const char *format, ...)
 
 static void write_config(struct fixture *fixture, const char *more)
 {
+	const char *runtime = getenv("COVEY_HT_RUNTIME"); /* to try another one than runc */
 	AUTO_FREE char *path = mem_format("%s/agent.conf", fixture->dir);
 	AUTO_FREE char *text = mem_format(
 	    "[agent]\nname = ht\nstate_dir = %s/agent\nrun_dir = %s/run\ntrust_dir = %s/trust\n"
 	    "user = root\n[helper]\nstate_dir = %s/helper\nsocket = %s/run/helper.sock\n"
-	    "group = root\n%s\n",
-	    fixture->dir, fixture->dir, fixture->dir, fixture->dir, fixture->dir, more ? more : "");
+	    "group = root\nruntime = %s\n%s\n",
+	    fixture->dir, fixture->dir, fixture->dir, fixture->dir, fixture->dir,
+	    runtime ? runtime : "runc", more ? more : "");
 
 	fixture_write(path, text, strlen(text), 0644);
 }

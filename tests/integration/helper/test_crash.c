@@ -246,11 +246,12 @@ static void a_kill_overtakes_a_hanging_start(void **state)
 	(void)state;
 	fixture_shell("", NULL,
 	              "printf \"#!/bin/sh\\nexec sleep 30\\n\" >%s/slow; chmod 755 %s/slow; "
-	              "sed -i \"s|^group.*|&\\nruntime = %s/slow|\" %s/agent.conf",
+	              "sed -i \"s|^runtime.*|runtime = %s/slow|\" %s/agent.conf",
 	              fx.dir, fx.dir, fx.dir, fx.dir);
 	send_request(HELPER_START, COLOUR_BLUE, &one);
 	usleep(500000);
-	fixture_shell("", NULL, "sed -i \"/^runtime/d\" %s/agent.conf", fx.dir);
+	assert_true(fixture_processes(&fx, "/slow", 0) > 0);
+	fixture_shell("", NULL, "sed -i \"s|^runtime.*|runtime = runc|\" %s/agent.conf", fx.dir);
 	before = clock_mono_ms();
 	assert_int_equal(fixture_ask(&fx, &request, &reply), 0);
 	codec_free(&codec_helper_reply, &reply);

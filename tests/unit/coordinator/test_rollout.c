@@ -415,6 +415,32 @@ static void test_reports_are_committed_together(void **state)
 	fixture_free(f);
 }
 
+/* History does not grow without end: the newest hundred rollouts of a deployment stay. */
+static void test_history_is_bounded(void **state)
+{
+	struct fixture *f = fleet(1);
+
+	fixture_push(f, "ocr", "1.0.0");
+	for (size_t i = 0; i < 104; i++) {
+		AUTO_FREE char *id = start(f, "1.0.0");
+
+		assert_int_equal(fixture_admin(f, "rollout.abort", json_pack("{ss}", "rollout", id)),
+				 0);
+		until(f, id, "aborted", 10000);
+	}
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(fixture_admin(f, "deployment.history",
+					       json_pack("{ss}", "deployment", "ocr")),
+				 0);
+		assert_int_equal(json_array_size(f->body), 100);
+		fixture_crash(f);
+		fixture_start(f);
+	}
+	AUTO_FREE char *last = start(f, "1.0.0");
+	until(f, last, "completed", 120000);
+	fixture_free(f);
+}
+
 static void test_long_poll(void **state)
 {
 	struct fixture *f = fleet(2);
@@ -507,6 +533,7 @@ int main(void)
 		cmocka_unit_test(test_report_that_knows_too_little),
 		cmocka_unit_test(test_clock_goes_back),
 		cmocka_unit_test(test_reports_are_committed_together),
+		cmocka_unit_test(test_history_is_bounded),
 		cmocka_unit_test(test_long_poll),
 		cmocka_unit_test(test_logs),
 		cmocka_unit_test(test_freeze_and_windows),

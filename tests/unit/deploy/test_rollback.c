@@ -105,6 +105,25 @@ static void reason_carries_text_and_log(void **state)
 	world_free(&w);
 }
 
+static void a_log_that_comes_later_belongs_to_the_reason(void **state)
+{
+	struct deploy_event log = {.kind = DEPLOY_EVENT_SLOT_LOG, .release = R1, .log = "not mine"};
+	struct world w;
+
+	world_init(&w, 1);
+	w.behaviour[2].smoke_fails = true;
+	expect_rolled_back(&w, "smoke", "smoke:seven");
+	world_event(&w, 0, log);
+	assert_null(world_report(&w, 0).last.reason.log);
+	log.release = R2;
+	log.log = "label 1\n";
+	world_event(&w, 0, log);
+	log.log = "again";
+	world_event(&w, 0, log);
+	assert_string_equal(world_report(&w, 0).last.reason.log, "label 1\n");
+	world_free(&w);
+}
+
 static void sour_in_the_bake_after_failures_in_a_row(void **state)
 {
 	struct world w;
@@ -421,6 +440,7 @@ int main(void)
 		cmocka_unit_test(failures_in_the_start_period_do_not_count),
 		cmocka_unit_test(exit_in_the_bake_is_a_verdict_at_once),
 		cmocka_unit_test(reason_carries_text_and_log),
+		cmocka_unit_test(a_log_that_comes_later_belongs_to_the_reason),
 		cmocka_unit_test(sour_in_the_bake_after_failures_in_a_row),
 		cmocka_unit_test(silence_of_the_probes_in_the_bake_is_a_failure),
 		cmocka_unit_test(a_jump_of_the_clock_is_one_failure_and_not_three),
