@@ -7,7 +7,7 @@ bench_footprint() {
 	bench_fleet 1
 	bench_push 5.0.0 2.0.0 's#interval: .*#interval: 2s#'
 	bench_apply 5.0.0 200ms
-	sleep 75 # keep_warm is over, the old slot is gone
+	sleep 65 # keep_warm is over, the old slot is gone
 	agent=$(pgrep -f "covey-agent --config $FLEET_STATE/n1")
 	helper=$(pgrep -f "covey-helper --config $FLEET_STATE/n1")
 	local before after wake_before wake_after

@@ -38,6 +38,7 @@ static bool assign(const struct coordinator *c, const struct shell_deployment *d
 		.selected = agents_matches(node, deployment->spec.selector) ||
 			    (in_rollout && agents_matches(node, ro->spec.selector)),
 		.cordoned = node->record.cordoned,
+		.present = report != NULL,
 	};
 
 	if (report)

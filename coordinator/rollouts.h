@@ -14,6 +14,8 @@ extern const struct codec_struct codec_rollout_seed;
 
 /* A machine as it is before its first event; NULL when the record makes no sense. */
 struct shell_rollout *rollouts_create(const struct store_rollout *record);
+/* Reads stale machines anew; while one is stale nothing may be decided. */
+int rollouts_reread(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
 /* Becomes the live rollout of its deployment; the one before is forgotten (the store has it). */
 void rollouts_adopt(struct coordinator *c, struct shell_rollout *ro);
 void rollouts_drop(struct coordinator *c, const char *deployment);

@@ -188,6 +188,8 @@ int rollouts_feed(struct coordinator *c, struct shell_rollout *ro,
 size_t rollouts_of_status(struct coordinator *c, const struct shell_node *node,
 			  const struct node_status *status, bool current, struct shell_feed *feeds,
 			  size_t max);
+
+/* ---- reconcile.c ---- */
 /* Feeds every event that follows from the state of the fleet and the time, until none is left. */
 int rollouts_reconcile(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
 uint64_t rollouts_deadline(const struct coordinator *c);

@@ -62,8 +62,10 @@ bool fleet_assign(const struct fleet_deployment *deployment, const struct fleet_
 	*ret_assignment = (struct assignment){.base = deployment->base};
 	write_knobs(deployment->spec, ret_assignment);
 	if (member->cordoned) {
-		ret_assignment->base = member->release;
-		return !digest_is_zero(&member->release);
+		/* one that serves nothing just now (it restarts, it goes back) is not emptied */
+		if (!digest_is_zero(&member->release) || !member->present)
+			ret_assignment->base = member->release;
+		return !digest_is_zero(&ret_assignment->base);
 	}
 	if (node != ROLLOUT_NO_NODE) {
 		write_goal(rollout, node, ret_assignment);
@@ -102,8 +104,8 @@ static bool changed_by_others(const struct rollout *const *rollouts, size_t coun
 	return false;
 }
 
-bool fleet_next_busy(const struct rollout *const *rollouts, size_t count,
-                     struct fleet_busy *ret_busy)
+static bool next_difference(const struct rollout *const *rollouts, size_t count, bool busy,
+			    struct fleet_busy *ret_busy)
 {
 	for (size_t i = 0; i < count; i++) {
 		const struct rollout *r = rollouts[i];
@@ -112,15 +114,23 @@ bool fleet_next_busy(const struct rollout *const *rollouts, size_t count,
 			continue;
 		for (uint32_t node = 0; node < r->nodes_count; node++) {
 			const struct rollout_node *n = &r->nodes[node];
-			bool busy = changed_by_others(rollouts, count, i, &n->id);
 
-			if (n->gone || n->busy == busy)
+			if (n->gone || n->busy == busy ||
+			    changed_by_others(rollouts, count, i, &n->id) != busy)
 				continue;
 			*ret_busy = (struct fleet_busy){.rollout = i, .node = node, .busy = busy};
 			return true;
 		}
 	}
 	return false;
+}
+
+/* Whoever hears that a node is free may let others go: it hears first which are taken. */
+bool fleet_next_busy(const struct rollout *const *rollouts, size_t count,
+		     struct fleet_busy *ret_busy)
+{
+	return next_difference(rollouts, count, true, ret_busy) ||
+	       next_difference(rollouts, count, false, ret_busy);
 }
 
 int fleet_may_apply(const struct rollout *const *rollouts, size_t count, const char *deployment,

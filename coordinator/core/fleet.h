@@ -18,6 +18,7 @@ struct fleet_member { /* one node of it */
 	bool selected; /* matches the selector */
 	bool cordoned; /* keeps what it serves */
 	struct digest release; /* that the node reports as serving; zero: none */
+	bool present; /* it reports the deployment, in whatever state */
 };
 
 /* What the node must be told about the deployment. False: the deployment is not in its desired

@@ -122,6 +122,19 @@ static void trace_rollout(struct sim *sim, struct seen *seen, const struct rollo
 		  machine->why.text[0] ? ": " : "", machine->why.text);
 }
 
+static void trace_event(struct sim *sim, const struct rollout *machine,
+			const struct rollout_event *event)
+{
+	const struct sim_node *node = NULL;
+
+	if (!sim->options.trace || event->kind == EVENT_NODE_REPORT)
+		return;
+	if (event->node < machine->nodes_count)
+		node = sim_node_of(sim, &machine->nodes[event->node].id);
+	sim_trace(sim, "rollout of %s: %s %s", machine->deployment, rollout_event_name(event->kind),
+		  node ? node->name : "");
+}
+
 /* The linker leads every rollout_apply() of the shell through here: each event is looked at, also
  * where several come in one call. A machine that is only read back is behind what was seen. */
 void __real_rollout_apply(struct rollout *rollout, const struct rollout_event *event);
@@ -138,6 +151,7 @@ void __wrap_rollout_apply(struct rollout *machine, const struct rollout_event *e
 	    machine->changes != seen->changes + 1)
 		return;
 	seen->changes++;
+	trace_event(watched, machine, event);
 	if (invariants_check(seen->invariants, machine, &err) < 0)
 		sim_break(watched, "rollout of %s: %s", machine->deployment, err_text(&err, 0));
 }
@@ -411,7 +425,7 @@ static const char *wrong(struct sim *sim, const struct sim_node *node,
 	want = sim_version_of(sim, &deployment->record.base);
 	if (serves(place, want))
 		return NULL;
-	if (!node->vetoed[want] && !watch_gave_up(node, d))
+	if (!watch_bars(node, d, want) && !watch_gave_up(node, d))
 		return "does not serve what was completed last";
 	if (!serves(place, -1) && place->out != SIM_NEVER_SERVED && !watch_gave_up(node, d))
 		return "serves nothing any more";

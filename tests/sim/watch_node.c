@@ -56,6 +56,8 @@ void watch_node(struct sim_node *node)
 		if (!node->agent->journal_broken) /* else a crash may undo it, and nobody was told */
 			note_outcome(node, &deploy->record.last);
 		trace_phase(node, d, deploy);
+		if (deploy_is_gone(deploy))
+			node->places[d].out = SIM_NEVER_SERVED; /* nobody expects anything */
 		switching += deploy_switches(deploy);
 	}
 	if (switching > 1)
@@ -194,6 +196,15 @@ bool watch_gave_up(const struct sim_node *node, uint32_t deployment)
 
 	return deploy && deploy->record.last.kind == OUTCOME_FAILED &&
 	       deploy->record.last.reason.text[0];
+}
+
+bool watch_bars(const struct sim_node *node, uint32_t deployment, int version)
+{
+	const struct deploy *deploy = deploy_of(node, deployment);
+
+	return node->vetoed[version] ||
+	       (deploy && deploy_vetoes(deploy, &node->sim->versions[version].digest,
+					deploy->record.assignment.attempt));
 }
 
 bool watch_idle(const struct sim_node *node, uint32_t deployment)

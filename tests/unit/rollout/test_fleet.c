@@ -130,6 +130,11 @@ static void test_members(void **state)
 	member.release = trace_digest(5);
 	assert_true(fleet_assign(&deployment, &member, &a)); /* keeps what it serves */
 	assert_true(digest_equal(&a.base, &member.release) && a.goal == GOAL_NONE);
+	member.release = trace_digest(0);
+	assert_false(fleet_assign(&deployment, &member, &a)); /* never had it, and does not get it */
+	member.present = true; /* had it, and serves nothing just now: it is not emptied */
+	assert_true(fleet_assign(&deployment, &member, &a));
+	assert_true(digest_equal(&a.base, &t.from) && a.goal == GOAL_NONE);
 	PLAY(&t, "supersede");
 	member = member_of(&t, 0);
 	assert_true(fleet_assign(&deployment, &member, &a));
