@@ -249,6 +249,7 @@ static uint64_t next_deadline(const struct agent *agent)
 {
 	uint64_t at = shell_min(node_core_deadline(agent->core), agent->reporting.heartbeat_ms);
 
+	at = shell_min(at, perform_probes_deadline(agent));
 	if (agent->journal_broken) /* nothing else is done before it can be written */
 		return shell_min(at, agent->journal_at_ms);
 	at = shell_min(at, reporting_deadline(agent));
@@ -275,8 +276,10 @@ static void turn(struct agent *agent)
 		return;
 	do {
 		agent->again = false;
-		if (!recording_write(agent))
+		if (!recording_write(agent)) {
+			perform_probes(agent);
 			break;
+		}
 		perform_all(agent);
 		if (++rounds == SHELL_ROUNDS) {
 			shell_log(agent, LOG_LEVEL_ERR,
@@ -336,6 +339,16 @@ static void on_desired(struct agent *agent, const struct desired_state *desired)
 	agent->again = true;
 }
 
+void agent_leave(struct agent *agent)
+{
+	struct desired_state nothing = {0};
+
+	agent->leaving = true;
+	node_core_generation(agent->core, &nothing.epoch, &nothing.generation);
+	on_desired(agent, &nothing);
+	turn(agent);
+}
+
 static void on_logs_wanted(struct agent *agent, const struct msg_logs_wanted *wanted)
 {
 	const struct deploy *deploy = node_core_find(agent->core, wanted->deployment);
@@ -373,7 +386,8 @@ void agent_on_message(struct agent *agent, const void *data, size_t size)
 	reporting_heard(agent);
 	switch ((int)message.type) { /* only these pass message_decode() */
 	case MESSAGE_DESIRED:
-		on_desired(agent, message.body);
+		if (!agent->leaving)
+			on_desired(agent, message.body);
 		break;
 	case MESSAGE_ACK:
 		reporting_ack(agent, message.body);
@@ -383,6 +397,9 @@ void agent_on_message(struct agent *agent, const void *data, size_t size)
 		break;
 	case MESSAGE_REFUSED:
 		agent->link_up = false; /* the link goes without a further word */
+		agent->let_go = agent->leaving;
+		if (agent->leaving)
+			break;
 		agent->world->refused(agent->world->context,
 				      ((const struct msg_refused *)message.body)->text);
 		break;
@@ -483,6 +500,22 @@ bool agent_is_healthy(const struct agent *agent)
 			return false;
 	}
 	return true;
+}
+
+bool agent_is_empty(const struct agent *agent)
+{
+	for (size_t i = 0; i < node_core_count(agent->core); i++) {
+		const struct deploy *deploy = node_core_at(agent->core, i);
+
+		if (!deploy_is_gone(deploy) || deploy->record.assigned)
+			return false;
+	}
+	return !agent->journal_broken;
+}
+
+bool agent_was_let_go(const struct agent *agent)
+{
+	return agent->let_go;
 }
 
 bool agent_link_is_up(const struct agent *agent)

@@ -28,6 +28,12 @@ COVEY_DEFINE_CLEANUP(struct agent *, agent_free)
 /* First decisions: after a reboot committed slots start here, before the network is there. */
 void agent_start(struct agent *agent);
 
+/* The node leaves its fleet: every deployment drains and goes, the coordinator is told instead of
+ * asked. From now on nothing that it wants is done. May be called before or after agent_start(). */
+void agent_leave(struct agent *agent);
+bool agent_is_empty(const struct agent *agent); /* nothing of any deployment is left here */
+bool agent_was_let_go(const struct agent *agent); /* the coordinator knows that the node left */
+
 void agent_on_link_up(struct agent *agent); /* connected (again): subscribes */
 void agent_on_link_down(struct agent *agent);
 void agent_on_message(struct agent *agent, const void *data, size_t size);

@@ -265,13 +265,16 @@ static const struct helper_slot *listed(const struct helper_reply *reply, const 
 
 /* After a reconnect: what the core believes to run must run. */
 static void correct(struct agent *agent, const char *deployment, enum colour colour,
-		    const struct helper_slot *slot)
+		    const struct helper_reply *reply)
 {
+	const struct helper_slot *slot = listed(reply, deployment, colour);
 	const struct deploy *deploy = node_core_find(agent->core, deployment);
 	struct digest release;
 
 	if (!deploy || deploy->slots[colour].fact != DEPLOY_SLOT_RUNNING)
 		return;
+	if (shell_work(agent, deployment)->slots[colour].request_id > reply->id)
+		return; /* asked for after the list was: it may not be in it */
 	release = deploy->record.slots[colour].release.digest;
 	if (slot && slot->state == HELPER_SLOT_RUNNING && digest_equal(&slot->release, &release))
 		note_address(&shell_work(agent, deployment)->slots[colour], slot);
@@ -323,8 +326,7 @@ static void on_list(struct agent *agent, const struct helper_reply *reply)
 	} else {
 		for (size_t i = 0; i < agent->works_count; i++)
 			for (enum colour c = 0; c < COLOUR_COUNT; c++)
-				correct(agent, agent->works[i]->deployment, c,
-					listed(reply, agent->works[i]->deployment, c));
+				correct(agent, agent->works[i]->deployment, c, reply);
 	}
 	for (size_t i = 0; i < reply->slots_count; i++)
 		empty_stray(agent, &reply->slots[i]);

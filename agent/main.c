@@ -32,6 +32,8 @@ static const struct verb VERBS[] = {
 	{"run", run_service, false, "run the service (also without a verb)"},
 	{"join", cli_join, false,
 	 "join a fleet: join -, or join --file FILE; [--name N] [--rejoin]"},
+	{"leave", cli_leave, false,
+	 "leave the fleet, with the service stopped: drain, remove, forget the keys; [--keep]"},
 	{"status", cli_status, false, "what this node serves; -o table|json"},
 	{"health", cli_health, false, "exit code 0 when every committed deployment answers"},
 	{"history", cli_history, false, "how changes on this node ended; -o table|json"},
@@ -43,12 +45,13 @@ static void print_help(FILE *out)
 	fputs("usage: covey-agent [VERB] [OPTIONS]\n\n", out);
 	for (size_t i = 0; i < ARRAY_SIZE(VERBS); i++)
 		fprintf(out, "  %-9s %s\n", VERBS[i].name, VERBS[i].help);
-	fputs("\n  --config FILE  (COVEY_AGENT_CONFIG; default " CONFIG_DEFAULT_PATH ")\n"
+	fputs("\n  --keep         leave: the trust root stays, to join the same fleet again\n"
+	      "  --config FILE  (COVEY_AGENT_CONFIG; default " CONFIG_DEFAULT_PATH ")\n"
 	      "  -o, --output table|json\n  -h, --help\n  --version\n",
 	      out);
 }
 
-enum { OPT_CONFIG = 256, OPT_FILE, OPT_NAME, OPT_REJOIN, OPT_VERSION };
+enum { OPT_CONFIG = 256, OPT_FILE, OPT_NAME, OPT_REJOIN, OPT_KEEP, OPT_VERSION };
 
 /* 0: go on; otherwise the exit code + 1 to end with. */
 static int take_option(int option, struct cli_options *options)
@@ -65,6 +68,9 @@ static int take_option(int option, struct cli_options *options)
 		return 0;
 	case OPT_REJOIN:
 		options->rejoin = true;
+		return 0;
+	case OPT_KEEP:
+		options->keep = true;
 		return 0;
 	case 'o':
 		if (str_equal(optarg, "json"))
@@ -114,6 +120,7 @@ int main(int argc, char **argv)
 		{"file", required_argument, NULL, OPT_FILE},
 		{"name", required_argument, NULL, OPT_NAME},
 		{"rejoin", no_argument, NULL, OPT_REJOIN},
+		{"keep", no_argument, NULL, OPT_KEEP},
 		{"output", required_argument, NULL, 'o'},
 		{"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, OPT_VERSION},

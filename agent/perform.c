@@ -482,9 +482,41 @@ void perform_all(struct agent *agent)
 	fetching_prune(agent, false);
 }
 
-uint64_t perform_deadline(const struct agent *agent)
+/* Looking is no change: probes go on while the journal cannot be written. Without them a server that
+ * is well would count as one that does not answer, and be started anew. */
+void perform_probes(struct agent *agent)
+{
+	uint64_t now = agent_now(agent);
+
+	for (size_t i = 0; i < node_core_count(agent->core); i++) {
+		const struct deploy *deploy = node_core_at(agent->core, i);
+		struct work *work = shell_work(agent, deploy->record.name);
+		struct deploy_effects effects;
+
+		deploy_decide(deploy, now, &effects);
+		for (enum colour c = 0; c < COLOUR_COUNT; c++)
+			perform_probe(agent, deploy, work, c, &effects.slots[c]);
+	}
+}
+
+uint64_t perform_probes_deadline(const struct agent *agent)
 {
 	uint64_t at = UINT64_MAX;
+
+	for (size_t i = 0; i < agent->works_count; i++)
+		for (enum colour c = 0; c < COLOUR_COUNT; c++) {
+			const struct slot_work *slot = &agent->works[i]->slots[c];
+
+			if (slot->probe_at_ms > 0)
+				at = shell_min(at, slot->probe_id == 0 ? slot->probe_at_ms
+								       : slot->probe_late_ms);
+		}
+	return at;
+}
+
+uint64_t perform_deadline(const struct agent *agent)
+{
+	uint64_t at = perform_probes_deadline(agent);
 
 	for (size_t i = 0; i < agent->works_count; i++) {
 		const struct work *work = agent->works[i];
@@ -493,9 +525,6 @@ uint64_t perform_deadline(const struct agent *agent)
 		for (enum colour c = 0; c < COLOUR_COUNT; c++) {
 			const struct slot_work *slot = &work->slots[c];
 
-			if (slot->probe_at_ms > 0)
-				at = shell_min(at, slot->probe_id == 0 ? slot->probe_at_ms
-								       : slot->probe_late_ms);
 			if (slot->connections_at_ms > 0 &&
 			    !helping_under_way(agent, slot->connections_id))
 				at = shell_min(at, slot->connections_at_ms);

@@ -117,7 +117,7 @@ static void send_status(struct agent *agent, uint64_t now_ms)
 static bool may_report(const struct agent *agent, uint64_t now_ms)
 {
 	/* Before the helper has listed what runs, we would report slots as down that are up. */
-	return agent->link_up &&
+	return agent->link_up && !agent->leaving &&
 	       (agent->resumed || now_ms >= agent->start_ms + SHELL_HELPER_WAIT_MS);
 }
 
@@ -140,6 +140,14 @@ static uint64_t status_at(const struct agent *agent)
 	return at;
 }
 
+/* Repeated as a heartbeat is: it may get lost. */
+static void say_leave(struct agent *agent)
+{
+	struct msg_leave leave = {.boot_epoch = agent->boot_epoch};
+
+	(void)!send(agent, MESSAGE_LEAVE, &leave);
+}
+
 static void heartbeat(struct agent *agent, uint64_t now_ms)
 {
 	struct msg_heartbeat beat = {.boot_epoch = agent->boot_epoch,
@@ -152,6 +160,10 @@ static void heartbeat(struct agent *agent, uint64_t now_ms)
 			       (struct deploy_event){.kind = DEPLOY_EVENT_MEMORY_PRESSURE});
 	if (!agent->link_up)
 		return;
+	if (agent->leaving) {
+		say_leave(agent);
+		return;
+	}
 	node_core_generation(agent->core, &beat.epoch, &beat.generation);
 	(void)!send(agent, MESSAGE_HEARTBEAT, &beat);
 	if (now_ms - agent->reporting.heard_ms >= LIMIT_SILENCE_MS) {
@@ -193,7 +205,7 @@ void reporting_tick(struct agent *agent, uint64_t now_ms)
 
 uint64_t reporting_deadline(const struct agent *agent)
 {
-	if (!agent->link_up)
+	if (!agent->link_up || agent->leaving)
 		return agent->reporting.heartbeat_ms;
 	if (!may_report(agent, agent_now(agent)))
 		return shell_min(agent->reporting.heartbeat_ms,
@@ -211,7 +223,10 @@ void reporting_link_up(struct agent *agent)
 	STR_CUT(subscribe.agent_version, COVEY_VERSION);
 	STR_CUT(subscribe.name, agent->name);
 	node_core_generation(agent->core, &subscribe.epoch, &subscribe.generation);
-	(void)!send(agent, MESSAGE_SUBSCRIBE, &subscribe);
+	if (agent->leaving)
+		say_leave(agent);
+	else
+		(void)!send(agent, MESSAGE_SUBSCRIBE, &subscribe);
 	agent->reporting.due = true;
 	agent->reporting.sends = 0;
 	agent->reporting.heartbeat_ms = agent_now(agent) + draw(agent, LIMIT_HEARTBEAT_MS);

@@ -115,6 +115,7 @@ struct agent {
 
 	bool link_up, helper_up, started;
 	bool resumed;	 /* the helper's list was taken over */
+	bool leaving, let_go; /* out of the fleet; the coordinator has said that it knows */
 	uint64_t start_ms;
 	bool again;	 /* the core heard something: write down and decide again */
 	bool journal_broken; /* the last commit failed: everything is to be written again */
@@ -164,6 +165,9 @@ void recording_note(struct work *work, const struct deploy_outcome *last); /* is
 /* perform.c: decides and performs for all deployments until `again` or done. */
 void perform_all(struct agent *agent);
 uint64_t perform_deadline(const struct agent *agent);
+/* Of all that, only the health probes of what runs: while the journal cannot be written. */
+void perform_probes(struct agent *agent);
+uint64_t perform_probes_deadline(const struct agent *agent);
 /* A probe by EXEC or by the world ended. */
 void perform_probed(struct agent *agent, uint64_t id, bool ok, const char *text);
 

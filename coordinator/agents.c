@@ -69,6 +69,7 @@ struct shell_node *agents_insert(struct coordinator *c, const struct store_node 
 	agents_set_record(node, record);
 	node->seen_ms = record->last_seen_ms;
 	node->seen_written_ms = record->last_seen_ms;
+	node->silent = record->last_seen_ms == 0; /* joined, but its agent never came */
 	MEM_GROW(c->nodes, &c->nodes_cap, c->nodes_count);
 	memmove(&c->nodes[at + 1], &c->nodes[at], (c->nodes_count - at) * sizeof(*c->nodes));
 	c->nodes[at] = node;
@@ -252,6 +253,8 @@ void agents_check_leases(struct coordinator *c, uint64_t now_ms)
 
 static void heard(struct coordinator *c, struct shell_node *node)
 {
+	bool first = node->seen_ms == 0;
+
 	node->seen_ms = shell_now(c);
 	if (c->lease_check_ms > fleet_silent_at(node->seen_ms, c->started_ms))
 		c->lease_check_ms = fleet_silent_at(node->seen_ms, c->started_ms);
@@ -259,7 +262,8 @@ static void heard(struct coordinator *c, struct shell_node *node)
 		return;
 	node->silent = false;
 	c->fleet_changed = true;
-	events_add(c, "node online", NULL, NULL, node->record.name, "heard again");
+	events_add(c, "node online", NULL, NULL, node->record.name,
+		   first ? "heard for the first time" : "heard again");
 }
 
 static int write_seen(struct coordinator *c, bool all, struct err *err)
@@ -403,6 +407,28 @@ static void on_heartbeat(struct coordinator *c, struct shell_node *node,
 		desired_push(c, node);
 }
 
+/* Its administrator took it out of the fleet, which needs nobody's consent here. It is told with the
+ * words for strangers, so that asking again has the same answer. */
+static void on_leave(struct coordinator *c, struct shell_node *node)
+{
+	struct node_id id = node->record.id;
+	struct err err = {0};
+	int r;
+
+	reports_take(c); /* one of this node's may lie there */
+	r = shell_begin(c, &err);
+	if (r == 0)
+		r = shell_end(c, c->store->ops->node_remove(c->store, &id, &err), &err);
+	if (r < 0) {
+		shell_store_failed(c, r, &err); /* not answered: it says so again */
+		return;
+	}
+	events_add(c, "node left", NULL, NULL, node->record.name, "its own administrator asked");
+	agents_remove(c, &id);
+	c->fleet_changed = c->dirty = true;
+	refuse(c, &id, "this node has left the fleet");
+}
+
 void coordinator_on_agent(struct coordinator *c, const struct node_id *id, const void *data,
 			  size_t size)
 {
@@ -435,6 +461,9 @@ void coordinator_on_agent(struct coordinator *c, const struct node_id *id, const
 		break;
 	case MESSAGE_LOGS:
 		control_logs(c, id, message.body);
+		break;
+	case MESSAGE_LEAVE:
+		on_leave(c, node);
 		break;
 	case MESSAGE_DESIRED:
 	case MESSAGE_ACK:

@@ -200,7 +200,6 @@ static int join(struct coordinator *c, const char *from, const struct msg_enrol 
 				    .sign_key = enrol->sign_key,
 				    .pending = token->approval,
 				    .joined_ms = shell_now(c),
-				    .last_seen_ms = shell_now(c),
 				    .labels = labels,
 				    .labels_count = token_labels(token, labels)};
 	int r = check_token_life(c, token, err);

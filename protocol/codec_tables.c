@@ -376,6 +376,13 @@ static const struct codec_field msg_heartbeat_fields[] = {
 CODEC_STRUCT(msg_heartbeat);
 #undef THIS
 
+#define THIS struct msg_leave
+static const struct codec_field msg_leave_fields[] = {
+	F_U64(1, boot_epoch),
+};
+CODEC_STRUCT(msg_leave);
+#undef THIS
+
 #define THIS struct msg_ack
 static const struct codec_field msg_ack_fields[] = {
 	F_U64(1, boot_epoch),

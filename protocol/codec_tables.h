@@ -15,7 +15,7 @@
 	X(reason) X(outcome) X(slot_report) X(deployment_report) X(inventory) X(node_status)       \
 	X(assignment) X(desired_state)                                                             \
 	X(msg_subscribe) X(msg_heartbeat) X(msg_ack) X(msg_refused) X(msg_logs_wanted) X(msg_logs) \
-	X(msg_get) X(msg_object) X(msg_enrol) X(msg_enrolled) X(msg_control) X(msg_control_reply)  \
+	X(msg_leave) X(msg_get) X(msg_object) X(msg_enrol) X(msg_enrolled) X(msg_control) X(msg_control_reply)  \
 	X(signature) X(envelope) X(root_document) X(identity)
 
 #define X(name) extern const struct codec_struct codec_##name;

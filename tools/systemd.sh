@@ -115,12 +115,23 @@ systemd_keep() { # host
 	done
 }
 
-# nspawn gives each boot an id by a mount over the kernel's file; a unit with a /proc of its own
-# (ProtectProc=) does not see that mount, and would take a reboot for none.
+# nspawn gives each boot an id by a mount of a deleted file over the kernel's. A sandboxed unit does
+# not get that mount and would take a reboot for none, so the id goes there by another way.
 systemd_boot_id() { # root
-	mkdir -p "$1/etc/systemd/system/covey-agent.service.d"
-	printf '[Service]\nProtectProc=default\n' \
-		>"$1/etc/systemd/system/covey-agent.service.d/nspawn.conf"
+	local units=$1/etc/systemd/system
+	mkdir -p "$units/covey-agent.service.d"
+	cat >"$units/boot-id.service" <<'TEXT'
+[Service]
+Type=oneshot
+ExecStart=cp /proc/sys/kernel/random/boot_id /run/boot-id
+TEXT
+	cat >"$units/covey-agent.service.d/nspawn.conf" <<'TEXT'
+[Unit]
+Wants=boot-id.service
+After=boot-id.service
+[Service]
+BindReadOnlyPaths=/run/boot-id:/proc/sys/kernel/random/boot_id
+TEXT
 }
 
 systemd_boot() { # host
@@ -250,8 +261,8 @@ systemd_test_main() {
 		result=0
 		timeout 900 bash "$script" >"$COVEY_BUILD/systemd-$name.tap" 2>&1 || result=$?
 		grep -vE '^(ok|1\.\.)' "$COVEY_BUILD/systemd-$name.tap" | tail -n 60 || true
-		passed=$((passed + $(grep -c '^ok' "$COVEY_BUILD/systemd-$name.tap")))
-		failed=$((failed + $(grep -c '^not ok' "$COVEY_BUILD/systemd-$name.tap")))
+		passed=$((passed + $(sed -n '/^ok/p' "$COVEY_BUILD/systemd-$name.tap" | wc -l)))
+		failed=$((failed + $(sed -n '/^not ok/p' "$COVEY_BUILD/systemd-$name.tap" | wc -l)))
 		[ $result -eq 0 ] || grep -q '^not ok' "$COVEY_BUILD/systemd-$name.tap" || failed=$((failed + 1))
 	done
 	say "$passed passed, $failed failed"

@@ -16,9 +16,11 @@ struct cli_options { /* what verbs share */
 	enum cli_output output;
 	const char *file, *name; /* join */
 	bool from_stdin, rejoin; /* join */
+	bool keep; /* leave: root.doc stays */
 };
 
 int cli_join(const struct cli_options *options, const struct agent_config *config);
+int cli_leave(const struct cli_options *options, const struct agent_config *config);
 int cli_status(const struct cli_options *options, const struct agent_config *config);
 int cli_health(const struct cli_options *options, const struct agent_config *config);
 int cli_history(const struct cli_options *options, const struct agent_config *config);
@@ -40,3 +42,6 @@ extern const char *const cli_outcomes[], *const cli_node_states[], *const cli_sl
 /* Joining without its output: tests use it with sockets of their own. */
 int join_run(const char *join_text, const char *name, bool rejoin,
 	     const struct agent_config *config, struct err *err) COVEY_MUST_CHECK;
+/* Removes what joining and serving left in files; root.doc only when it is not to be kept. */
+int leave_clean(const struct agent_config *config, bool keep_root,
+		struct err *err) COVEY_MUST_CHECK;

@@ -308,7 +308,7 @@ ACTION(abandon)
 	const struct deploy_release *back = deploy_local(d, &r->assignment.base);
 	bool healthy = d->slots[r->target_colour].healthy;
 
-	if (!back || !r->assignment.revert)
+	if (!back || !r->assignment.revert || deploy_barred(d, &back->digest))
 		back = deploy_fallback(d, &r->target.digest);
 	coordinator_says(d, e);
 	begin_way_back(d, back, healthy, coordinator_ending(d));

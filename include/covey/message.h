@@ -16,6 +16,7 @@
 	X(HEARTBEAT, msg_heartbeat, 2, FROM_AGENT, CHANNEL_AGENTS, LIMIT_AGENT_MESSAGE)            \
 	X(STATUS, node_status, 3, FROM_AGENT, CHANNEL_AGENTS, LIMIT_AGENT_MESSAGE)                 \
 	X(LOGS, msg_logs, 4, FROM_AGENT, CHANNEL_AGENTS, LIMIT_AGENT_MESSAGE)                      \
+	X(LEAVE, msg_leave, 5, FROM_AGENT, CHANNEL_AGENTS, LIMIT_AGENT_MESSAGE)                    \
 	X(DESIRED, desired_state, 16, FROM_COORDINATOR, CHANNEL_AGENTS, LIMIT_DESIRED_MESSAGE)     \
 	X(ACK, msg_ack, 17, FROM_COORDINATOR, CHANNEL_AGENTS, LIMIT_DESIRED_MESSAGE)               \
 	X(REFUSED, msg_refused, 18, FROM_COORDINATOR, CHANNEL_AGENTS, LIMIT_DESIRED_MESSAGE)       \
@@ -49,6 +50,10 @@ struct msg_subscribe { /* first message of a link, and again after every reconne
 struct msg_heartbeat {
 	uint64_t epoch, generation;
 	uint64_t boot_epoch, sequence; /* of the newest status: the coordinator asks if it lacks it */
+};
+
+struct msg_leave { /* the node leaves the fleet for good; REFUSED is the answer, again and again */
+	uint64_t boot_epoch;
 };
 
 enum goal { GOAL_NONE, GOAL_FETCH, GOAL_PREPARE, GOAL_SERVE, GOAL_COUNT };

@@ -301,6 +301,7 @@ void watch_hit(struct sim_node *node);	   /* a fault: what is out now is out bec
 void watch_start(struct sim_node *node, const struct helper_request *request, int version);
 void watch_route(struct sim_node *node, const struct helper_route *route, int version);
 bool watch_gave_up(const struct sim_node *node, uint32_t deployment); /* says FAILED, and why */
+bool watch_has_committed(const struct sim_node *node, uint32_t deployment);
 /* It rolled this version back and will not run it again by itself. */
 bool watch_bars(const struct sim_node *node, uint32_t deployment, int version);
 bool watch_idle(const struct sim_node *node, uint32_t deployment); /* nothing is under way */

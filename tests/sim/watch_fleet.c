@@ -427,7 +427,7 @@ static const char *wrong(struct sim *sim, const struct sim_node *node,
 		return NULL;
 	if (!watch_bars(node, d, want) && !watch_gave_up(node, d))
 		return "does not serve what was completed last";
-	if (!serves(place, -1) && place->out != SIM_NEVER_SERVED && !watch_gave_up(node, d))
+	if (!serves(place, -1) && watch_has_committed(node, d) && !watch_gave_up(node, d))
 		return "serves nothing any more";
 	return is_named(sim, node, d) ? NULL : "fails without a reason";
 }

@@ -134,7 +134,8 @@ static enum sim_out reason_of(const struct sim_node *node, uint32_t d)
 		return SIM_OUT_BY_FAULT;
 	if (behaviour == SIM_SOURS || behaviour == SIM_CRASHES)
 		return SIM_OUT_BY_RELEASE; /* it is started anew, or left */
-	if (deploy->record.phase == DEPLOY_REVERTING || deploy->record.assignment.revert)
+	if (deploy->record.phase == DEPLOY_REVERTING || deploy->record.assignment.revert ||
+	    digest_equal(&deploy->record.target.digest, &deploy->record.assignment.base))
 		return SIM_OUT_ON_WAY_BACK;
 	if (deploy->record.phase == DEPLOY_REMOVING || deploy->record.phase == DEPLOY_GONE)
 		return SIM_OUT_REMOVED;
@@ -171,13 +172,17 @@ void watch_start(struct sim_node *node, const struct helper_request *request, in
 {
 	struct sim *sim = node->sim;
 	const char *name = sim->versions[version].name;
+	const struct deploy *deploy = deploy_of(node, sim->versions[version].deployment);
+	uint64_t attempt = request->attempt;
 
 	if (!node->held[version].sealed)
 		sim_break(sim, "%s starts %s, which is not sealed", node->name, name);
 	if (node->held[version].wrong)
 		sim_break(sim, "%s starts %s, of which a chunk is not what its digest says",
 			  node->name, name);
-	if (node->vetoed[version] && request->attempt < node->vetoed[version])
+	if (deploy && deploy->record.assignment.attempt > attempt)
+		attempt = deploy->record.assignment.attempt; /* a retry while it goes back */
+	if (node->vetoed[version] && attempt < node->vetoed[version])
 		sim_break(sim, "%s starts %s again, which it rolled back", node->name, name);
 }
 
@@ -196,6 +201,13 @@ bool watch_gave_up(const struct sim_node *node, uint32_t deployment)
 
 	return deploy && deploy->record.last.kind == OUTCOME_FAILED &&
 	       deploy->record.last.reason.text[0];
+}
+
+bool watch_has_committed(const struct sim_node *node, uint32_t deployment)
+{
+	const struct deploy *deploy = deploy_of(node, deployment);
+
+	return deploy && !digest_is_zero(&deploy->record.committed.digest);
 }
 
 bool watch_bars(const struct sim_node *node, uint32_t deployment, int version)

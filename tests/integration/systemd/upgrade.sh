@@ -50,7 +50,7 @@ leftovers() { # host: what Covey left on it
 		systemctl list-units --all --no-legend --plain "covey*"
 		getent passwd | grep covey
 		getent group | grep covey
-		ls -d /etc/systemd/system/*/covey* /etc/systemd/system/covey* 2>/dev/null
+		ls -d /etc/systemd/system/*/covey* /etc/systemd/system/covey* 2>/dev/null | grep -v "/covey-agent.service.d$"
 		[ "$(cat /proc/sys/net/ipv4/ip_forward)" = 0 ] || echo "forwarding is on"'
 }
 

@@ -298,6 +298,29 @@ static void a_late_answer_about_the_map_is_put_right(void **state)
 	world_free(&w);
 }
 
+static void a_way_back_never_leads_to_what_the_node_has_vetoed(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 300000); /* committed here, and then superseded: r1 is the target again */
+	w.behaviour[1].ready_ms = WORLD_NEVER_READY;
+	trace_complete(&w, 0, R1);
+	world_run(&w, 300000);
+	assert_true(deploy_vetoes(world_deploy(&w, 0), &R1, 0));
+	assert_serves(&w, 0, R2);
+	trace_rollout(&w, 0, R1, R3, GOAL_SERVE);
+	world_run(&w, 20000);
+	assert_phase(&w, 0, BAKING);
+	world_assignment(&w, 0)->revert = true;
+	trace_rollout(&w, 0, R1, R0, GOAL_NONE);
+	world_run(&w, 20000);
+	assert_serves(&w, 0, R2); /* and not nothing at all, for as long as a way back may take */
+	world_free(&w);
+}
+
 static void only_a_higher_attempt_clears_the_veto(void **state)
 {
 	struct world w;
@@ -454,6 +477,7 @@ int main(void)
 		cmocka_unit_test(a_late_answer_about_the_map_is_put_right),
 		cmocka_unit_test(only_a_higher_attempt_clears_the_veto),
 		cmocka_unit_test(another_rollout_of_a_vetoed_release_is_refused_and_says_so),
+		cmocka_unit_test(a_way_back_never_leads_to_what_the_node_has_vetoed),
 		cmocka_unit_test(vetoes_outlive_removal),
 		cmocka_unit_test(the_oldest_veto_goes_first),
 		cmocka_unit_test(the_deadline_counts_only_the_time_of_work),
