@@ -487,6 +487,7 @@ static void dispatch(struct agent *agent, const struct pending *about,
 	case HELPER_CONNECTIONS:
 		on_connections(agent, about, reply);
 		break;
+	case HELPER_CLOSE:
 	case HELPER_PRUNE:
 	case HELPER_OP_COUNT:
 		break;

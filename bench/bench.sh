@@ -50,7 +50,7 @@ bench_deployment() { # version, bake
 deployment: digits
 release: digits@$1
 nodes: all
-drain: 1s
+drain: ${BENCH_DRAIN:-1s}
 keep_warm: 1m
 strategy: {canary: {stages: [{nodes: 1, bake: $2}, {percent: 100, bake: 200ms}]}}
 max_unavailable: 100%

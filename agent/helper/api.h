@@ -26,6 +26,7 @@ enum helper_op {
 	HELPER_LOGS,	   /* -> last lines of the slot's container */
 	HELPER_CONNECTIONS, /* -> established connections that clients hold to the slot */
 	HELPER_PRUNE,	   /* forget unpacked releases that are not in `keep` */
+	HELPER_CLOSE,	   /* resets what clients still hold to a slot that drained -> connections */
 	HELPER_OP_COUNT
 };
 

@@ -56,6 +56,7 @@ static const struct work works[HELPER_OP_COUNT] = {
     [HELPER_STOP] = {"slot", NULL, MINUTE_MS, false},
     [HELPER_TRAFFIC] = {"traffic", "@traffic", 20000, false},
     [HELPER_EXEC] = {"slot", NULL, 10000, false},
+    [HELPER_CLOSE] = {"slot", NULL, 20000, false},
     [HELPER_PRUNE] = {"unpack", "@prune", 10 * MINUTE_MS, false},
 };
 

@@ -293,3 +293,19 @@ int slot_exec(struct worker *worker, struct err *err)
 		STR_CUT(worker->reply.text, str_get(&output));
 	return 0;
 }
+
+int slot_close(struct worker *worker, struct err *err)
+{
+	const struct helper_request *request = &worker->request;
+	struct record record;
+	struct slot_name slot;
+	int forgotten, r = paths_slot(request->deployment, request->colour, &slot, err);
+
+	if (r == 0)
+		r = record_read(&worker->config, &slot, &record, err);
+	if (r < 0 || record.host_network)
+		return r == -ENOENT ? 0 : r;
+	forgotten = slotnet_forget(record.address, record.address6);
+	worker->reply.connections = forgotten > 0 ? (uint64_t)forgotten : 0;
+	return 0;
+}

@@ -10,6 +10,9 @@
 int slot_start(struct worker *worker, struct err *err) COVEY_MUST_CHECK;
 /* Nothing is left of the slot afterwards but what it keeps (address, log). */
 int slot_stop(struct worker *worker, struct err *err) COVEY_MUST_CHECK;
+/* Clients' connections to the slot are forgotten by the kernel's NAT: their next packet goes where
+ * the map leads now, where nobody knows them, and is answered with a reset. */
+int slot_close(struct worker *worker, struct err *err) COVEY_MUST_CHECK;
 /* The release's health command, inside. */
 int slot_exec(struct worker *worker, struct err *err) COVEY_MUST_CHECK;
 

@@ -116,10 +116,10 @@ int slotnet_down(struct worker *worker, uint32_t index, struct err *err)
 	return 0;
 }
 
-void slotnet_forget(const char *address4, const char *address6)
+int slotnet_forget(const char *address4, const char *address6)
 {
-	if (address4[0])
-		conntrack_forget(address4);
-	if (address6[0])
-		conntrack_forget(address6);
+	int four = address4[0] ? conntrack_forget(address4) : 0;
+	int six = address6[0] ? conntrack_forget(address6) : 0;
+
+	return (four > 0 ? four : 0) + (six > 0 ? six : 0);
 }

@@ -29,5 +29,5 @@ int slotnet_up(struct worker *worker, const struct slotnet *net, pid_t container
 /* 0 also when there was nothing. */
 int slotnet_down(struct worker *worker, uint32_t index, struct err *err) COVEY_MUST_CHECK;
 /* Connections that the node still tracks to a slot are forgotten: what clients send on them is
- * answered with a reset by whoever serves now. */
-void slotnet_forget(const char *address4, const char *address6);
+ * answered with a reset by whoever serves now. Returns how many, also those that had ended. */
+int slotnet_forget(const char *address4, const char *address6);

@@ -8,6 +8,7 @@ int main(int argc, char **argv)
 	    {HELPER_START, slot_start},
 	    {HELPER_STOP, slot_stop},
 	    {HELPER_EXEC, slot_exec},
+	    {HELPER_CLOSE, slot_close},
 	};
 
 	return worker_main(argc, argv, ops, ARRAY_SIZE(ops));

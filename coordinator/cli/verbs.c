@@ -49,6 +49,8 @@ const struct verb verbs[] = {
     {"deployment show", "DEPLOYMENT", 1, 1, 0, cmd_deployment_show, "one deployment as declared"},
     {"deployment history", "DEPLOYMENT", 1, 1, 0, cmd_deployment_history, "its rollouts"},
     {"deployment rm", "DEPLOYMENT", 1, 1, OPT(YES), cmd_deployment_rm, "drain and remove it"},
+    {"gate replay", "FILE.json", 1, 1, 0, cmd_gate_replay,
+     "what a statistical gate says to evidence in a file"},
     {"events", "", 0, 0, OPT(FOLLOW) | OPT(LINES), cmd_events, "what happened"},
     {"logs", "NODE DEPLOYMENT", 2, 2, OPT(LINES), cmd_logs, "a container's last lines"},
     {"freeze", "", 0, 0, 0, cmd_freeze, "stop every rollout where it is"},

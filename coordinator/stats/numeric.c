@@ -11,7 +11,8 @@
 enum { SERIES_MAX = 200000, NEWTON_MAX = 300 };
 
 #define TINY 1e-300
-#define PRECISION 1e-16
+#define PRECISION 4e-16 /* of sums: two units in the last place */
+#define STEP 1e-14      /* Newton's last step; what is left is its square */
 
 double stats_grid(size_t k)
 {
@@ -54,11 +55,8 @@ static double lentz(double *c, double *d, double a, double b)
 /* The continued fraction of I_x(a, b); it converges fast for x below the mean. */
 static double beta_fraction(double a, double b, double x)
 {
-	double c = 1, d = 0, result = lentz(&c, &d, -(a + b) * x / (a + 1), 1), factor;
+	double c = 1, d = 1 / (1 - (a + b) * x / (a + 1)), result = d, factor;
 
-	/* The first denominator: 1 - (a + b) x / (a + 1), whose C starts from 1. */
-	c = 1;
-	result = d;
 	for (int i = 1; i < SERIES_MAX; i++) {
 		double m = i;
 
@@ -145,7 +143,7 @@ static double solve(distribution *f, const struct target *target, double u, doub
 		next = u - over / slope;
 		if (!(next > lo && next < hi))
 			next = lo + (hi - lo) / 2;
-		if (fabs(next - u) <= PRECISION * fmax(1, fabs(u)))
+		if (fabs(next - u) <= STEP * fmax(1, fabs(u)))
 			return next;
 		u = next;
 	}

@@ -18,7 +18,8 @@ ALLOWED = {
     "coordinator/core/record": ["base/", "covey/", "coordinator/core/", "protocol/codec"],
     "agent/core/": ["base/", "covey/", "agent/core/"],
     "coordinator/store/": ["base/", "covey/", "protocol/", "coordinator/store/"],
-    "coordinator/cli/": ["base/", "covey/", "protocol/", "coordinator/cli/"],
+    "coordinator/stats/": ["base/", "coordinator/stats/"],
+    "coordinator/cli/": ["base/", "covey/", "protocol/", "coordinator/cli/", "coordinator/stats/"],
     "coordinator/": ["base/", "covey/", "protocol/", "coordinator/"],
     # adapters see the interface that they fill, agent/world.h, and nothing else of the shell
     "agent/chunks/": ["base/", "covey/", "protocol/", "agent/chunks/", "agent/journal", "agent/world.h"],

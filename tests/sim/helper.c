@@ -269,6 +269,7 @@ static void carry_out(struct sim_node *node, const struct helper_request *reques
 		break;
 	case HELPER_EXEC:
 	case HELPER_LOGS:
+	case HELPER_CLOSE:
 	case HELPER_OP_COUNT:
 		break;
 	}

@@ -80,5 +80,6 @@ ok "$node goes back by itself while the coordinator cannot be reached"
 fleet_link "$node" up
 wait_for 60 state_is rolled_back
 ok "the outcome arrives when the link is back, and the rollout is rolled back"
+reason=$(rollout_field .reason.text)
 [ "$(rollout_field .reason.check)" = exited ]
-ok "its reason is the exit ($(rollout_field .reason.text))"
+ok "its reason is the exit ($reason)"

@@ -25,7 +25,7 @@ slots_are() { [ "$(slots "$1" "$2")" = "$3" ]; }
 all_serve() { serves 1 "$1" && serves 2 "$1" && serves 3 "$1"; }
 processes() { # node number: of its containers, as the control groups know them
 	find /sys/fs/cgroup -path "*/covey/${FLEET_NAME}n$1/*" -name cgroup.procs \
-		-exec cat {} + 2>/dev/null | sort -n
+		-exec cat {} + 2>/dev/null | sort -nu
 }
 # Every node is asked all the time; a line for each answer: milliseconds, node, release.
 watch_node() {
@@ -115,26 +115,46 @@ all_serve 2.0.0
 ok "all nodes serve 2.0.0"
 [ "$(unanswered)" = 0 ]
 ok "no request went without an answer"
-fleet_covey events -o json >"$WORK/events" 2>/dev/null
 rollout_field '.nodes[] | "\(.node) \(.stage)"' >"$WORK/stages"
 n1n3=$(awk '$1 == "n1" || $1 == "n3" {print $2}' "$WORK/stages" | sort -u | wc -l)
-echo "# stages: $(tr '\n' ' ' <"$WORK/stages")"
+[ "$n1n3" = 2 ]
+ok "n1 and n3, of one site, are never changed at the same time"
 gap=$(first_answers 2.0.0 | awk 'NR == 1 {a = $1} {b = $1} END {print NR == 3 ? b - a : 0}')
 [ "$gap" -ge 1000 ]
-ok "they changed one after the other (${gap} ms between the first and the last, $n1n3 stages for one site)"
+ok "the second batch waited for the first one's bake (${gap} ms)"
 
 # ---- stop-first ----
-most=0
+servers() { # node number: how many model servers run
+	processes "$1" | while read -r pid; do tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null && echo; done |
+		grep -c '^/server'
+}
+wait_for 40 slots_are 1.0.0 warm 0 # of the rollout before
+most=0 least=9
 file=$(steps '{rolling: {batch: 3, bake: 1s}}' stop-first | make_deployment 1.0.0)
 fleet_covey apply -y -f "$file" >"$WORK/stop" 2>&1 &
 applying=$!
 while kill -0 $applying 2>/dev/null; do
-	now=$(processes 1 | wc -l)
+	now=$(servers 1)
 	[ "$now" -le $most ] || most=$now
-	sleep 0.05
+	[ "$now" -ge $least ] || least=$now
 done
 wait $applying
 ok "stop-first completes"
 all_serve 1.0.0
 ok "all nodes serve 1.0.0"
-echo "# at most $most processes on n1"
+[ $most -eq 1 ]
+ok "n1 never ran two servers (from $least to $most)"
+
+# ---- network: host ----
+expect 0 "push a release for the host's network" fleet_covey release push \
+	-f "$(make_release 4.0.0 2.0.0 's#^serve: .*#serve: {port: 8080, network: host}#')"
+expect 0 "it goes out" fleet_covey apply -y -f "$(steps '{rolling: {batch: 3, bake: 1s}}' | make_deployment 4.0.0)"
+all_serve 4.0.0
+ok "all nodes serve 4.0.0"
+listens() { nsenter "--net=/run/netns/$FLEET_NETNS-n1" ss -Htln | awk '{print $4}' | grep -v ':8080$' | grep -q ':[0-9]'; }
+listens
+ok "the server listens in the node's own network, on the PORT that it was given"
+expect 0 "and back to a slot of its own" fleet_covey apply -y \
+	-f "$(steps '{rolling: {batch: 3, bake: 1s}}' | make_deployment 2.0.0)"
+all_serve 2.0.0
+ok "all nodes serve 2.0.0"

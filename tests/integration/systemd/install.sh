@@ -44,6 +44,9 @@ on n1 systemctl list-units --no-legend --plain 'covey-*.scope' | grep -q running
 ok "the container's supervisor is in a scope of its own"
 on n1 sh -c 'grep -q "covey-.*\.scope" /proc/$(pgrep -x conmon | head -1)/cgroup'
 ok "conmon is in that scope's control group"
+scope=$(on n1 systemctl list-units --no-legend --plain 'covey-*.scope' | sed -n '1s/ .*//p')
+on n1 systemctl show -P Before "$scope" | grep covey-helper.service | grep -q covey-agent.service
+ok "it ends after agent and helper when the node goes down"
 expect 0 "a release that crashes is pushed" fleet_covey release push -f \
 	"$(release_for 3.1.0 2.0.0 's#^model:.*#&\ncommand: [/server, --crash-after, 1s]#')"
 expect 3 "it is rolled back" fleet_covey apply -y -f "$(steps 20s | make_deployment 3.1.0)"

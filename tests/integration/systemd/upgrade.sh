@@ -46,7 +46,7 @@ leftovers() { # host: what Covey left on it
 		ls /sys/fs/cgroup | grep -x covey
 		ip -o link | grep -E ": cv[a-z]{6}[de]"
 		ip route show table all | grep 10.213
-		pgrep -x "conmon|server|covey-agent|covey-helper"
+		for name in conmon server covey-agent covey-helper; do pgrep -x -l $name; done
 		systemctl list-units --all --no-legend --plain "covey*"
 		getent passwd | grep covey
 		getent group | grep covey
@@ -83,6 +83,8 @@ ok "the container is the same"
 expect 0 "covey-agent health" on n1 covey-agent health
 
 # ---- remove, install again, purge ----
+[ "$(leftovers n1 | grep -cE 'table inet covey_|conmon|server$|: cv|/var/lib/covey|10\.213')" -ge 6 ]
+ok "what will be looked for is there now"
 expect 0 "covey-agent is removed" on n1 dpkg -r covey-agent
 [ -z "$(container_of n1)" ] && ! on n1 nft list tables | grep -q covey
 ok "containers and rules are gone, state stays"

@@ -105,6 +105,9 @@ static int world_send(void *context, const void *data, size_t size)
 		codec_free(&codec_node_status, &node->status);
 		codec_copy(&codec_node_status, &node->status, message.body);
 		break;
+	case MESSAGE_LEAVE:
+		node->leaves++;
+		break;
 	case MESSAGE_LOGS:
 		node->log_answers++;
 		free(node->logs);
@@ -346,6 +349,7 @@ static void help(struct node *node, const struct helper_request *request,
 	case HELPER_CONNECTIONS:
 		reply->connections = node->connections;
 		break;
+	case HELPER_CLOSE:
 	case HELPER_PRUNE:
 	case HELPER_OP_COUNT:
 		break;

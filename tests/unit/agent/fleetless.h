@@ -57,7 +57,7 @@ struct node { /* the fake and the agent on it */
 
 	bool link_up, helper_up, origin_up, origin_cut;
 	struct node_status status; /* newest that the coordinator got */
-	size_t statuses, heartbeats, subscribes, log_answers, relinks;
+	size_t statuses, heartbeats, subscribes, leaves, log_answers, relinks;
 	struct msg_subscribe subscribed;
 	char *logs;
 	bool no_acks;

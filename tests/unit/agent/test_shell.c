@@ -76,6 +76,50 @@ static void happy_path_ends_committed_and_reported(void **state)
 }
 
 
+/* ---- leaving ---- */
+
+static void leaving_drains_and_tells(void **state)
+{
+	struct node *node = *state;
+	struct msg_refused refused = {.text = "this node has left the fleet"};
+	struct digest first;
+	struct assignment a;
+
+	node_start(node);
+	first = install(node);
+	agent_leave(node->agent);
+	assert_false(agent_is_empty(node->agent));
+	a = node_assignment(NULL, &first, GOAL_SERVE);
+	node_desire(node, 9, &a, 1); /* was on its way: comes too late */
+	node_run(node, 60000);
+	assert_true(agent_is_empty(node->agent));
+	assert_digest_equal(node_reached(node), nothing);
+	assert_true(node->leaves > 0);
+	assert_false(agent_was_let_go(node->agent));
+	node_send(node, MESSAGE_REFUSED, &refused);
+	assert_true(agent_was_let_go(node->agent));
+	assert_int_equal(node->unroutable, 0);
+}
+
+static void leaving_needs_no_coordinator(void **state)
+{
+	struct node *node = *state;
+
+	node_start(node);
+	install(node);
+	node_link(node, false);
+	node_restart_agent(node);
+	agent_leave(node->agent);
+	node_run(node, 60000);
+	assert_true(agent_is_empty(node->agent));
+	assert_digest_equal(node_reached(node), nothing);
+	assert_int_equal(node->leaves, 0);
+	node_link(node, true);
+	node_run(node, 1000);
+	assert_int_equal(node->leaves, 1);
+	assert_int_equal(node->subscribes, 1); /* of the first start */
+}
+
 /* ---- what sends a node back ---- */
 
 static struct digest roll_out_bad(struct node *node, const struct digest *first)
@@ -776,6 +820,40 @@ static void decision_that_is_not_written_is_not_carried_out(void **state)
 	assert_digest_equal(node_reached(node), second);
 }
 
+static int disk_is_full(void *arg)
+{
+	return *(const bool *)arg ? -ENOSPC : 0;
+}
+
+/* It changes nothing, says nothing that a crash could undo, and takes nobody for dead because it
+ * did not look. */
+static void node_with_a_full_disk_goes_on_serving(void **state)
+{
+	struct node *node = *state;
+	struct digest first, second;
+	struct assignment a;
+	size_t starts, stops, statuses;
+	bool full = true;
+
+	node_start(node);
+	first = install(node);
+	second = node_release(node, "2.0.0", 100, 3, 5000);
+	a = node_assignment(&first, &second, GOAL_SERVE);
+	starts = node->asked[HELPER_START];
+	stops = node->asked[HELPER_STOP];
+	statuses = node->statuses;
+	journal_on_write(node->journal, disk_is_full, &full);
+	node_desire(node, 2, &a, 1);
+	node_run(node, 100000);
+	assert_int_equal(node->asked[HELPER_START], starts);
+	assert_int_equal(node->statuses, statuses);
+	full = false;
+	assert_true(node_run_until(node, NODE_STATE_BAKING, 60000));
+	assert_int_equal(node->asked[HELPER_START], starts + 1); /* the new one */
+	assert_int_equal(node->asked[HELPER_STOP], stops);
+	assert_digest_equal(node_reached(node), second);
+}
+
 static void command_probe_survives_the_helper(void **state)
 {
 	struct node *node = *state;
@@ -907,6 +985,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(happy_path_ends_committed_and_reported),
+		TEST(leaving_drains_and_tells),
+		TEST(leaving_needs_no_coordinator),
 		TEST(preflight_that_fails_leaves_the_old_one),
 		TEST(unpack_that_fails_leaves_the_old_one),
 		TEST(damage_is_looked_at_before_the_next_attempt),
@@ -943,6 +1023,7 @@ int main(void)
 		TEST(logs_travel_to_who_asked),
 		TEST(status_is_sent_until_it_is_acknowledged),
 		TEST(decision_that_is_not_written_is_not_carried_out),
+		TEST(node_with_a_full_disk_goes_on_serving),
 		TEST(command_probe_survives_the_helper),
 		TEST(fetch_keeps_to_the_rate),
 		TEST(every_new_link_brings_a_status),

@@ -207,7 +207,7 @@ static void test_approval_and_revocation(void **state)
 	assert_int_equal(fixture_admin(f, "node.show", json_pack("{ss}", "node", "a")), 0);
 	assert_string_equal(fixture_text(f->body, "state"), "pending");
 	assert_int_equal(fixture_admin(f, "node.approve", json_pack("{ss}", "node", "a")), 0);
-	assert_string_equal(fixture_text(f->body, "state"), "online");
+	assert_string_equal(fixture_text(f->body, "state"), "unreachable"); /* never came */
 	assert_true(coordinator_node_of_key(f->coordinator, &one.link_key, &found));
 	assert_true(node_id_equal(&found, &id));
 	assert_int_equal(fixture_admin(f, "node.revoke", json_pack("{ss}", "node", "a")), 0);
@@ -218,6 +218,78 @@ static void test_approval_and_revocation(void **state)
 	fixture_crash(f);
 	fixture_start(f);
 	assert_false(coordinator_admits_node(f->coordinator, &id));
+	fixture_free(f);
+}
+
+static void expect_node(struct fixture *f, const char *state, bool seen)
+{
+	assert_int_equal(fixture_admin(f, "node.show", json_pack("{ss}", "node", "a")), 0);
+	assert_string_equal(fixture_text(f->body, "state"), state);
+	assert_int_equal(json_is_string(json_object_get(f->body, "last_seen")), seen);
+}
+
+/* Joining is not coming: only the agent's own word begins its lease. */
+static void test_unreachable_until_the_agent_comes(void **state)
+{
+	struct fixture *f = fixture_new(NULL);
+	struct newcomer one = newcomer(1);
+	AUTO_FREE char *text = token(f, json_pack("{si}", "uses", 1));
+	struct fake_node node = {0};
+	struct msg_subscribe subscribe = {.protocol_version = PROTOCOL_VERSION,
+					  .agent_version = "0.1.0"};
+
+	expect_join(f, text, "a", &one);
+	expect_node(f, "unreachable", false);
+	fixture_crash(f);
+	fixture_start(f);
+	expect_node(f, "unreachable", false);
+	node_id_of_key(&node.id, &one.sign_key);
+	fixture_send(f, &node, MESSAGE_SUBSCRIBE, &subscribe);
+	expect_node(f, "online", true);
+	fixture_crash(f);
+	fixture_start(f);
+	expect_node(f, "online", true);
+	fixture_pass(f, LIMIT_GRACE_MS + LIMIT_SILENCE_MS + 1000);
+	expect_node(f, "unreachable", true);
+	fixture_free(f);
+}
+
+/* Who joined by mistake and never came is removed without more ado. */
+static void test_who_never_came_is_removed(void **state)
+{
+	struct fixture *f = fixture_new(NULL);
+	struct newcomer one = newcomer(1);
+	AUTO_FREE char *text = token(f, json_pack("{si}", "uses", 1));
+
+	expect_join(f, text, "a", &one);
+	assert_int_equal(fixture_admin(f, "node.rm", json_pack("{ss}", "node", "a")), 0);
+	fixture_free(f);
+}
+
+static void test_leaving(void **state)
+{
+	struct fixture *f = fixture_new(NULL);
+	struct fake_node *node = fixture_join(f, "a", NULL);
+	struct fake_node *other = fixture_join(f, "b", NULL);
+	struct msg_leave leave = {.boot_epoch = 1};
+
+	fixture_deliver(f);
+	fixture_send_status(f, node); /* may still lie in the inbox */
+	node->refused = false;
+	fixture_send(f, node, MESSAGE_LEAVE, &leave);
+	fixture_deliver(f);
+	assert_true(node->refused);
+	assert_false(other->refused);
+	assert_false(coordinator_admits_node(f->coordinator, &node->id));
+	node->refused = false;
+	fixture_send(f, node, MESSAGE_LEAVE, &leave); /* the answer was lost */
+	fixture_deliver(f);
+	assert_true(node->refused);
+	fixture_crash(f);
+	fixture_start(f);
+	assert_false(coordinator_admits_node(f->coordinator, &node->id));
+	assert_int_equal(fixture_admin(f, "node.ls", NULL), 0);
+	assert_int_equal(json_array_size(f->body), 1);
 	fixture_free(f);
 }
 
@@ -351,6 +423,9 @@ int main(void)
 		cmocka_unit_test(test_asking_again_costs_nothing),
 		cmocka_unit_test(test_taken_keys_and_names),
 		cmocka_unit_test(test_approval_and_revocation),
+		cmocka_unit_test(test_unreachable_until_the_agent_comes),
+		cmocka_unit_test(test_who_never_came_is_removed),
+		cmocka_unit_test(test_leaving),
 		cmocka_unit_test(test_pending_and_revoked_get_nothing),
 		cmocka_unit_test(test_rate_limit),
 		cmocka_unit_test(test_garbage),

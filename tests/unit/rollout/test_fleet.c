@@ -251,6 +251,33 @@ static void test_budget_counts_a_node_once(void **state)
 	trace_drop(&b);
 }
 
+/* One node becomes free and the next one taken, both because of one report: the other deployment
+ * may not use the first news to take what the second forbids. */
+static void test_taken_is_heard_before_free(void **state)
+{
+	struct trace a, b, *both[] = {&a, &b};
+	const char *lines[1];
+	char staged[32];
+
+	begin_named(&a, "ocr", 1);
+	begin_named(&b, "speech", 2);
+	a.rollout->stages[0].plan.max_in_change = b.rollout->stages[0].plan.max_in_change = 1;
+	snprintf(staged, sizeof(staged), "%u staged",
+		 rollout_find(b.rollout, &a.rollout->nodes[1].id));
+	PLAY(&a, "start", "0 staged", "1 staged", "= places 1");
+	settle(both, 2);
+	PLAY(&b, "start");
+	lines[0] = staged;
+	trace_play(&b, lines, 1);
+	PLAY(&b, "= places 0");
+	settle(both, 2);
+	PLAY(&a, "0 baking", "= places 1");
+	settle(both, 2);
+	PLAY(&b, "= places 0");
+	trace_drop(&a);
+	trace_drop(&b);
+}
+
 static void test_one_rollout_for_a_deployment(void **state)
 {
 	struct trace t;
@@ -278,6 +305,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_leases),
 	cmocka_unit_test(test_one_change_at_a_time_on_a_node),
 	cmocka_unit_test(test_budget_counts_a_node_once),
+	cmocka_unit_test(test_taken_is_heard_before_free),
 	cmocka_unit_test(test_one_rollout_for_a_deployment),
 };
 
