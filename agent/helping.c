@@ -487,7 +487,13 @@ static void dispatch(struct agent *agent, const struct pending *about,
 	case HELPER_CONNECTIONS:
 		on_connections(agent, about, reply);
 		break;
-	case HELPER_CLOSE:
+	case HELPER_CLOSE: /* however many there were, none is left; failing at it is no reason to
+			      try for ever */
+		shell_tell(agent, about->deployment,
+			   (struct deploy_event){.kind = DEPLOY_EVENT_CONNECTIONS,
+						 .colour = about->colour,
+						 .release = about->release});
+		break;
 	case HELPER_PRUNE:
 	case HELPER_OP_COUNT:
 		break;

@@ -338,30 +338,25 @@ static void perform_smoke(struct agent *agent, struct work *work, enum colour co
 }
 
 /* The drain is over and the slot stays warm: what clients still hold to it is closed, and told
- * apart from what was served. Not when traffic came back to it. */
+ * apart from what was served. */
 static void close_drained(struct agent *agent, const struct deploy *deploy, enum colour colour,
-			  const struct deploy_slot_effects *e)
+			  struct slot_work *slot, const struct deploy_slot_effects *e)
 {
-	const struct deploy_slot_state *state = &deploy->slots[colour];
 	struct helper_request request = {
 		.op = HELPER_CLOSE, .colour = colour, .release = e->release};
 	struct pending about = {0};
-	uint64_t id;
 
-	if (e->slot != DEPLOY_SLOT_LEAVE || state->fact != DEPLOY_SLOT_RUNNING ||
-	    !state->connections_known || state->connections == 0 ||
-	    deploy->route != DEPLOY_ROUTE_OPEN || deploy->route_colour == colour)
+	if (!e->close || helping_under_way(agent, slot->close_id))
 		return;
 	STR_CUT(request.deployment, deploy->record.name);
-	if (helping_send(agent, &request, &about, &id) < 0)
-		return; /* they end with the slot */
+	if (helping_send(agent, &request, &about, &slot->close_id) < 0)
+		return;
 	shell_log(agent, LOG_LEVEL_INFO,
 		  "%s: %llu connections outlived the drain of the old slot and are closed",
-		  deploy->record.name, (unsigned long long)state->connections);
+		  deploy->record.name, (unsigned long long)deploy->slots[colour].connections);
 }
 
-static void perform_connections(struct agent *agent, const struct deploy *deploy,
-				const struct work *work, enum colour colour,
+static void perform_connections(struct agent *agent, const struct work *work, enum colour colour,
 				struct slot_work *slot, const struct deploy_slot_effects *e)
 {
 	struct helper_request request = {
@@ -370,8 +365,6 @@ static void perform_connections(struct agent *agent, const struct deploy *deploy
 	uint64_t now = agent_now(agent);
 
 	if (!e->connections) {
-		if (slot->connections_at_ms != 0)
-			close_drained(agent, deploy, colour, e);
 		slot->connections_at_ms = 0;
 		return;
 	}
@@ -399,7 +392,8 @@ static void perform_slot(struct agent *agent, const struct deploy *deploy, struc
 		break;
 	}
 	perform_probe(agent, deploy, work, colour, &e->slots[colour]);
-	perform_connections(agent, deploy, work, colour, &work->slots[colour], &e->slots[colour]);
+	perform_connections(agent, work, colour, &work->slots[colour], &e->slots[colour]);
+	close_drained(agent, deploy, colour, &work->slots[colour], &e->slots[colour]);
 	if (!agent->again)
 		perform_smoke(agent, work, colour, &e->slots[colour]);
 }

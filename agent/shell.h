@@ -46,6 +46,7 @@ struct slot_work { /* what is under way for one slot; nothing of it survives a r
 	uint64_t smoke_id;
 	struct digest probed; /* that probe and smoke test speak of */
 	uint64_t connections_id, connections_at_ms;
+	uint64_t close_id;
 };
 
 struct work { /* beside each deployment of the core */

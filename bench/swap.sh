@@ -11,11 +11,9 @@ bench_swap() {
 		net.ipv4.ip_local_port_range="1024 65535"
 	say "| load | change | changes | requests | requests/s | failed |"
 	say "|---|---|---|---|---|---|"
-	local mode
-	for mode in close keep-alive; do
-		bench_swap_under "$mode" swap
-		bench_swap_under "$mode" undo
-		bench_swap_under "$mode" rollback
+	local mode change
+	for mode in ${1:-close keep-alive}; do
+		for change in ${2:-swap undo rollback}; do bench_swap_under "$mode" "$change"; done
 	done
 }
 

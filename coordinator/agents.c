@@ -407,8 +407,8 @@ static void on_heartbeat(struct coordinator *c, struct shell_node *node,
 		desired_push(c, node);
 }
 
-/* Its administrator took it out of the fleet, which needs nobody's consent here. It is told with the
- * words for strangers, so that asking again has the same answer. */
+/* Its administrator took it out of the fleet, which needs nobody's consent here. The answer is the
+ * one that strangers get, so saying it again ends the same way. */
 static void on_leave(struct coordinator *c, struct shell_node *node)
 {
 	struct node_id id = node->record.id;

@@ -187,7 +187,8 @@ int verb_rollout_retry(struct control_call *call)
 	if (r < 0)
 		return r;
 	ro = rollouts_find(call->c, &head->id);
-	if (!ro || !rollouts_under_way(ro)) {
+	/* One that completed without some of its nodes takes them in now (core/fleet.c). */
+	if (!ro || (!rollouts_under_way(ro) && ro->machine->state != ROLLOUT_COMPLETED)) {
 		struct store_rollout copy = *head; /* the history may move */
 
 		return retry_ended(call, &copy);

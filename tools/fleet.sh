@@ -210,11 +210,11 @@ fleet_wait_online() { # count
 
 # The container image of the example, which scenarios, demo and benchmarks serve.
 fleet_image() {
-	[ -e "$COVEY_BUILD/digits-image" ] ||
-		"$COVEY_SOURCE/examples/digits/build-image.py" \
-			--server "$COVEY_BUILD/examples/digits/digits-server" "$COVEY_BUILD/digits-image" >/dev/null
+	local image=$COVEY_BUILD/digits-image server=$COVEY_BUILD/examples/digits/digits-server
+	[ ! "$image" -nt "$server" ] || return 0
+	rm -rf "$image"
+	"$COVEY_SOURCE/examples/digits/build-image.py" --server "$server" "$image" >/dev/null
 }
-
 # ---- end ----
 
 # Everything that the fleet started lives in its namespaces: whatever has a process there ends.

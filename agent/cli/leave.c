@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Leaving a fleet, the way of join.c backwards. First what needs keys: deployments drain and go, the
- * coordinator is told. Then the files, in an order that lets an interrupted command be said again:
- * content and journal, which only make sense with the identity; identity and keys; and last
- * root.doc, whose presence means that the node has joined.
+ * Leaving a fleet, the way of join.c backwards. First what needs keys: deployments drain and go,
+ * the coordinator is told. Then the files, in an order that lets an interrupted command be said
+ * again: content and journal, which only make sense with the identity; identity and keys; and
+ * last root.doc, whose presence means that the node has joined.
  */
 #include "agent/cli/cli.h"
 

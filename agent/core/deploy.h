@@ -28,6 +28,7 @@ struct deploy_slot_state { /* what is known of a slot; not kept over a restart *
 	uint64_t crash_window_ms; /* when it began */
 	bool connections_known;
 	uint64_t connections;
+	bool overstayed; /* the drain is over, and clients still hold connections */
 };
 
 enum deploy_route { DEPLOY_ROUTE_UNKNOWN, DEPLOY_ROUTE_CLOSED, DEPLOY_ROUTE_OPEN,
@@ -88,6 +89,7 @@ struct deploy_slot_effects {
 	enum deploy_probe probe;      /* at the release's interval -> PROBE_OK, PROBE_FAILED */
 	bool smoke;		      /* run the smoke tests -> SMOKE_PASSED, SMOKE_FAILED */
 	bool connections;	      /* watch -> CONNECTIONS, every second or so */
+	bool close;		      /* reset what clients still hold -> CONNECTIONS (0) */
 };
 
 /* What must now be true. Levels, not commands: the shell does what is not yet so, and does not do

@@ -373,7 +373,7 @@ ACTION(begin_bake)
 
 	if (r->serves && r->slots[old].want == DEPLOY_WANT_RUN) {
 		r->slots[old].drain_until_ms = deploy_after(d->now_ms, r->assignment.drain_ms);
-		d->slots[old].connections_known = false;
+		d->slots[old].connections_known = d->slots[old].overstayed = false;
 	}
 	r->serves = true;
 	r->serving = r->target_colour;

@@ -45,6 +45,8 @@ static void decide_slot(const struct deploy *d, uint64_t now_ms, enum colour col
 
 	f->release = r->release.digest;
 	f->connections = r->drain_until_ms && s->fact == DEPLOY_SLOT_RUNNING;
+	f->close = run && s->overstayed && s->fact == DEPLOY_SLOT_RUNNING &&
+		   d->route == DEPLOY_ROUTE_OPEN && d->route_colour != colour;
 	f->probe = run && s->fact == DEPLOY_SLOT_RUNNING ? DEPLOY_PROBE_WANTED : DEPLOY_PROBE_NONE;
 	f->smoke = d->record.phase == DEPLOY_SMOKING && colour == d->record.target_colour;
 	if (empty && !map_must_move_first(d, colour)) {

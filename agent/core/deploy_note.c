@@ -231,6 +231,7 @@ static void note_connections(struct deploy *d, const struct deploy_event *e)
 {
 	d->slots[e->colour].connections = e->connections;
 	d->slots[e->colour].connections_known = true;
+	d->slots[e->colour].overstayed &= e->connections > 0;
 }
 
 static void note_slot_log(struct deploy *d, const struct deploy_event *e)
@@ -329,12 +330,14 @@ void deploy_note(struct deploy *d, const struct deploy_event *e)
 static void drain_over(struct deploy *d, enum colour colour)
 {
 	struct deploy_slot_record *r = &d->record.slots[colour];
-	const struct deploy_slot_state *s = &d->slots[colour];
+	struct deploy_slot_state *s = &d->slots[colour];
 	bool ended = s->connections_known && s->connections == 0;
+	bool over = d->now_ms >= r->drain_until_ms || ended || s->fact != DEPLOY_SLOT_RUNNING;
 
-	if (r->drain_until_ms && (d->now_ms >= r->drain_until_ms || ended ||
-				  s->fact != DEPLOY_SLOT_RUNNING))
-		r->drain_until_ms = 0;
+	if (!r->drain_until_ms || !over)
+		return;
+	r->drain_until_ms = 0;
+	s->overstayed = s->connections_known && s->connections > 0;
 }
 
 void deploy_note_time(struct deploy *d, const struct deploy_event *e)

@@ -44,16 +44,19 @@ static bool still_failed(const struct deploy *d)
 	       !(right && serves_healthy(d) && digest_equal(&serving, &d->record.committed.digest));
 }
 
-/* Rolled back in the rollout under way; or, later, what desired state still names. */
+/* Rolled back in the rollout under way; or, later, what desired state still names, unless what
+ * serves is what the rollout under way wants. */
 static bool still_rolled_back(const struct deploy *d)
 {
 	const struct deploy_outcome *last = &d->record.last;
 	const struct assignment *a = &d->record.assignment;
 	struct digest serving = deploy_serving(d);
+	bool wanted = !a->revert && a->goal != GOAL_NONE && digest_equal(&serving, &a->next);
 
 	return last->kind == OUTCOME_ROLLED_BACK &&
 	       (rollout_id_equal(&last->rollout, &a->rollout) ||
-		(digest_equal(&last->release, &a->base) && !digest_equal(&serving, &a->base)));
+		(digest_equal(&last->release, &a->base) && !digest_equal(&serving, &a->base) &&
+		 !wanted));
 }
 
 static enum node_state node_state(const struct deploy *d)

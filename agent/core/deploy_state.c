@@ -242,6 +242,7 @@ void deploy_slot_keep(struct deploy *d, enum colour colour)
 
 	s->want = s->want == DEPLOY_WANT_DRAIN ? DEPLOY_WANT_RUN : s->want;
 	s->drain_until_ms = 0;
+	d->slots[colour].overstayed = false;
 }
 
 void deploy_clear_change(struct deploy *d)

@@ -44,9 +44,10 @@ static int wrong(const struct replay *replay, const char *field, const char *wha
 /* The sentence for what a test did not take of a field. */
 static int refused(const struct replay *replay, int r, const char *field, const char *what)
 {
-	return r < 0 ? wrong(replay, field, r == -ERANGE ? "the counts are too large; write at "
-	                                                   "most 1000000000 in all"
-	                                                 : what)
+	return r < 0 ? wrong(replay, field,
+	                     r == -ERANGE ? "the counts are too large; write at "
+	                                    "most 1000000000 in all"
+	                                  : what)
 	             : 0;
 }
 
@@ -121,8 +122,8 @@ static int read_periods(const struct replay *replay, const json_t **ret_periods)
 	return 0;
 }
 
-static int read_period(const struct replay *replay, const json_t *periods, size_t i,
-                       char field[32], uint64_t n[4])
+static int read_period(const struct replay *replay, const json_t *periods, size_t i, char field[32],
+                       uint64_t n[4])
 {
 	snprintf(field, 32, "periods[%zu]", i);
 	return check_counts(replay, json_array_get(periods, i), field, n, 4);
@@ -146,10 +147,10 @@ static int add_rate_periods(const struct replay *replay, struct rate_ratio *rati
 	for (size_t i = 0; r == 0 && i < json_array_size(periods); i++) {
 		r = read_period(replay, periods, i, field, n);
 		if (r == 0)
-			r = refused(replay,
-			            rate_ratio_add(ratio, &(struct rate_period){n[0], n[1], n[2],
-			                                                        n[3]}),
-			            field, "bad events without an attempt");
+			r = refused(
+			    replay,
+			    rate_ratio_add(ratio, &(struct rate_period){n[0], n[1], n[2], n[3]}),
+			    field, "bad events without an attempt");
 	}
 	return r;
 }
@@ -178,12 +179,12 @@ static int run_rate_ratio(const struct replay *replay, json_t **ret_result)
 	halt = rate_ratio_ln_halt(&ratio);
 	promote = rate_ratio_ln_promote(&ratio);
 	rate_ratio_bounds(&ratio, alpha, &lo, &hi);
-	*ret_result = json_pack("{sososososs}", "ln_e_halt", real(halt), "ln_e_promote",
-	                        real(promote), "ratio_lo", real(lo), "ratio_hi", real(hi),
-	                        "verdict",
-	                        halt >= -log(alpha)     ? "fail"
-	                        : promote >= -log(beta) ? "pass"
-	                                                : "inconclusive");
+	*ret_result =
+	    json_pack("{sososososs}", "ln_e_halt", real(halt), "ln_e_promote", real(promote),
+	              "ratio_lo", real(lo), "ratio_hi", real(hi), "verdict",
+	              halt >= -log(alpha)     ? "fail"
+	              : promote >= -log(beta) ? "pass"
+	                                      : "inconclusive");
 	return 0;
 }
 
@@ -220,7 +221,8 @@ static int run_hierarchical(const struct replay *replay, json_t **ret_result)
 		                 events, 2);
 	if (r == 0)
 		r = refused(replay, share_null_init(&null, pi0, m), "m",
-		            "write a number of more than 0, at most 1000000000");
+		            "write a number up to 1000000000 with m pi0 and m (1 - pi0) at least "
+		            "0.001");
 	if (r == 0)
 		r = refused(replay, share_null_add(&null, events[0], events[1]), "events", "");
 	if (r == 0)
@@ -245,7 +247,8 @@ static int run_absolute(const struct replay *replay, json_t **ret_result)
 		r = refused(replay, promised_add(&promised, n, x), "x",
 		            "more failures than requests");
 	if (r == 0)
-		*ret_result = json_pack("{so}", "ln_e_promote", real(promised_ln_promote(&promised)));
+		*ret_result =
+		    json_pack("{so}", "ln_e_promote", real(promised_ln_promote(&promised)));
 	return r;
 }
 
@@ -279,13 +282,15 @@ static int run_drift(const struct replay *replay, json_t **ret_result)
 	if (r == 0)
 		r = read_number(replay, "m1", DRIFT_M1, &m1);
 	if (r == 0)
-		r = read_number(replay, "m",
-		                drift_concentration(total, counts.bins, DRIFT_WOBBLE), &m);
+		r = read_number(replay, "m", drift_concentration(total, counts.bins, DRIFT_WOBBLE),
+		                &m);
 	if (r == 0)
 		r = read_share(replay, "alpha", DRIFT_ALPHA, &alpha);
+	if (r == 0 && alpha < DRIFT_ALPHA_MIN)
+		r = wrong(replay, "alpha", "write at least 1e-12");
 	if (r == 0)
-		r = refused(replay, drift_score(&counts, alpha, &s),
-		            total ? "window" : "baseline", "holds no observation");
+		r = refused(replay, drift_score(&counts, alpha, &s), total ? "window" : "baseline",
+		            "holds no observation");
 	if (r == 0)
 		r = refused(replay, drift_ln_e(&counts, m1, m, &ln_e), m1 > 0 ? "m" : "m1",
 		            "write a number of more than 0");
@@ -359,8 +364,7 @@ static const struct gate_test *find_test(const struct replay *replay)
 	for (size_t i = 0; name && i < ARRAY_SIZE(tests); i++)
 		if (str_equal(tests[i].name, name))
 			return &tests[i];
-	(void)wrong(replay, "test",
-	            "write rate_ratio, exact, hierarchical, absolute, drift or sr");
+	(void)wrong(replay, "test", "write rate_ratio, exact, hierarchical, absolute, drift or sr");
 	return NULL;
 }
 
@@ -382,22 +386,23 @@ static int check_fields(const struct replay *replay, const struct gate_test *tes
 	return 0;
 }
 
+static const struct column columns[] = {
+    {"ln E halt", "ln_e_halt", COLUMN_TEXT, false},
+    {"ln E promote", "ln_e_promote", COLUMN_TEXT, false},
+    {"ratio from", "ratio_lo", COLUMN_TEXT, false},
+    {"ratio to", "ratio_hi", COLUMN_TEXT, false},
+    {"verdict", "verdict", COLUMN_TEXT, false},
+    {"PSI", "psi", COLUMN_TEXT, false},
+    {"PSI of noise", "psi_critical", COLUMN_TEXT, false},
+    {"JS distance", "js", COLUMN_TEXT, false},
+    {"JS of noise", "js_critical", COLUMN_TEXT, false},
+    {"ln E", "ln_e", COLUMN_TEXT, false},
+    {"alarms", "alarms", COLUMN_TEXT, false},
+    {0},
+};
+
 int cmd_gate_replay(struct cli *cli)
 {
-	static const struct column columns[] = {
-	    {"ln E to halt", "ln_e_halt", COLUMN_TEXT, false},
-	    {"ln E to promote", "ln_e_promote", COLUMN_TEXT, false},
-	    {"ratio at least", "ratio_lo", COLUMN_TEXT, false},
-	    {"ratio at most", "ratio_hi", COLUMN_TEXT, false},
-	    {"verdict", "verdict", COLUMN_TEXT, false},
-	    {"PSI", "psi", COLUMN_TEXT, false},
-	    {"PSI of noise", "psi_critical", COLUMN_TEXT, false},
-	    {"Jensen-Shannon distance", "js", COLUMN_TEXT, false},
-	    {"distance of noise", "js_critical", COLUMN_TEXT, false},
-	    {"ln E", "ln_e", COLUMN_TEXT, false},
-	    {"alarms", "alarms", COLUMN_LIST, false},
-	    {0},
-	};
 	struct replay replay = {.file = cli->options.args[0], .err = &cli->err};
 	AUTO_JSON json_t *evidence = NULL;
 	AUTO_JSON json_t *result = NULL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Each M_k weighs every possible beginning of a change at once; that is why one number is enough. */
+/* Each M_k weighs every beginning of a change at once; that is why one number is enough. */
 #include "coordinator/stats/detector.h"
 
 #include "coordinator/stats/numeric.h"

@@ -8,7 +8,7 @@
 #include <math.h>
 
 struct totals {
-	double baseline, window;             /* N and M */
+	double baseline, window;               /* N and M */
 	double padded_baseline, padded_window; /* with half an observation in each empty bin */
 };
 
@@ -77,7 +77,7 @@ int drift_score(const struct drift_counts *counts, double alpha, struct drift_sc
 {
 	struct totals t;
 	double h, chi2;
-	int r = alpha > 0 && alpha < 1 ? check(counts, &t) : -EINVAL;
+	int r = alpha >= DRIFT_ALPHA_MIN && alpha < 1 ? check(counts, &t) : -EINVAL;
 
 	if (r < 0)
 		return r;

@@ -14,8 +14,8 @@
  * max(practical threshold, critical value). A bin that is empty on one side counts as half an
  * observation there for PSI and the e-value; a bin that is empty on both adds nothing to a score.
  *
- * The default alarm is an e-value, ln E = DM(c; m1 p) - DM(c; m p), DM the log Dirichlet-multinomial
- * probability of the window c, m1 = 30, m = min(N, (B - 1) / wobble); alarm at E >= 1,000.
+ * The default alarm is an e-value, ln E = DM(c; m1 p) - DM(c; m p), DM the log of the window c's
+ * Dirichlet-multinomial probability, m1 = 30, m = min(N, (B - 1) / wobble); alarm at E >= 1,000.
  */
 #pragma once
 
@@ -25,7 +25,8 @@
 #include <stdint.h>
 
 enum { DRIFT_BINS_MAX = 4096 };
-#define DRIFT_ALPHA 0.001    /* of the critical values */
+#define DRIFT_ALPHA 0.001 /* of the critical values */
+#define DRIFT_ALPHA_MIN 1e-12
 #define DRIFT_M1 30.0        /* concentration of the alternative */
 #define DRIFT_WOBBLE 0.05    /* natural, until it is learned */
 #define DRIFT_E_ALARM 1000.0 /* the default alarm's threshold for E */
@@ -43,7 +44,8 @@ struct drift_scores {
 	struct drift_score psi, js, hellinger, ks, chi2;
 };
 
-/* -EINVAL for a wrong number of bins, a side without counts, alpha outside (0, 1); -ERANGE for a
+/* -EINVAL for a wrong number of bins, a side without counts, alpha outside
+ * [DRIFT_ALPHA_MIN, 1); -ERANGE for a
  * side with more than STATS_COUNT_MAX counts. */
 int drift_score(const struct drift_counts *counts, double alpha,
                 struct drift_scores *ret_scores) COVEY_MUST_CHECK;

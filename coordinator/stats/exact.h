@@ -3,8 +3,8 @@
  * Exact conditional e-process, for frequent events (> 5 %), where the rate-ratio e-process is
  * conservative, and for latency.
  *
- * Given k = x_c + x_b of n_c + n_b attempts, x_c follows Fisher's noncentral hypergeometric law with
- * the odds ratio omega. Per period
+ * Given k = x_c + x_b of n_c + n_b attempts, x_c follows Fisher's noncentral hypergeometric law
+ * with the odds ratio omega. Per period
  *   ln e(omega) = x_c ln omega - ln sum_j H(j) omega^j, H(j) = C(n_c, j) C(n_b, k - j) / C(n, k),
  * and E = mean over omega = 2^(i/4), i = 1..16, of exp(sum of ln e) tests H0: omega <= 1. Odds
  * ratios have no unit. [Fisher 1935; the e-process after Robbins 1970]

@@ -60,8 +60,7 @@ static double beta_fraction(double a, double b, double x)
 	for (int i = 1; i < SERIES_MAX; i++) {
 		double m = i;
 
-		result *=
-		    lentz(&c, &d, m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)), 1);
+		result *= lentz(&c, &d, m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)), 1);
 		factor =
 		    lentz(&c, &d, -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)), 1);
 		result *= factor;

@@ -29,7 +29,7 @@ double stats_beta_cdf(double a, double b, double ln_x, double ln_1x);
 /* P(a, x), the regularised incomplete gamma function; a > 0, x >= 0. [DLMF 8.11.4, 8.9.2] */
 double stats_gamma_cdf(double a, double x);
 
-/* The p quantile of Beta(a, b), 0 < p < 1, as ln q and ln(1 - q): both are exact near their ends. */
+/* The p quantile of Beta(a, b), 0 < p < 1, as ln q and ln(1 - q): each is exact near its end. */
 void stats_beta_quantile(double a, double b, double p, double *ret_ln_q, double *ret_ln_1q);
 /* The p quantile of chi-square with df > 0 degrees of freedom, 0 < p < 1. */
 double stats_chi2_quantile(double df, double p);

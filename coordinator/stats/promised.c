@@ -36,8 +36,8 @@ double promised_ln_promote(const struct promised *promised)
 	for (size_t j = 0; j < ARRAY_SIZE(shares); j++) {
 		double failures = promised->bad ? x * log(shares[j]) : 0;
 
-		terms[j] = failures +
-		           good * (log1p(-shares[j] * promised->slo) - log1p(-promised->slo));
+		terms[j] =
+		    failures + good * (log1p(-shares[j] * promised->slo) - log1p(-promised->slo));
 	}
 	return stats_ln_mean_exp(terms, ARRAY_SIZE(shares));
 }

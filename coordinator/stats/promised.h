@@ -19,7 +19,8 @@ struct promised {
 	uint64_t attempts, bad;
 };
 
-int promised_init(struct promised *promised, double slo) COVEY_MUST_CHECK; /* 0 < slo < 1; -EINVAL */
+/* 0 < slo < 1, else -EINVAL. */
+int promised_init(struct promised *promised, double slo) COVEY_MUST_CHECK;
 /* -EINVAL for more failures than attempts, -ERANGE above STATS_COUNT_MAX in all. */
 int promised_add(struct promised *promised, uint64_t attempts, uint64_t bad) COVEY_MUST_CHECK;
 /* ln E against H0; promote at ln E >= ln(1 / beta). */

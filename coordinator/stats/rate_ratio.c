@@ -15,9 +15,9 @@
 
 enum {
 	STEPS_PER_OCTAVE = 8,
-	CENTRE = RATE_RATIO_POINTS / 2,              /* rho = 1 */
-	GRID_FIRST = CENTRE - (STATS_GRID - 1) / 2,  /* rho_0 of the mixtures */
-	NEIGHBOURS = 10,                             /* points of the interpolation */
+	CENTRE = RATE_RATIO_POINTS / 2,             /* rho = 1 */
+	GRID_FIRST = CENTRE - (STATS_GRID - 1) / 2, /* rho_0 of the mixtures */
+	NEIGHBOURS = 10,                            /* points of the interpolation */
 	BISECTIONS = 60,
 };
 
@@ -54,10 +54,12 @@ int rate_ratio_add(struct rate_ratio *ratio, const struct rate_period *p)
 	if (r < 0 || !p->canary || !p->control)
 		return r;
 	w = (double)p->canary / (double)(p->canary + p->control);
-	for (size_t j = 0; j < RATE_RATIO_POINTS; j++)
-		ratio->at[j] += x * log(point(j)) - k * log(point(j) * w + 1 - w);
-	ratio->at_tolerance +=
-	    x * log(ratio->tolerance) - k * log(ratio->tolerance * w + 1 - w);
+	for (size_t j = 0; j < RATE_RATIO_POINTS && k > 0; j++) {
+		double rho = point(j);
+
+		ratio->at[j] += x * log(rho) - k * log(rho * w + 1 - w);
+	}
+	ratio->at_tolerance += x * log(ratio->tolerance) - k * log(ratio->tolerance * w + 1 - w);
 	ratio->at_margin += x * log(ratio->margin) - k * log(ratio->margin * w + 1 - w);
 	ratio->canary_bad += p->canary_bad;
 	ratio->control_bad += p->control_bad;

@@ -21,14 +21,15 @@ int share_null_learn(uint64_t canary_bad, uint64_t control_bad, uint32_t canary_
 		return -ENODATA;
 	pi0 = (a0 + 0.5) / (n0 + 1);
 	*ret_pi0 = pi0;
-	*ret_m = 1 / (1 / n0 + sd * sd * (1.0 / canary_nodes + 1.0 / control_nodes) * pi0 *
-	                           (1 - pi0));
+	*ret_m =
+	    1 / (1 / n0 + sd * sd * (1.0 / canary_nodes + 1.0 / control_nodes) * pi0 * (1 - pi0));
 	return 0;
 }
 
 int share_null_init(struct share_null *null, double pi0, double m)
 {
-	if (!(pi0 > 0 && pi0 < 1 && m > 0 && m <= (double)STATS_COUNT_MAX))
+	if (!(m * pi0 >= SHARE_NULL_SHAPE_MIN && m * (1 - pi0) >= SHARE_NULL_SHAPE_MIN &&
+	      m <= (double)STATS_COUNT_MAX))
 		return -EINVAL;
 	*null = (struct share_null){.pi0 = pi0, .m = m};
 	for (size_t i = 0; i < SHARE_NULL_POINTS; i++)
@@ -56,8 +57,8 @@ static double ln_m(const struct share_null *null, double rho)
 	for (size_t i = 0; i < SHARE_NULL_POINTS; i++) {
 		double ln_all = log(rho * exp(null->ln_q[i]) + exp(null->ln_1q[i]));
 
-		terms[i] = x_c * (log(rho) + null->ln_q[i] - ln_all) +
-		           x_b * (null->ln_1q[i] - ln_all);
+		terms[i] =
+		    x_c * (log(rho) + null->ln_q[i] - ln_all) + x_b * (null->ln_1q[i] - ln_all);
 	}
 	return stats_ln_mean_exp(terms, SHARE_NULL_POINTS);
 }
@@ -73,7 +74,7 @@ double share_null_ln_halt(const struct share_null *null)
 	return stats_ln_mean_exp(terms, count) - ln_m(null, 1);
 }
 
-/* ln E without one node; -INFINITY where nothing is left to compare. */
+/* ln E without one node; INFINITY where nothing is left that could clear the release. */
 static double ln_halt_without(const struct share_null *null, const struct share_node *node,
                               uint64_t attempts)
 {
@@ -82,7 +83,7 @@ static double ln_halt_without(const struct share_null *null, const struct share_
 
 	if (node->bad > null->canary_bad ||
 	    share_null_init(&rest, null->pi0 * (1 - s) / (1 - null->pi0 * s), null->m) < 0)
-		return -INFINITY;
+		return INFINITY;
 	rest.canary_bad = null->canary_bad - node->bad;
 	rest.control_bad = null->control_bad;
 	return share_null_ln_halt(&rest);
@@ -99,7 +100,7 @@ size_t share_null_carrier(const struct share_null *null, const struct share_node
 	if (count < 2 || !attempts || share_null_ln_halt(null) < ln_threshold)
 		return SHARE_NULL_NOBODY;
 	for (size_t i = 0; i < count; i++) {
-		if (ln_halt_without(null, &nodes[i], attempts) >= ln_threshold)
+		if (ln_halt_without(null, &nodes[i], attempts) > 0)
 			continue;
 		if (carrier != SHARE_NULL_NOBODY)
 			return SHARE_NULL_NOBODY;

@@ -20,6 +20,7 @@
 
 enum { SHARE_NULL_POINTS = 33, SHARE_NULL_EVENTS_MIN = 200 };
 #define SHARE_NULL_SD 0.25 /* how far nodes' rates vary, until it is learned from history */
+#define SHARE_NULL_SHAPE_MIN 0.001
 #define SHARE_NULL_NOBODY SIZE_MAX
 
 struct share_null {
@@ -38,7 +39,8 @@ struct share_node { /* a canary node's part */
 int share_null_learn(uint64_t canary_bad, uint64_t control_bad, uint32_t canary_nodes,
                      uint32_t control_nodes, double sd, double *ret_pi0,
                      double *ret_m) COVEY_MUST_CHECK;
-/* 0 < pi0 < 1, 0 < m <= STATS_COUNT_MAX, else -EINVAL. */
+/* 0 < pi0 < 1, m <= STATS_COUNT_MAX, m pi0 and m (1 - pi0) at least SHARE_NULL_SHAPE_MIN, else
+ * -EINVAL. */
 int share_null_init(struct share_null *null, double pi0, double m) COVEY_MUST_CHECK;
 /* -ERANGE above STATS_COUNT_MAX in all. */
 int share_null_add(struct share_null *null, uint64_t canary_bad,
@@ -48,10 +50,11 @@ double share_null_ln_halt(const struct share_null *null);
 
 /*
  * Leave-one-node-out: which of the canary nodes carries a verdict? That one (its index) without
- * which ln E falls below ln_threshold, when it is the only one: then the node is to blame and not
- * the release. SHARE_NULL_NOBODY when there is no verdict, when it stands without any of them, when
- * it falls without several, and for fewer than two nodes. Without a node of share s of the attempts
- * pi0 becomes pi0 (1 - s) / (1 - pi0 s); m stays. The nodes' bad events should sum to x_c.
+ * which nothing speaks for harm (ln E <= 0), when it is the only one: then the node is to blame and
+ * not the release. SHARE_NULL_NOBODY when there is no verdict (ln E < ln_threshold), when the rest
+ * still leans to harm, when several nodes would do, and where fewer than two nodes had attempts.
+ * Without a node of share s of the attempts pi0 becomes pi0 (1 - s) / (1 - pi0 s); m stays. The
+ * nodes' bad events should sum to x_c.
  */
 size_t share_null_carrier(const struct share_null *null, const struct share_node *nodes,
                           size_t count, double ln_threshold);

@@ -41,6 +41,7 @@ enum {
     BODY_MAX = 4096,                /* 64 numbers of 20 digits take 1.4 KB */
     FAULTS_SPARE = 32,              /* classifications before --slow and --errors begin */
     STOP_TIMEOUT_US = 800000,
+    STOP_QUIET_US = 150000,         /* nothing to finish for so long: nothing more comes */
     EXIT_CRASH = 134,               /* as after an abort, which pid 1 would survive */
 };
 
@@ -422,9 +423,12 @@ static void daemon_finish(struct server *server, struct MHD_Daemon *daemon)
         take_backlog(daemon, listen_fd);
         (void)close(listen_fd);
     }
-    do
-        (void)nanosleep(&tick, NULL);   /* once at least: so that the last ones are counted */
-    while (atomic_load(&server->busy) > 0 && now_us() < deadline);
+    uint64_t quiet_since = now_us();    /* a request may be on its way to a connection that is idle */
+    while (now_us() < deadline && now_us() - quiet_since < STOP_QUIET_US) {
+        (void)nanosleep(&tick, NULL);
+        if (atomic_load(&server->busy) > 0)
+            quiet_since = now_us();
+    }
     MHD_stop_daemon(daemon);
 }
 

@@ -124,10 +124,12 @@ gap=$(first_answers 2.0.0 | awk 'NR == 1 {a = $1} {b = $1} END {print NR == 3 ? 
 ok "the second batch waited for the first one's bake (${gap} ms)"
 
 # ---- stop-first ----
-servers() { # node number: how many model servers run
-	processes "$1" | while read -r pid; do tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null && echo; done |
-		grep -c '^/server'
+listing() { # node number: pid and command line of each process
+	processes "$1" | while read -r pid; do
+		echo "$pid $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null)"
+	done
 }
+servers() { listing "$1" | grep -c ' /server'; }
 wait_for 40 slots_are 1.0.0 warm 0 # of the rollout before
 most=0 least=9
 file=$(steps '{rolling: {batch: 3, bake: 1s}}' stop-first | make_deployment 1.0.0)
@@ -137,11 +139,13 @@ while kill -0 $applying 2>/dev/null; do
 	now=$(servers 1)
 	[ "$now" -le $most ] || most=$now
 	[ "$now" -ge $least ] || least=$now
+	[ "$now" -le 1 ] || listing 1 >"$WORK/two"
 done
 wait $applying
 ok "stop-first completes"
 all_serve 1.0.0
 ok "all nodes serve 1.0.0"
+[ $most -eq 1 ] || sed 's/^/# /' "$WORK/two"
 [ $most -eq 1 ]
 ok "n1 never ran two servers (from $least to $most)"
 

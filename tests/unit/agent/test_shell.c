@@ -110,6 +110,8 @@ static void leaving_needs_no_coordinator(void **state)
 	node_link(node, false);
 	node_restart_agent(node);
 	agent_leave(node->agent);
+	agent_start(node->agent);
+	node_helper(node, true);
 	node_run(node, 60000);
 	assert_true(agent_is_empty(node->agent));
 	assert_digest_equal(node_reached(node), nothing);

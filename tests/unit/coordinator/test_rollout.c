@@ -110,6 +110,46 @@ static void test_bad_release_goes_back(void **state)
 	fixture_free(f);
 }
 
+/* It completed without a node that had failed; retry takes that one in, and begins nothing anew. */
+static void test_retry_after_completion(void **state)
+{
+	struct fixture *f = fleet(4);
+	struct digest one = fixture_push(f, "ocr", "1.0.0"), two;
+	AUTO_FREE char *first = start(f, "1.0.0");
+	AUTO_FREE char *second = NULL;
+	struct deployment_spec spec;
+	struct fake_node *node = &f->nodes[3];
+
+	until(f, first, "completed", 120000);
+	two = fixture_push(f, "ocr", "2.0.0");
+	node->vetoed = two;
+	node->vetoed_attempt = 1;
+	fixture_spec(&spec, "ocr", "ocr", "2.0.0");
+	spec.failures.nodes = 1;
+	assert_int_equal(fixture_apply(f, &spec, false, false), 0);
+	second = mem_str(fixture_text(f->body, "rollout"));
+	while (node->status.deployments[0].state != NODE_STATE_ROLLED_BACK)
+		fixture_pass(f, 1000);
+	node->lazy = true; /* stays where it is, as a node with a veto does */
+	until(f, second, "completed", 120000);
+	assert_int_equal(serving(f, &two), 3);
+	assert_int_equal(fixture_admin(f, "rollout.retry", json_pack("{ss}", "rollout", second)),
+			 0);
+	fixture_deliver(f);
+	node->lazy = false;
+	fixture_obey(f, node);
+	fixture_pass(f, 30000);
+	assert_int_equal(node->desired.assignments[0].goal, GOAL_SERVE);
+	assert_int_equal(node->desired.assignments[0].attempt, 2);
+	assert_int_equal(serving(f, &two), 4);
+	assert_int_equal(serving(f, &one), 0);
+	assert_string_equal(fixture_state(f, second), "completed");
+	assert_int_equal(fixture_admin(f, "rollout.retry", json_pack("{ss}", "rollout", second)),
+			 1);
+	deployment_spec_free(&spec);
+	fixture_free(f);
+}
+
 /* Killed after each second of the rollout, it ends as if nothing had happened. */
 static void test_restarts_in_the_middle(void **state)
 {
@@ -523,6 +563,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_first_install_then_update),
 		cmocka_unit_test(test_bad_release_goes_back),
+		cmocka_unit_test(test_retry_after_completion),
 		cmocka_unit_test(test_restarts_in_the_middle),
 		cmocka_unit_test(test_same_again_changes_nothing),
 		cmocka_unit_test(test_second_apply_and_supersede),

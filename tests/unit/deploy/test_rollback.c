@@ -321,6 +321,29 @@ static void a_way_back_never_leads_to_what_the_node_has_vetoed(void **state)
 	world_free(&w);
 }
 
+/* The fleet has r2, which this node vetoed, and goes back to r1, which it never left. */
+static void a_vetoed_base_is_no_failure_of_the_next_rollout(void **state)
+{
+	struct deployment_report report;
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	w.behaviour[2].smoke_fails = true;
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 10000);
+	trace_complete(&w, 0, R2);
+	world_run(&w, 10000);
+	assert_int_equal(world_report(&w, 0).state, NODE_STATE_ROLLED_BACK);
+	trace_rollout(&w, 0, R2, R1, GOAL_SERVE);
+	world_run(&w, 10000);
+	report = world_report(&w, 0);
+	assert_int_equal(report.state, NODE_STATE_SERVING);
+	assert_true(rollout_id_equal(&report.rollout, &world_assignment(&w, 0)->rollout));
+	assert_serves(&w, 0, R1);
+	world_free(&w);
+}
+
 static void only_a_higher_attempt_clears_the_veto(void **state)
 {
 	struct world w;
@@ -475,6 +498,7 @@ int main(void)
 		cmocka_unit_test(node_deadline_goes_back_and_says_so),
 		cmocka_unit_test(a_map_that_cannot_be_changed_fails_the_switch),
 		cmocka_unit_test(a_late_answer_about_the_map_is_put_right),
+		cmocka_unit_test(a_vetoed_base_is_no_failure_of_the_next_rollout),
 		cmocka_unit_test(only_a_higher_attempt_clears_the_veto),
 		cmocka_unit_test(another_rollout_of_a_vetoed_release_is_refused_and_says_so),
 		cmocka_unit_test(a_way_back_never_leads_to_what_the_node_has_vetoed),

@@ -55,9 +55,8 @@ static struct rate_ratio ratio_of(const json_t *c, double tolerance, double marg
 	struct rate_ratio ratio;
 
 	assert_int_equal(rate_ratio_init(&ratio, tolerance, margin), 0);
-	assert_int_equal(rate_ratio_add(&ratio, &(struct rate_period){canary, 1000 - canary, x,
-	                                                              n - x}),
-	                 0);
+	assert_int_equal(
+	    rate_ratio_add(&ratio, &(struct rate_period){canary, 1000 - canary, x, n - x}), 0);
 	return ratio;
 }
 
@@ -95,7 +94,8 @@ static void test_bounds(void **state)
 
 static void test_exact(void **state)
 {
-	const json_t *group = get(vectors, "fisher_conditional"), *sequence = get(group, "sequence");
+	const json_t *group = get(vectors, "fisher_conditional"),
+	             *sequence = get(group, "sequence");
 	struct exact one = {0}, all = {0};
 
 	assert_int_equal(exact_add(&one, 20, 80, 12, 40), 0);
@@ -135,12 +135,13 @@ static void test_promised(void **state)
 	json_t *n;
 
 	assert_int_equal(json_object_size(needed), 4);
-	json_object_foreach((json_t *)needed, slo, n) {
+	json_object_foreach((json_t *)needed, slo, n)
+	{
 		struct promised promised;
 
 		assert_int_equal(promised_init(&promised, strtod(slo, NULL)), 0);
-		assert_int_equal(
-		    promised_add(&promised, (uint64_t)json_integer_value(n) - 1, 0), 0);
+		assert_int_equal(promised_add(&promised, (uint64_t)json_integer_value(n) - 1, 0),
+		                 0);
 		assert_true(promised_ln_promote(&promised) < log(20));
 		assert_int_equal(promised_add(&promised, 1, 0), 0);
 		assert_true(promised_ln_promote(&promised) >= log(20));
@@ -202,8 +203,8 @@ static void test_detector(void **state)
 		assert_int_equal(detector_init(&detector, streams[s].before, DETECTOR_THRESHOLD),
 		                 0);
 		for (int t = 0; t < 4000; t++) { /* alarms count from 0 there */
-			bool bad = rng_unit(&rng) <
-			           (t < 2000 ? streams[s].before : streams[s].after);
+			bool bad =
+			    rng_unit(&rng) < (t < 2000 ? streams[s].before : streams[s].after);
 
 			sum += bad;
 			if (detector_add(&detector, bad))

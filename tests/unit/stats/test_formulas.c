@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The statistics against sums written out: the definitions term by term, and what makes a number an
+ * e-value, that its mean under the null hypothesis is 1 over all outcomes.
+ */
+#include "coordinator/stats/detector.h"
+#include "coordinator/stats/drift.h"
+#include "coordinator/stats/exact.h"
+#include "coordinator/stats/numeric.h"
+#include "coordinator/stats/promised.h"
+#include "coordinator/stats/rate_ratio.h"
+#include "coordinator/stats/share_null.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#define near(value, wanted) check_near((value), (wanted), 1e-9, __LINE__)
+
+static void check_near(double value, double wanted, double slack, int line)
+{
+	if (!(fabs(value - wanted) <= slack * fmax(fabs(wanted), 1e-3)))
+		fail_msg("line %d: %.17g is not %.17g", line, value, wanted);
+}
+
+static double choose(unsigned n, unsigned k)
+{
+	double result = 1;
+
+	for (unsigned i = 1; i <= k; i++)
+		result = result * (n - k + i) / i;
+	return result;
+}
+
+static double binomial(unsigned n, unsigned x, double p)
+{
+	return choose(n, x) * pow(p, x) * pow(1 - p, n - x);
+}
+
+/* ---- numbers ---- */
+
+static void test_beta(void **state)
+{
+	double ln_q, ln_1q, sum = 0;
+
+	for (unsigned x = 4; x <= 12; x++) /* I_p(4, 9) is P(X >= 4), X of 12 */
+		sum += binomial(12, x, 0.3);
+	near(stats_beta_cdf(4, 9, log(0.3), log(0.7)), sum);
+	for (double a = 0.001; a < 2e6; a *= 7)
+		for (double p = 0.001; p < 1; p += 0.0905) { /* Beta(a, 1): q = p^(1/a) */
+			stats_beta_quantile(a, 1, p, &ln_q, &ln_1q);
+			near(ln_q, log(p) / a);
+			stats_beta_quantile(1, a, p, &ln_q, &ln_1q);
+			near(ln_1q, log1p(-p) / a);
+		}
+	for (double m = 0.5; m < 1e7; m *= 9) {
+		stats_beta_quantile(0.2 * m, 0.8 * m, 0.37, &ln_q, &ln_1q);
+		check_near(stats_beta_cdf(0.2 * m, 0.8 * m, ln_q, ln_1q), 0.37, 1e-8, __LINE__);
+		near(exp(ln_q) + exp(ln_1q), 1);
+	}
+}
+
+static void test_chi2(void **state)
+{
+	for (double p = 0.0005; p < 1; p += 0.0333) {
+		near(stats_chi2_quantile(2, p), -2 * log1p(-p));
+		near(erf(sqrt(stats_chi2_quantile(1, p) / 2)), p);
+	}
+	near(stats_chi2_quantile(9, 0.999), 27.87716487); /* printed tables: 27.877 */
+	near(1 - stats_gamma_cdf(3, 2.5), exp(-2.5) * (1 + 2.5 + 2.5 * 2.5 / 2));
+	near(stats_gamma_cdf(3, 0), 0);
+}
+
+/* ---- rate ratio ---- */
+
+static const struct rate_period periods[] = {
+    {20, 80, 1, 2}, {5, 4000, 2, 90}, {3000, 7, 25, 0}, {0, 50, 0, 3}, {50, 50, 7, 4}, {9, 0, 1, 0},
+};
+
+static double ln_likelihood(double rho)
+{
+	double result = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(periods); i++) {
+		const struct rate_period *p = &periods[i];
+		double w = (double)p->canary / (double)(p->canary + p->control);
+		double theta = rho * w / (rho * w + 1 - w);
+
+		if (p->canary && p->control)
+			result += (double)p->canary_bad * log(theta) +
+			          (double)p->control_bad * log(1 - theta);
+	}
+	return result;
+}
+
+static double ln_mean(double from, double below, double against)
+{
+	double sum = 0;
+	int count = 0;
+
+	for (int k = 0; k <= 64; k++) {
+		double rho = pow(2, (k - 32) / 8.0);
+
+		if (rho > from && rho < below) {
+			sum += exp(ln_likelihood(rho) - ln_likelihood(against));
+			count++;
+		}
+	}
+	return log(sum / count);
+}
+
+static void test_rate_ratio(void **state)
+{
+	struct rate_ratio ratio;
+	double lo, hi;
+
+	assert_int_equal(rate_ratio_init(&ratio, 1.1, 3), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(periods); i++)
+		assert_int_equal(rate_ratio_add(&ratio, &periods[i]), 0);
+	near(rate_ratio_ln_halt(&ratio), ln_mean(1.1, 99, 1.1));
+	near(rate_ratio_ln_promote(&ratio), ln_mean(0, 3, 3));
+	for (double alpha = 0.2; alpha > 1e-6; alpha /= 10) {
+		rate_ratio_bounds(&ratio, alpha, &lo, &hi);
+		assert_true(lo > 0 && lo < hi && isfinite(hi));
+		near(ln_mean(0, 99, lo), -log(alpha));
+		near(ln_mean(0, 99, hi), -log(alpha));
+	}
+}
+
+static void test_rate_ratio_edges(void **state)
+{
+	struct rate_ratio ratio;
+	double lo, hi;
+
+	assert_int_equal(rate_ratio_init(&ratio, 16, 2), -EINVAL);
+	assert_int_equal(rate_ratio_init(&ratio, 1, 0.0625), -EINVAL);
+	assert_int_equal(rate_ratio_init(&ratio, NAN, 2), -EINVAL);
+	assert_int_equal(rate_ratio_init(&ratio, 1, 2), 0);
+	assert_int_equal(rate_ratio_add(&ratio, &(struct rate_period){0, 9, 1, 0}), -EINVAL);
+	assert_int_equal(rate_ratio_add(&ratio, &(struct rate_period){9, 9, UINT64_MAX, 0}),
+	                 -ERANGE);
+	/* No traffic on one side is no evidence. */
+	assert_int_equal(rate_ratio_add(&ratio, &(struct rate_period){900, 0, 90, 0}), 0);
+	near(rate_ratio_ln_halt(&ratio), 0);
+	near(rate_ratio_ln_promote(&ratio), 0);
+	rate_ratio_bounds(&ratio, 0.05, &lo, &hi);
+	near(lo, 0);
+	assert_true(isinf(hi));
+	assert_int_equal(rate_ratio_add(&ratio, &(struct rate_period){50, 50, 40, 0}), 0);
+	rate_ratio_bounds(&ratio, 0.05, &lo, &hi);
+	assert_true(lo > 1 && isinf(hi));
+}
+
+/* ---- exact ---- */
+
+static void test_exact(void **state)
+{
+	for (unsigned k = 0; k <= 12; k++) { /* every table of 7 against 5 */
+		double mean = 0;
+
+		for (unsigned x = k > 5 ? k - 5 : 0; x <= k && x <= 7; x++) {
+			struct exact exact = {0};
+			double sum = 0, h = choose(7, x) * choose(5, k - x) / choose(12, k);
+
+			assert_int_equal(exact_add(&exact, 7, 5, x, k - x), 0);
+			for (unsigned j = k > 5 ? k - 5 : 0; j <= k && j <= 7; j++)
+				sum += choose(7, j) * choose(5, k - j) / choose(12, k) * pow(2, j);
+			near(exact.ln_e[3], x * log(2) - log(sum));
+			mean += h * exp(exact_ln_halt(&exact));
+		}
+		near(mean, 1);
+	}
+}
+
+/* Large counts: the sum from its mode outwards is the whole sum. */
+static void test_exact_large(void **state)
+{
+	const double n_c = 30000, n_b = 50000, k = 9000;
+	struct exact exact = {0};
+	double tops[2];
+
+	assert_int_equal(exact_add(&exact, 30000, 50000, 3600, 5400), 0);
+	for (int twice = 0; twice < 2; twice++) {
+		static double terms[9001];
+
+		for (int j = 0; j <= 9000; j++)
+			terms[j] = (twice ? j * log(2) : 0) - lgamma(j + 1.0) -
+			           lgamma(n_c - j + 1) - lgamma(k - j + 1) -
+			           lgamma(n_b - k + j + 1);
+		tops[twice] = stats_ln_mean_exp(terms, 9001);
+	}
+	near(exact.ln_e[3], 3600 * log(2) - (tops[1] - tops[0]));
+	assert_int_equal(exact_add(&exact, 1000000000, 1000000000, 500000000, 400000000), 0);
+	assert_true(isfinite(exact_ln_halt(&exact)));
+	assert_int_equal(exact_add(&exact, 5, 5, 6, 0), -EINVAL);
+	assert_int_equal(exact_add(&exact, 5, UINT64_MAX, 1, 0), -ERANGE);
+}
+
+static void test_latency(void **state)
+{
+	const uint64_t c[] = {60, 14, 9, 2}, b[] = {50, 10, 5, 1}, bad[] = {1, 1, 1, 101};
+	struct latency latency = {0}, before;
+	double sum = 0;
+
+	for (size_t i = 0; i < 4; i++) {
+		struct exact one = {0};
+
+		assert_int_equal(exact_add(&one, 100, 100, c[i], b[i]), 0);
+		sum += exp(exact_ln_halt(&one)) / 4;
+	}
+	assert_int_equal(latency_add(&latency, 100, 100, c, b), 0);
+	near(latency_ln_halt(&latency), log(sum));
+	before = latency;
+	assert_int_equal(latency_add(&latency, 100, 100, bad, b), -EINVAL);
+	assert_memory_equal(&before, &latency, sizeof(before));
+}
+
+/* ---- share ---- */
+
+static void test_share_null(void **state)
+{
+	struct share_null null;
+	double mean = 0, weight = 0, pi0, m;
+
+	assert_int_equal(share_null_init(&null, 0.3, 8), 0);
+	for (unsigned x = 0; x <= 15; x++) { /* 15 events, their share drawn from the quantiles */
+		double p = 0;
+
+		null.canary_bad = x;
+		null.control_bad = 15 - x;
+		for (size_t i = 0; i < SHARE_NULL_POINTS; i++)
+			p += binomial(15, x, exp(null.ln_q[i])) / SHARE_NULL_POINTS;
+		weight += p;
+		mean += p * exp(share_null_ln_halt(&null));
+	}
+	near(weight, 1);
+	near(mean, 1);
+	assert_int_equal(share_null_learn(49, 150, 1, 4, SHARE_NULL_SD, &pi0, &m), -ENODATA);
+	assert_int_equal(share_null_learn(50, 150, 0, 4, SHARE_NULL_SD, &pi0, &m), -EINVAL);
+	assert_int_equal(share_null_learn(50, 150, 1, 4, SHARE_NULL_SD, &pi0, &m), 0);
+	near(pi0, 50.5 / 201);
+	near(1 / m, 0.005 + 0.0625 * 1.25 * pi0 * (1 - pi0));
+	assert_int_equal(share_null_init(&null, 0.3, 0), -EINVAL);
+	assert_int_equal(share_null_init(&null, 1, 8), -EINVAL);
+	assert_int_equal(share_null_init(&null, 1e-300, 8), -EINVAL);
+	assert_int_equal(share_null_init(&null, 1e-4, 10), 0);
+	assert_int_equal(share_null_add(&null, 5, 0), 0);
+	assert_true(isfinite(share_null_ln_halt(&null)));
+	assert_int_equal(share_null_add(&null, STATS_COUNT_MAX, 0), -ERANGE);
+}
+
+static void test_one_node_carries(void **state)
+{
+	const struct share_node one[] = {{100, 2}, {100, 57}, {100, 1}};
+	const struct share_node all[] = {{100, 20}, {100, 20}, {100, 20}};
+	const struct share_node quiet[] = {{100, 4}, {100, 5}, {100, 6}};
+	const struct share_node alone[] = {{100, 60}, {0, 0}};
+	const struct share_node busy[] = {{900, 54}, {100, 6}}; /* both at the same rate */
+	const struct share_node loud[] = {{100, 500}, {100, 500}, {100, 500}};
+	struct share_null null;
+	double threshold = log(20);
+
+	assert_int_equal(share_null_init(&null, 0.3, 100), 0);
+	assert_int_equal(share_null_add(&null, 60, 35), 0);
+	assert_true(share_null_ln_halt(&null) > threshold);
+	assert_int_equal(share_null_carrier(&null, one, 3, threshold), 1);
+	assert_true(share_null_carrier(&null, all, 3, threshold) == SHARE_NULL_NOBODY);
+	assert_true(share_null_carrier(&null, one + 1, 1, threshold) == SHARE_NULL_NOBODY);
+	assert_true(share_null_carrier(&null, alone, 2, threshold) == SHARE_NULL_NOBODY);
+	assert_true(share_null_carrier(&null, busy, 2, threshold) == SHARE_NULL_NOBODY);
+	null.canary_bad = 1500;
+	assert_true(share_null_carrier(&null, loud, 3, threshold) == SHARE_NULL_NOBODY);
+	null.canary_bad = 15;
+	assert_true(share_null_carrier(&null, quiet, 3, threshold) == SHARE_NULL_NOBODY);
+}
+
+/* ---- promised rate ---- */
+
+static void test_promised(void **state)
+{
+	double at = 0, above = 0;
+	struct promised p;
+
+	for (unsigned x = 0; x <= 40; x++) {
+		double e = 0, shares[] = {0, 0.1, 0.25, 0.5};
+
+		assert_int_equal(promised_init(&p, 0.1), 0);
+		assert_int_equal(promised_add(&p, 40 - x, 0), 0);
+		assert_int_equal(promised_add(&p, x, x), 0);
+		for (size_t j = 0; j < 4; j++)
+			e += binomial(40, x, shares[j] * 0.1) / binomial(40, x, 0.1) / 4;
+		near(promised_ln_promote(&p), log(e));
+		at += binomial(40, x, 0.1) * e;
+		above += binomial(40, x, 0.12) * exp(promised_ln_promote(&p));
+	}
+	near(at, 1);
+	assert_true(above < 1);
+	assert_int_equal(promised_add(&p, 1, 2), -EINVAL);
+	assert_int_equal(promised_add(&p, UINT64_MAX, 2), -ERANGE);
+	assert_int_equal(promised_init(&p, 0), -EINVAL);
+	assert_int_equal(promised_init(&p, 1), -EINVAL);
+}
+
+/* ---- drift ---- */
+
+/* Every window of 6 in 3 bins; the middle bin of the baseline is empty. */
+static void test_drift_e(void **state)
+{
+	const uint64_t baseline[] = {30, 0, 10};
+	const double p[] = {30 / 40.5, 0.5 / 40.5, 10 / 40.5};
+	double weight = 0, mean = 0;
+
+	for (uint64_t a = 0; a <= 6; a++)
+		for (uint64_t b = 0; a + b <= 6; b++) {
+			const uint64_t c[] = {a, b, 6 - a - b};
+			struct drift_counts counts = {baseline, c, 3};
+			double ln_e, probability = choose(6, (unsigned)a) *
+			                           choose((unsigned)(6 - a), (unsigned)b);
+			int drawn = 0;
+
+			/* Polya's urn with 12 p_i balls, one more of a colour that was drawn */
+			for (int i = 0; i < 3; i++)
+				for (uint64_t n = 0; n < c[i]; n++)
+					probability *= (12 * p[i] + (double)n) / (12 + drawn++);
+			assert_int_equal(drift_ln_e(&counts, 5, 12, &ln_e), 0);
+			weight += probability;
+			mean += probability * exp(ln_e);
+		}
+	near(weight, 1);
+	near(mean, 1);
+}
+
+static void test_drift_edges(void **state)
+{
+	const uint64_t b[] = {0, 40, 60, 0}, w[] = {10, 0, 10, 0}, none[4] = {0};
+	struct drift_scores s;
+	double ln_e;
+
+	assert_int_equal(drift_score(&(struct drift_counts){b, w, 4}, 0.05, &s), 0);
+	near(s.psi.value, (10 / 21.0 - 0.5 / 101) * log(10 / 21.0 / (0.5 / 101)) +
+	                      (0.5 / 21 - 40 / 101.0) * log(0.5 / 21 / (40 / 101.0)) +
+	                      (10 / 21.0 - 60 / 101.0) * log(10 / 21.0 / (60 / 101.0)));
+	near(s.ks.value, 0.5);
+	near(s.ks.critical, sqrt(-log(0.025) / 2) * sqrt(0.06));
+	near(s.hellinger.value, sqrt(1 - sqrt(0.3)));
+	assert_int_equal(drift_score(&(struct drift_counts){b, b, 4}, 0.05, &s), 0);
+	near(s.js.value, 0);
+	assert_int_equal(drift_score(&(struct drift_counts){b, none, 4}, 0.05, &s), -EINVAL);
+	assert_int_equal(drift_score(&(struct drift_counts){b, w, 1}, 0.05, &s), -EINVAL);
+	assert_int_equal(drift_ln_e(&(struct drift_counts){b, w, 4}, 0, 5, &ln_e), -EINVAL);
+	near(drift_concentration(500, 10, 0.05), 180);
+	near(drift_concentration(100, 10, 0.05), 100);
+}
+
+/* ---- detector ---- */
+
+static void test_detector(void **state)
+{
+	static const char outcomes[] = "0010110100111";
+	static const double factors[] = {1.25, 1.5, 2, 3, 5};
+	struct detector detector;
+	double sum = 0;
+
+	assert_int_equal(detector_init(&detector, 0.1, 1e5), 0);
+	for (size_t i = 0; outcomes[i]; i++)
+		assert_false(detector_add(&detector, outcomes[i] == '1'));
+	for (size_t k = 0; k < 5; k++) /* each beginning's likelihood ratio, added up */
+		for (size_t from = 0; outcomes[from]; from++) {
+			double product = 1;
+
+			for (size_t i = from; outcomes[i]; i++)
+				product *=
+				    outcomes[i] == '1' ? factors[k] : (1 - factors[k] * 0.1) / 0.9;
+			sum += product / 5;
+		}
+	near(detector_ln_e(&detector), log(sum));
+}
+
+static void test_detector_learns(void **state)
+{
+	double p0, below = 0;
+
+	assert_int_equal(detector_learn(1999, 3, &p0), -ENODATA);
+	assert_int_equal(detector_learn(2000, 2000, &p0), -EINVAL);
+	assert_int_equal(detector_learn(2000, 3, &p0), 0);
+	for (unsigned x = 0; x <= 3; x++)
+		below += binomial(2000, x, p0);
+	near(below, 0.1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_beta),
+	    cmocka_unit_test(test_chi2),
+	    cmocka_unit_test(test_rate_ratio),
+	    cmocka_unit_test(test_rate_ratio_edges),
+	    cmocka_unit_test(test_exact),
+	    cmocka_unit_test(test_exact_large),
+	    cmocka_unit_test(test_latency),
+	    cmocka_unit_test(test_share_null),
+	    cmocka_unit_test(test_one_node_carries),
+	    cmocka_unit_test(test_promised),
+	    cmocka_unit_test(test_drift_e),
+	    cmocka_unit_test(test_drift_edges),
+	    cmocka_unit_test(test_detector),
+	    cmocka_unit_test(test_detector_learns),
+	};
+
+	return cmocka_run_group_tests_name("stats: formulas", tests, NULL, NULL);
+}
