@@ -44,9 +44,8 @@ struct drift_scores {
 	struct drift_score psi, js, hellinger, ks, chi2;
 };
 
-/* -EINVAL for a wrong number of bins, a side without counts, alpha outside
- * [DRIFT_ALPHA_MIN, 1); -ERANGE for a
- * side with more than STATS_COUNT_MAX counts. */
+/* -EINVAL for a wrong number of bins, a side without counts, alpha outside [DRIFT_ALPHA_MIN, 1);
+ * -ERANGE for a side with more than STATS_COUNT_MAX counts. */
 int drift_score(const struct drift_counts *counts, double alpha,
                 struct drift_scores *ret_scores) COVEY_MUST_CHECK;
 /* Errors as above; m1, m > 0. */

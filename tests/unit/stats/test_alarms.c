@@ -18,7 +18,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-enum { RUNS = 300, PERIODS = 60 };
+enum { RUNS = 200, PERIODS = 60 };
 
 #define ALPHA 0.05
 
