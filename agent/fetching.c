@@ -175,8 +175,8 @@ void fetching_free(struct agent *agent)
 static void refill(struct agent *agent, struct fetch_job *job)
 {
 	const struct chunk_store_ops *store = &agent->world->store;
-	AUTO_FREE struct wanted_object *items = mem_array(BATCH_OBJECTS, sizeof(*items));
-	AUTO_FREE struct chunk_ref *refs = mem_array(BATCH_OBJECTS, sizeof(*refs));
+	AUTO_FREE struct wanted_object *items = mem_resize(NULL, BATCH_OBJECTS, sizeof(*items));
+	AUTO_FREE struct chunk_ref *refs = mem_resize(NULL, BATCH_OBJECTS, sizeof(*refs));
 	struct err err = {0};
 	size_t count = 0;
 	int r = store->missing(store->context, &job->release, items, BATCH_OBJECTS, &count,

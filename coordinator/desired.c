@@ -100,10 +100,16 @@ static int compare(const struct coordinator *c, struct shell_node *node, struct 
 
 	change->node = node;
 	make(c, node, &change->state);
+	change->state.epoch = node->desired.epoch;
+	change->state.generation = node->desired.generation;
+	/* in most cases, and cheaper than a digest */
+	if (node->desired_made &&
+	    codec_equal(&codec_desired_state, &change->state, &node->desired)) {
+		codec_free(&codec_desired_state, &change->state);
+		return 0;
+	}
 	r = body_digest(&change->state, &change->digest, err);
 	if (r == 0 && digest_equal(&change->digest, &node->desired_digest)) {
-		change->state.epoch = node->desired.epoch;
-		change->state.generation = node->desired.generation;
 		codec_free(&codec_desired_state, &node->desired);
 		node->desired = change->state;
 		node->desired_made = true;

@@ -7,7 +7,7 @@ SYSTEMD_CACHE=${COVEY_CACHE:-/var/cache/covey-dev}
 SYSTEMD_BASE=$SYSTEMD_CACHE/bookworm-1 # the number changes with what is in it
 # What the base system holds besides systemd: what Covey's packages depend on, and the tests' tools.
 SYSTEMD_INCLUDE="systemd systemd-sysv dbus procps curl jq iproute2 nftables runc conmon libzmq5
-libsodium23 libmsgpackc2 libsqlite3-0 libcyaml1 libyaml-0-2 libarchive13 libcurl4 libnftables1
+libsodium23 libmsgpackc2 libsqlite3-0 libyaml-0-2 libarchive13 libcurl4 libnftables1
 libjansson4 libssl3 libsmartcols1 libmicrohttpd12 libseccomp2 libinih1"
 
 # ---- packages ----

@@ -137,7 +137,7 @@ static bool disk_sealed(void *context, const struct digest *release)
 	struct sim_node *node = context;
 	int v = sim_version_of(node->sim, release);
 
-	return v >= 0 && (node->held[v].sealed || planted(node->sim, "unsealed"));
+	return v >= 0 && (node->held[v].sealed || (node->held[v].manifest && planted(node->sim, "unsealed")));
 }
 
 static bool runs(const struct sim_node *node, uint32_t version)

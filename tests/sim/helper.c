@@ -207,7 +207,7 @@ static void traffic(struct sim_node *node, const struct helper_request *request,
 
 static void unpack(struct sim_node *node, int v, struct helper_reply *reply)
 {
-	if (v < 0 || !node->held[v].sealed)
+	if (v < 0 || !(node->held[v].sealed || planted(node->sim, "unsealed")))
 		fail(reply, ENOENT, "digest", "not on this node");
 	else
 		node->held[v].unpacked = true;

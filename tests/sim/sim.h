@@ -20,7 +20,7 @@ enum {
 	SIM_CHUNKS = 2,	    /* of a version: one that its model's versions share, one of its own */
 	SIM_NODES_MAX = 1100,
 	SIM_SENT = 8,	    /* desired states that are remembered for each node */
-	SIM_CHECK_EVERY = 64, /* events of each node between two comparisons with the store */
+	SIM_CHECK_EVERY = 200, /* events of each node between two comparisons with the store */
 };
 #define SIM_EPOCH_MS UINT64_C(1800000000000) /* 2027-01-15 08:00 UTC: when each run begins */
 
@@ -309,9 +309,6 @@ bool watch_idle(const struct sim_node *node, uint32_t deployment); /* nothing is
 /* planted.c: bugs that the watch must find */
 bool planted(const struct sim *sim, const char *name);
 void planted_early(struct sim *sim, struct sim_node *node, struct desired_state *desired);
-/* On the way, behind the watch; true: it changed something. */
-bool planted_late(struct sim *sim, struct sim_node *node, struct desired_state *desired);
-void planted_step(struct sim *sim);
 int planted_run(void); /* each of them, as TAP; exit code */
 /* main.c */
 bool sim_seed(const struct sim_options *options, char ret_broken[512], uint64_t *ret_hash,

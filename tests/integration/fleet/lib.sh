@@ -35,6 +35,7 @@ scenario_end() {
 	[ $code -ne 0 ] || [ "$TAP_FAILED" -eq 0 ] || exit 1
 }
 
+# The description must hold no $(...): that would be the last command.
 ok() { # description; checks the last command's result
 	local result=$?
 	TAP=$((TAP + 1))

@@ -52,8 +52,9 @@ expect 0 "push a release on port 8081" fleet_covey release push \
 	-f "$(make_release 2.1.0 2.0.0 's#^serve: .*#serve: {port: 8081, container_port: 8000}#')"
 listen_on 2 8081
 expect 3 "a port that is taken on n2 sends the rollout back" fleet_covey apply -y -f "$(steps | make_deployment 2.1.0)"
+reason=$(rollout_field .reason.text)
 [ "$(rollout_field '"\(.reason.phase) \(.reason.node) \(.reason.check)"')" = "preflight n2 port" ]
-ok "its reason is n2's pre-flight ($(rollout_field .reason.text))"
+ok "its reason is n2's pre-flight ($reason)"
 rollout_field .reason.text | grep -q 'listens on port 8081'
 ok "the sentence names the port"
 for node in 1 2 3; do
