@@ -139,7 +139,7 @@ static json_t *real(double value)
 
 static int add_rate_periods(const struct replay *replay, struct rate_ratio *ratio)
 {
-	const json_t *periods;
+	const json_t *periods = NULL;
 	char field[32];
 	uint64_t n[4];
 	int r = read_periods(replay, &periods);
@@ -157,7 +157,7 @@ static int add_rate_periods(const struct replay *replay, struct rate_ratio *rati
 
 static int run_rate_ratio(const struct replay *replay, json_t **ret_result)
 {
-	double tolerance, margin, alpha, beta, lo, hi, halt, promote;
+	double tolerance = 0, margin = 0, alpha = 0, beta = 0, lo, hi, halt, promote;
 	struct rate_ratio ratio;
 	int r = read_number(replay, "tolerance", 1, &tolerance);
 
@@ -191,7 +191,7 @@ static int run_rate_ratio(const struct replay *replay, json_t **ret_result)
 static int run_exact(const struct replay *replay, json_t **ret_result)
 {
 	struct exact exact = {0};
-	const json_t *periods;
+	const json_t *periods = NULL;
 	char field[32];
 	uint64_t n[4];
 	int r = read_periods(replay, &periods);
@@ -209,7 +209,7 @@ static int run_exact(const struct replay *replay, json_t **ret_result)
 
 static int run_hierarchical(const struct replay *replay, json_t **ret_result)
 {
-	double pi0, m;
+	double pi0 = 0, m;
 	uint64_t events[2];
 	struct share_null null;
 	int r = read_share(replay, "pi0", REQUIRED, &pi0);
@@ -232,8 +232,8 @@ static int run_hierarchical(const struct replay *replay, json_t **ret_result)
 
 static int run_absolute(const struct replay *replay, json_t **ret_result)
 {
-	double slo;
-	uint64_t n, x;
+	double slo = 0;
+	uint64_t n = 0, x = 0;
 	struct promised promised;
 	int r = read_share(replay, "slo", REQUIRED, &slo);
 
