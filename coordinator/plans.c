@@ -26,6 +26,18 @@ static bool is_member(const struct shell_node *node, const char *deployment)
 	return false;
 }
 
+/* A rollout that would be superseded has let this node go, or takes it back: the next one may not
+ * count on it yet. */
+static bool is_moving(const struct coordinator *c, const struct shell_node *node,
+		      const char *deployment)
+{
+	const struct shell_rollout *ro = rollouts_of(c, deployment);
+	uint32_t index = ro ? rollout_find(ro->machine, &node->record.id) : ROLLOUT_NO_NODE;
+
+	return index != ROLLOUT_NO_NODE && rollouts_under_way(ro) &&
+	       rollout_changes_node(ro->machine, index);
+}
+
 int plans_make(struct coordinator *c, const struct deployment_spec *spec, struct plan *ret_plan,
 	       struct err *err)
 {
@@ -45,6 +57,7 @@ int plans_make(struct coordinator *c, const struct deployment_spec *spec, struct
 			.cordoned = !agents_may_change(node),
 			.reachable = !node->silent,
 			.member = is_member(node, spec->name),
+			.moving = is_moving(c, node, spec->name),
 		};
 		if (report)
 			nodes[count].release = report->release;

@@ -307,6 +307,7 @@ static void write_nodes(struct drawing *drawing)
 		node->stage = draw->stage;
 		node->already = draw->already;
 		node->reachable = draw->node->reachable;
+		node->moving = draw->node->moving;
 		STR_CUT(node->group, draw->group);
 		if (plan->stages[draw->stage].count++ == 0)
 			plan->stages[draw->stage].first = (uint32_t)i;

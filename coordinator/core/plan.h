@@ -28,6 +28,7 @@ struct fleet_node { /* what planning knows about a node; labels are borrowed */
 	bool reachable;	       /* canaries are drawn from those that answer */
 	bool member;	       /* has this deployment now */
 	struct digest release; /* that serves there for this deployment; zero: none */
+	bool moving;	       /* is in a change of this deployment just now: a rollout that is superseded */
 };
 
 struct plan_node {
@@ -36,6 +37,7 @@ struct plan_node {
 	char group[LIMIT_LABEL_VALUE + 1]; /* value of the max_unavailable_per label */
 	bool already;			   /* serves the release: lies in the last stage */
 	bool reachable;
+	bool moving;			   /* out of service until it says otherwise */
 };
 
 struct plan_stage {

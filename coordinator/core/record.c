@@ -44,6 +44,7 @@ static const struct codec_field plan_node_fields[] = {
 	F_STR(3, group),
 	F_BOOL(4, already),
 	F_BOOL(5, reachable),
+	F_BOOL(6, moving),
 };
 static CODEC_STRUCT(plan_node);
 #undef THIS

@@ -119,6 +119,8 @@ struct rollout *rollout_new(const struct rollout_id *id, const struct deployment
 
 		n->reachable = planned->reachable;
 		n->already = planned->already;
+		if (planned->moving)
+			n->state = NODE_STATE_STARTING; /* counts as out of service */
 		if (n->already) { /* until it says otherwise */
 			n->state = NODE_STATE_SERVING;
 			n->release = r->to;

@@ -141,7 +141,8 @@ bool node_out_of_service(const struct rollout *r, const struct rollout_node *n)
 		return false;
 	if (n->busy || in_change(r, n))
 		return true;
-	return n->changed && n->reachable && !n->healthy && !never_served;
+	/* in motion: what a rollout that was superseded began, or the way back from it */
+	return (n->changed || in_motion(n)) && n->reachable && !n->healthy && !never_served;
 }
 
 bool node_open(const struct rollout *r, const struct rollout_node *n)

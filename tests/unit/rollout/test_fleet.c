@@ -278,6 +278,18 @@ static void test_taken_is_heard_before_free(void **state)
 	trace_drop(&b);
 }
 
+/* What a superseded rollout has begun on a node counts, until the node is well. */
+static void test_what_moves_already_counts(void **state)
+{
+	struct trace a;
+
+	begin_named(&a, "ocr", 1);
+	a.rollout->stages[0].plan.max_in_change = 1;
+	a.rollout->nodes[0].state = NODE_STATE_STARTING; /* planned as moving */
+	PLAY(&a, "start", "1 staged", "= places 0", "0 staged", "= places 1");
+	trace_drop(&a);
+}
+
 static void test_one_rollout_for_a_deployment(void **state)
 {
 	struct trace t;
@@ -306,6 +318,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_one_change_at_a_time_on_a_node),
 	cmocka_unit_test(test_budget_counts_a_node_once),
 	cmocka_unit_test(test_taken_is_heard_before_free),
+	cmocka_unit_test(test_what_moves_already_counts),
 	cmocka_unit_test(test_one_rollout_for_a_deployment),
 };
 
