@@ -169,7 +169,7 @@ static void apply(struct agent *agent, struct node_event *event)
 		shell_log(agent, LOG_LEVEL_ERR, "more than %d deployments for this node: the rest "
 						"is left out",
 			  LIMIT_DEPLOYMENTS_PER_NODE);
-	agent->again = true;
+	agent->again = agent->heard = true;
 }
 
 void shell_tell(struct agent *agent, const char *deployment, struct deploy_event event)
@@ -336,7 +336,7 @@ static void on_desired(struct agent *agent, const struct desired_state *desired)
 	default:
 		return;
 	}
-	agent->again = true;
+	agent->again = agent->heard = true;
 }
 
 void agent_leave(struct agent *agent)

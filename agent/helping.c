@@ -457,6 +457,7 @@ static void dispatch(struct agent *agent, const struct pending *about,
 	switch (about->op) {
 	case HELPER_HELLO:
 		STR_CUT(agent->runtime, reply->runtime);
+		agent->heard = true;
 		break;
 	case HELPER_PREFLIGHT:
 		on_release_answer(agent, about, reply, DEPLOY_EVENT_PREFLIGHT_OK,

@@ -178,6 +178,9 @@ static void look_for_news(struct agent *agent)
 	struct node_status status;
 	struct digest now;
 
+	if (reporting->sequence > 0 && !agent->heard)
+		return; /* time alone changes nothing that we say */
+	agent->heard = false;
 	collect(agent, &status);
 	now = essence(agent, status);
 	free(status.deployments);

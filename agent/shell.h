@@ -119,6 +119,7 @@ struct agent {
 	bool leaving, let_go; /* out of the fleet; the coordinator has said that it knows */
 	uint64_t start_ms;
 	bool again;	 /* the core heard something: write down and decide again */
+	bool heard;	 /* ... since we last looked whether that is news for the coordinator */
 	bool journal_broken; /* the last commit failed: everything is to be written again */
 	uint32_t journal_failures;
 	uint64_t journal_at_ms;
