@@ -64,15 +64,20 @@ static int disk_missing(void *context, const struct digest *release,
 	return 0;
 }
 
+/* What is bit by bit what was signed needs no look at its signatures. */
 static int put_manifest(struct sim_node *node, int v, const struct digest *release,
 			const void *data, size_t size, struct err *err)
 {
+	const struct bytes *known = &node->sim->versions[v].envelope;
 	struct release opened;
-	int r = release_open(data, size, &node->sim->root_document, release, &opened, err);
+	int r;
 
-	if (r < 0)
-		return r;
-	release_free(&opened);
+	if (size != known->size || memcmp(data, known->data, size) != 0) {
+		r = release_open(data, size, &node->sim->root_document, release, &opened, err);
+		if (r < 0)
+			return r;
+		release_free(&opened);
+	}
 	node->held[v].manifest = true;
 	return 0;
 }
@@ -163,6 +168,7 @@ static int disk_prune(void *context, const struct digest_item *keep, size_t keep
 
 		for (size_t i = 0; i < keep_count; i++)
 			kept |= digest_equal(&keep[i].digest, &node->sim->versions[v].digest);
+		kept &= !planted(node->sim, "pruned");
 		if (kept || !node->held[v].manifest)
 			continue;
 		if (runs(node, v))

@@ -20,14 +20,15 @@ void sim_weather_draw(struct sim *sim)
 	for (int i = 0; i < FAULT_COUNT; i++)
 		weather->faults[i] = often[rng_below(&sim->rng, ARRAY_SIZE(often))];
 	weather->faults[FAULT_RESTORE] = rng_below(&sim->rng, 5) == 0;
-	weather->gap_ms = sim_between(sim, 2000, 30000) * 20 / (20 + sim->nodes_count);
+	weather->gap_ms = sim_between(sim, rng_below(&sim->rng, 4) ? 2000 : 300, 30000) * 20 /
+			  (20 + sim->nodes_count);
 	weather->lost = draw_share(sim, 0.2);
 	weather->doubled = draw_share(sim, 0.1);
 	weather->late = draw_share(sim, 0.1);
 	weather->stale = draw_share(sim, 0.05);
 	weather->helper_fails = draw_share(sim, 0.05);
 	weather->put_fails = draw_share(sim, 0.05);
-	weather->corrupt = draw_share(sim, 0.2);
+	weather->corrupt = planted(sim, "unverified chunk") ? 0.3 : draw_share(sim, 0.2);
 	weather->operator_acts = rng_below(&sim->rng, 2);
 	weather->operator_gap_ms = sim_between(sim, 5000, 60000);
 	weather->clock_of_coordinator = rng_below(&sim->rng, 4) == 0;

@@ -27,6 +27,7 @@ static void trouble(struct sim *sim)
 
 	sim_trace(sim, "---- trouble ----");
 	sim->quiet = false;
+	sim->has_trouble = true;
 	sim_push(sim, rng_below(&sim->rng, 10000), &fault);
 	sim_push(sim, rng_below(&sim->rng, 60000), &join);
 	if (sim->weather.operator_acts)
@@ -58,6 +59,7 @@ static void come_to_rest(struct sim *sim)
 	if (!sim->broken[0] && !watch_ended(sim))
 		sim_break(sim, "the rollouts did not end in %d h of peace: m is %s, k is %s",
 			  PEACE_MS / 3600000, watch_state(sim, 0), watch_state(sim, 1));
+	watch_store(sim);
 	for (int again = 0; again < 2; again++) {
 		until = sim->now_ms + SETTLE_MS;
 		while (!sim->broken[0] && !watch_end(sim, text) && sim->now_ms < until)
@@ -97,8 +99,7 @@ static enum sim_end end_of(struct sim *sim)
 	return SIM_STUCK;
 }
 
-bool sim_seed(const struct sim_options *options, char ret_broken[512], uint64_t *ret_hash,
-	      enum sim_end *ret_end, uint64_t *ret_events)
+void sim_seed(const struct sim_options *options, struct sim_result *ret_result)
 {
 	struct sim *sim;
 	int r = sim_create(options, &sim);
@@ -107,45 +108,57 @@ bool sim_seed(const struct sim_options *options, char ret_broken[512], uint64_t 
 		sim_break(sim, "the fleet cannot be set up: %s", strerror(-r));
 	else
 		run_phases(sim);
-	*ret_end = sim->broken[0] ? SIM_STUCK : end_of(sim);
-	str_cut(ret_broken, 512, sim->broken);
-	*ret_hash = sim->hash;
-	*ret_events += sim->events;
+	*ret_result = (struct sim_result){.events = sim->events,
+					  .hash = sim->hash,
+					  .nodes = sim->nodes_count,
+					  .end = SIM_STUCK};
+	if (!sim->broken[0])
+		ret_result->end = end_of(sim);
+	STR_CUT(ret_result->broken, sim->broken);
+	ret_result->good = !sim->broken[0];
 	sim_free(sim);
-	return !ret_broken[0];
 }
 
-static bool run_one(const struct sim_options *options, bool twice, unsigned *ends, uint64_t *events)
-{
-	char broken[512];
-	uint64_t hash, again;
-	enum sim_end end;
+struct totals {
+	unsigned ends[SIM_END_COUNT];
+	uint64_t events;
+};
 
-	if (!sim_seed(options, broken, &hash, &end, events)) {
-		printf("# seed %llu: %s\n#   covey-sim --seed %llu --nodes %u --trace\n",
-		       (unsigned long long)options->seed, broken,
+static bool run_one(const struct sim_options *options, bool twice, struct totals *totals)
+{
+	struct sim_result result, again;
+
+	sim_seed(options, &result);
+	totals->events += result.events;
+	if (!result.good) {
+		printf("# seed %llu, %u nodes: %s\n#   covey-sim --seed %llu --nodes %u --trace\n",
+		       (unsigned long long)options->seed, result.nodes, result.broken,
 		       (unsigned long long)options->seed, options->nodes);
 		fflush(stdout);
 		return false;
 	}
-	ends[end]++;
-	if (!twice || (sim_seed(options, broken, &again, &end, events) && again == hash))
+	totals->ends[result.end]++;
+	if (!twice)
 		return true;
-	printf("# seed %llu: two runs differ\n", (unsigned long long)options->seed);
+	sim_seed(options, &again);
+	if (again.good && again.hash == result.hash)
+		return true;
+	printf("# seed %llu, %u nodes: two runs differ\n", (unsigned long long)options->seed,
+	       result.nodes);
 	return false;
 }
 
 static int run_all(struct sim_options *options, unsigned long count, bool twice)
 {
-	unsigned ends[SIM_END_COUNT] = {0};
+	struct totals totals = {0};
 	unsigned long failed = 0;
-	uint64_t events = 0;
 
 	for (unsigned long i = 0; i < count; i++, options->seed++)
-		failed += !run_one(options, twice, ends, &events);
+		failed += !run_one(options, twice, &totals);
 	printf("# %lu seeds: %u completed, %u rolled back, %u aborted, %u stuck; %llu events\n",
-	       count, ends[SIM_COMPLETED], ends[SIM_ROLLED_BACK], ends[SIM_ABORTED],
-	       ends[SIM_STUCK], (unsigned long long)events);
+	       count, totals.ends[SIM_COMPLETED], totals.ends[SIM_ROLLED_BACK],
+	       totals.ends[SIM_ABORTED], totals.ends[SIM_STUCK],
+	       (unsigned long long)totals.events);
 	printf("1..1\n%s 1 - %lu seeds, %lu failed\n", failed ? "not ok" : "ok", count, failed);
 	return failed ? 1 : 0;
 }

@@ -87,11 +87,8 @@ static int world_get(void *context, uint32_t source, const struct wanted_object 
 	struct msg_get get = {.kind = object->kind, .digest = object->digest};
 	struct sim_event event = {.kind = SIM_DATA_GET, .node = node->index, .life = node->life};
 
-	if (!node->link_up) {
-		event.kind = SIM_SOURCE;
-		sim_push(node->sim, 1000, &event);
-		return -ENOTCONN;
-	}
+	if (!node->link_up)
+		return -ENOTCONN; /* the channel opens soon after the link */
 	if (message_encode(MESSAGE_GET, &get, &event.data, NULL) < 0)
 		return -EINVAL;
 	sim_push(node->sim, sim_delay(node->sim), &event);
@@ -130,7 +127,9 @@ static void world_arm(void *context, uint64_t at_ms)
 				  .id = at_ms};
 	uint64_t now = world_now(node);
 
-	if (at_ms == node->armed_ms)
+	if (planted(node->sim, "no sleep") && !node->sim->quiet)
+		at_ms = event.id = now;
+	else if (at_ms == node->armed_ms)
 		return;
 	node->armed_ms = at_ms;
 	if (at_ms != UINT64_MAX)
@@ -200,6 +199,7 @@ void sim_node_link_down(struct sim_node *node)
 	if (!node->agent)
 		return;
 	agent_on_link_down(node->agent);
+	agent_on_source(node->agent, 0, false);
 	watch_node(node);
 	link_soon(node);
 }
@@ -336,6 +336,9 @@ static void helper_up(struct sim_node *node)
 /* What is meant for the agent as it lives now. */
 static void to_agent(struct sim_node *node, struct sim_event *event)
 {
+	if (event->kind == SIM_TO_NODE && planted(node->sim, "stubborn node") &&
+	    node->index == 3 && node->sim->has_trouble)
+		return;
 	if (event->kind == SIM_TO_NODE && node->link_up)
 		agent_on_message(node->agent, event->data.data, event->data.size);
 	else if (event->kind == SIM_OBJECT && node->link_up)

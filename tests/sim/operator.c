@@ -207,8 +207,10 @@ void sim_operator_acts(struct sim *sim)
 		sim_apply(sim, sim_draw_version(sim, d), false, false);
 	else if (choice < 15)
 		order_node(sim);
-	else
+	else if (rng_below(&sim->rng, 3))
 		sim_control(sim, rng_below(&sim->rng, 2) ? "freeze" : "unfreeze", "{}", NULL);
+	else
+		sim_control(sim, "deployment.rm", "{\"deployment\":\"k\"}", NULL);
 	sim_push(sim, sim_between(sim, 1000, 2 * sim->weather.operator_gap_ms), &next);
 }
 

@@ -46,6 +46,10 @@ static void show_desired(struct sim *sim, struct sim_node *node, struct bytes *d
 	}
 	planted_early(sim, node, message.body);
 	watch_desired(sim, node, message.body);
+	if (planted_late(sim, message.body)) {
+		free(data->data);
+		(void)!message_encode(MESSAGE_DESIRED, message.body, data, NULL);
+	}
 	message_free(&message);
 }
 

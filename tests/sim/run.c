@@ -61,12 +61,20 @@ void sim_trace(struct sim *sim, const char *format, ...)
 
 /* ---- what is not for a node's agent ---- */
 
+/* What a planted bug loses. */
+static bool is_swallowed(const struct sim *sim)
+{
+	return sim->quiet && sim->has_trouble && planted(sim, "no word");
+}
+
 static void to_coordinator(struct sim *sim, struct sim_event *event)
 {
 	struct sim_node *node = &sim->nodes[event->node];
 	bool stale = event->life == 0;
 
 	if (!sim->coordinator || (!stale && (event->life != sim->coordinator_life || !node->link_up)))
+		return;
+	if (is_swallowed(sim))
 		return;
 	coordinator_on_agent(sim->coordinator, &node->id, event->data.data, event->data.size);
 	sim_coordinator_settle(sim);
@@ -89,7 +97,7 @@ static void data_get(struct sim *sim, struct sim_event *event)
 static void coordinator_tick_at(struct sim *sim, const struct sim_event *event)
 {
 	if (!sim->coordinator || event->life != sim->coordinator_life ||
-	    event->id != sim->coordinator_armed_ms)
+	    event->id != sim->coordinator_armed_ms || is_swallowed(sim))
 		return;
 	sim->coordinator_armed_ms = UINT64_MAX;
 	coordinator_tick(sim->coordinator);
@@ -157,6 +165,7 @@ static void dispatch(struct sim *sim, struct sim_event *event)
 
 void sim_step(struct sim *sim, struct sim_event *event)
 {
+	static uint64_t runs; /* over all runs of the process */
 	uint64_t head[3] = {event->at_ms, (uint64_t)event->kind, event->node};
 
 	sim->still = event->at_ms > sim->now_ms ? 0 : sim->still + 1;
@@ -166,7 +175,11 @@ void sim_step(struct sim *sim, struct sim_event *event)
 	sim->now_ms = event->at_ms > sim->now_ms ? event->at_ms : sim->now_ms;
 	sim_hash(sim, head, sizeof(head));
 	sim_hash(sim, event->data.data, event->data.size);
+	runs++;
+	if (planted(sim, "not repeated"))
+		sim_hash(sim, &runs, sizeof(runs));
 	dispatch(sim, event);
+	planted_step(sim);
 	sim_event_free(event);
 	sim->events++;
 	if (sim->events % 64 == 0)
@@ -192,5 +205,4 @@ void sim_run(struct sim *sim, uint64_t until_ms, bool until_ended)
 	}
 	if (sim->now_ms < until_ms && !until_ended)
 		sim->now_ms = until_ms;
-	watch_store(sim);
 }

@@ -175,6 +175,7 @@ struct sim {
 	uint64_t still;	      /* events since the clock moved */
 	uint64_t hash;	      /* over all that happened: two runs of a seed agree */
 	bool quiet;	      /* no more faults */
+	bool has_trouble;     /* ... and there were some */
 	struct sim_node *nodes;
 	struct sim_node **by_id; /* sorted */
 	uint32_t nodes_count, joined_count;
@@ -197,6 +198,7 @@ struct sim {
 	struct msg_control_reply reply; /* the last */
 	unsigned persons[SIM_DEPLOYMENTS]; /* how often a person had to help in peace */
 	struct sim_watch *watch;
+	struct digest planted_next[SIM_DEPLOYMENTS]; /* newest that was told */
 	char broken[512];     /* the first invariant that broke; "" : none */
 };
 
@@ -309,7 +311,17 @@ bool watch_idle(const struct sim_node *node, uint32_t deployment); /* nothing is
 /* planted.c: bugs that the watch must find */
 bool planted(const struct sim *sim, const char *name);
 void planted_early(struct sim *sim, struct sim_node *node, struct desired_state *desired);
+/* On the way, behind the watch; true: it changed something. */
+bool planted_late(struct sim *sim, struct desired_state *desired);
+void planted_step(struct sim *sim); /* after each event */
+void planted_node(struct sim_node *node);
 int planted_run(void); /* each of them, as TAP; exit code */
 /* main.c */
-bool sim_seed(const struct sim_options *options, char ret_broken[512], uint64_t *ret_hash,
-	      enum sim_end *ret_end, uint64_t *ret_events);
+struct sim_result {
+	bool good;
+	char broken[512]; /* "" : good */
+	enum sim_end end; /* of the first deployment's newest rollout */
+	uint32_t nodes;
+	uint64_t events, hash;
+};
+void sim_seed(const struct sim_options *options, struct sim_result *ret_result);

@@ -95,7 +95,7 @@ void watch_journal(struct sim_node *node)
 	struct journal_node row;
 	uint64_t epoch, generation;
 
-	if (!node->agent || node->agent->journal_broken)
+	if (!node->agent || node->agent->journal_broken || planted(node->sim, "lost veto"))
 		return;
 	node_core_generation(node->agent->core, &epoch, &generation);
 	if (journal_each_record(node->journal, compare, &comparison, NULL) < 0 ||
