@@ -425,6 +425,14 @@ static const struct codec_field msg_get_fields[] = {
 CODEC_STRUCT(msg_get);
 #undef THIS
 
+#define THIS struct msg_get_any
+static const struct codec_field msg_get_any_fields[] = {
+	F_FIXED(1, release),
+	F_BYTES(2, have, LIMIT_PEER_CHUNKS / 8),
+};
+CODEC_STRUCT(msg_get_any);
+#undef THIS
+
 #define THIS struct msg_object
 static const struct codec_field msg_object_fields[] = {
 	F_ENUM(1, kind, OBJECT_KIND_COUNT),

@@ -43,6 +43,9 @@ enum {
 	LIMIT_OPERATORS = 256,
 	LIMIT_CONTROL_CLIENTS = 256,
 	LIMIT_FETCH_REQUESTS = 4,    /* chunk requests under way for each source */
+	LIMIT_NEIGHBOURS = 24,	     /* of one node */
+	LIMIT_PEER_CHUNKS = 1 << 20, /* of a release that peers exchange; a larger one the origin gives */
+	LIMIT_PEER_RUNS = 1024,	     /* in one HAVE */
 };
 
 /* sizes */
@@ -56,7 +59,12 @@ enum {
 	LIMIT_AGENT_MESSAGE = 1 << 20,	    /* agent to coordinator */
 	LIMIT_DESIRED_MESSAGE = 1 << 20,    /* coordinator to agent */
 	LIMIT_DATA_REQUEST = 4 << 10,	    /* data channel, towards the origin */
+	LIMIT_ANY_REQUEST = (LIMIT_PEER_CHUNKS / 8) + 1024, /* the same, for any chunk */
 	LIMIT_DATA_MESSAGE = (8 << 20) + 4096, /* data channel, towards the node */
+	LIMIT_PEER_HELLO = 64 << 10,
+	LIMIT_PEER_OFFER = (LIMIT_PEER_CHUNKS / 8) + 1024,
+	LIMIT_PEER_REQUEST = 16 << 10,	    /* everything small between peers */
+	LIMIT_PEER_DATA = (4 << 20) + 1024,
 	LIMIT_CONTROL_MESSAGE = 16 << 20,   /* operator channel */
 	LIMIT_ENROL_MESSAGE = 64 << 10,
 	LIMIT_HELPER_MESSAGE = 256 << 10,
@@ -76,6 +84,7 @@ enum {
 	LIMIT_STOP_GRACE_MS = 10000,	    /* SIGTERM to SIGKILL on a planned stop */
 	LIMIT_RULES_CHECK_MS = 5000,	    /* flushed rules are back within this */
 	LIMIT_ENROL_PER_MINUTE = 600,	    /* enrolment attempts */
+	LIMIT_PEER_CONNECT_MS = 10000,	    /* a neighbour that does not answer is not reachable */
 	LIMIT_POLL_WAIT_MS = 20000,	    /* longest wait of one long-poll request */
 };
 
@@ -86,6 +95,7 @@ enum {
 	PORT_OFFSET_DATA = 1,
 	PORT_OFFSET_ENROL = 2,
 	PORT_OFFSET_OPERATORS = 3,
+	PORT_PEER_DEFAULT = 7410, /* of a node, for its neighbours */
 };
 
 /* versions on the wire */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The messages of the four channels (docs/PROTOCOL). A message on the wire is
+ * The messages of the five channels (docs/PROTOCOL). A message on the wire is
  * [type, body]; body is a map from field numbers to values (protocol/codec.h), so that an older
  * peer skips what it does not know. Heap members belong to the struct: message_free().
  */
@@ -17,21 +17,33 @@
 	X(STATUS, node_status, 3, FROM_AGENT, CHANNEL_AGENTS, LIMIT_AGENT_MESSAGE)                 \
 	X(LOGS, msg_logs, 4, FROM_AGENT, CHANNEL_AGENTS, LIMIT_AGENT_MESSAGE)                      \
 	X(LEAVE, msg_leave, 5, FROM_AGENT, CHANNEL_AGENTS, LIMIT_AGENT_MESSAGE)                    \
+	X(PEER_REPORT, msg_peer_report, 7, FROM_AGENT, CHANNEL_AGENTS, LIMIT_AGENT_MESSAGE)        \
 	X(DESIRED, desired_state, 16, FROM_COORDINATOR, CHANNEL_AGENTS, LIMIT_DESIRED_MESSAGE)     \
 	X(ACK, msg_ack, 17, FROM_COORDINATOR, CHANNEL_AGENTS, LIMIT_DESIRED_MESSAGE)               \
 	X(REFUSED, msg_refused, 18, FROM_COORDINATOR, CHANNEL_AGENTS, LIMIT_DESIRED_MESSAGE)       \
 	X(LOGS_WANTED, msg_logs_wanted, 19, FROM_COORDINATOR, CHANNEL_AGENTS,                      \
 	  LIMIT_DESIRED_MESSAGE)                                                                   \
+	X(NEIGHBOURS, msg_neighbours, 22, FROM_COORDINATOR, CHANNEL_AGENTS, LIMIT_DESIRED_MESSAGE) \
 	X(GET, msg_get, 32, FROM_AGENT, CHANNEL_DATA, LIMIT_DATA_REQUEST)                          \
 	X(OBJECT, msg_object, 33, FROM_COORDINATOR, CHANNEL_DATA, LIMIT_DATA_MESSAGE)              \
+	X(GET_ANY, msg_get_any, 34, FROM_AGENT, CHANNEL_DATA, LIMIT_ANY_REQUEST)                   \
 	X(ENROL, msg_enrol, 48, FROM_STRANGER, CHANNEL_ENROL, LIMIT_ENROL_MESSAGE)                 \
 	X(ENROLLED, msg_enrolled, 49, FROM_COORDINATOR, CHANNEL_ENROL, LIMIT_ENROL_MESSAGE)        \
 	X(CONTROL, msg_control, 64, FROM_OPERATOR, CHANNEL_OPERATORS, LIMIT_CONTROL_MESSAGE)       \
 	X(CONTROL_REPLY, msg_control_reply, 65, FROM_COORDINATOR, CHANNEL_OPERATORS,               \
-	  LIMIT_CONTROL_MESSAGE)
+	  LIMIT_CONTROL_MESSAGE)                                                                   \
+	X(PEER_HELLO, msg_peer_hello, 80, FROM_PEER, CHANNEL_PEERS, LIMIT_PEER_HELLO)              \
+	X(PEER_OFFER, msg_peer_offer, 81, FROM_PEER, CHANNEL_PEERS, LIMIT_PEER_OFFER)              \
+	X(PEER_HAVE, msg_peer_have, 82, FROM_PEER, CHANNEL_PEERS, LIMIT_PEER_REQUEST)              \
+	X(PEER_REQUEST, msg_peer_request, 83, FROM_PEER, CHANNEL_PEERS, LIMIT_PEER_REQUEST)        \
+	X(PEER_CREDIT, msg_peer_credit, 84, FROM_PEER, CHANNEL_PEERS, LIMIT_PEER_REQUEST)          \
+	X(PEER_DATA, msg_peer_data, 85, FROM_PEER, CHANNEL_PEERS, LIMIT_PEER_DATA)                 \
+	X(PEER_CANCEL, msg_peer_cancel, 86, FROM_PEER, CHANNEL_PEERS, LIMIT_PEER_REQUEST)          \
+	X(PEER_REFUSE, msg_peer_refuse, 87, FROM_PEER, CHANNEL_PEERS, LIMIT_PEER_REQUEST)
 
-enum message_sender { FROM_AGENT, FROM_COORDINATOR, FROM_STRANGER, FROM_OPERATOR };
-enum message_channel { CHANNEL_AGENTS, CHANNEL_DATA, CHANNEL_ENROL, CHANNEL_OPERATORS };
+enum message_sender { FROM_AGENT, FROM_COORDINATOR, FROM_STRANGER, FROM_OPERATOR, FROM_PEER };
+enum message_channel { CHANNEL_AGENTS, CHANNEL_DATA, CHANNEL_ENROL, CHANNEL_OPERATORS,
+		       CHANNEL_PEERS };
 
 #define X(name, type, number, sender, channel, size) MESSAGE_##name = (number),
 enum message_type { MESSAGES(X) };
@@ -102,6 +114,50 @@ struct msg_logs {
 	char error[LIMIT_REASON_TEXT + 1]; /* "" : fine */
 };
 
+/* Who exchanges chunks with whom is the coordinator's word; what really goes is between the nodes. */
+
+struct release_item { /* one release of a list */
+	struct digest digest;
+};
+
+enum peer_fault { /* what a node has against a neighbour */
+	PEER_UNREACHABLE, /* one attempt came to nothing */
+	PEER_NOT_PROVED,  /* it did not prove that it is the neighbour */
+	PEER_SENT_BAD,	  /* bytes that are not what was asked for */
+	PEER_LIED,	  /* it said that it has what it then refused, or contradicted itself */
+	PEER_FAULT_COUNT
+};
+
+struct peer_complaint {
+	struct node_id node;
+	enum peer_fault fault;
+	char text[LIMIT_SHORT_TEXT + 1];
+};
+
+struct msg_peer_report { /* whole truth: after SUBSCRIBE, and again when it has changed */
+	char address[LIMIT_SHORT_TEXT + 1]; /* declared; "": where the coordinator sees the node */
+	uint32_t port;			    /* 0: nobody may connect to it */
+	char text[LIMIT_SHORT_TEXT + 1];    /* why not, for people */
+	struct peer_complaint *complaints;
+	size_t complaints_count;
+};
+
+struct neighbour {
+	struct node_id id;
+	char name[LIMIT_NAME + 1];
+	struct public_key link_key;
+	char endpoint[LIMIT_ENDPOINT + 1]; /* tcp://host:port; "": only it can connect to us */
+	bool near;			   /* at the same site */
+	struct release_item *releases;	   /* that it may be given and may give */
+	size_t releases_count;
+};
+
+struct msg_neighbours { /* complete: whoever is not in it is a stranger from now on */
+	struct bytes identity; /* fresh record of the node itself, to be shown to neighbours */
+	struct neighbour *neighbours;
+	size_t neighbours_count;
+};
+
 /* ---- data channel: objects by digest ---- */
 
 enum object_kind { OBJECT_CHUNK, OBJECT_MANIFEST, OBJECT_KIND_COUNT };
@@ -111,11 +167,83 @@ struct msg_get {
 	struct digest digest;
 };
 
+/* Any chunk that the fleet lacks most and this node does not have. Answered with an object; with a
+ * missing one without digest when each chunk that it lacks is out already: ask for those by name. */
+struct msg_get_any {
+	struct digest release;
+	struct bytes have; /* as in msg_peer_offer, with those that it has asked others for */
+};
+
 struct msg_object {
 	enum object_kind kind;
 	struct digest digest;
 	bool missing; /* the sender does not have it */
 	struct bytes data;
+};
+
+/* ---- peers' channel: chunks by their place in a release ----
+ *
+ * Chunks are counted through the blobs of the manifest and the chunks of their indices, both in
+ * order, from 0. Either side of a connection may say everything; an answer goes the way that the
+ * request came. Who has a connection of its own making says there what it has, so that news never
+ * queue behind data.
+ */
+
+struct msg_peer_hello { /* the first message each way */
+	uint32_t protocol_version;
+	struct bytes identity; /* signed record; its link key is the connection's */
+};
+
+struct msg_peer_offer { /* all that the sender has of a release: takes the place of older news */
+	struct digest release;
+	uint32_t chunks;     /* of the release: both sides must count alike */
+	struct bytes bitmap; /* a bit for each chunk, least significant first; absent: none */
+};
+
+struct chunk_run {
+	uint32_t first, count;
+};
+
+struct msg_peer_have { /* more of it */
+	struct digest release;
+	struct chunk_run *runs;
+	size_t runs_count;
+};
+
+struct msg_peer_request {
+	struct digest release;
+	uint32_t chunk;
+};
+
+struct msg_peer_credit { /* how much more may be under way to the sender of this */
+	uint64_t bytes;
+};
+
+struct msg_peer_data { /* protocol/peer_data.h: written and read without a copy */
+	struct digest release;
+	uint32_t chunk;
+	struct bytes data;
+};
+
+struct msg_peer_cancel { /* no longer wanted; what is on its way may still come */
+	struct digest release;
+	uint32_t chunk;
+};
+
+enum peer_refusal {
+	PEER_REFUSAL_MISSING,  /* it does not have the chunk */
+	PEER_REFUSAL_RELEASE,  /* the asker may not have the release, or it has nothing of it */
+	PEER_REFUSAL_BUSY,     /* more is asked for than was agreed */
+	PEER_REFUSAL_CLOSED,   /* it does not serve now: metered, or outside of its window */
+	PEER_REFUSAL_STRANGER, /* the identity record does not hold: the connection is of no use */
+	PEER_REFUSAL_COUNT
+};
+
+struct msg_peer_refuse {
+	enum peer_refusal reason;
+	struct digest release; /* zero with STRANGER */
+	uint32_t chunk;
+	char text[LIMIT_SHORT_TEXT + 1];
 };
 
 /* ---- enrolment ---- */

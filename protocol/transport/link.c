@@ -218,8 +218,8 @@ static int on_timer(sd_event_source *source, uint64_t now_us, void *ctx)
 		fail(link, ZSOCKET_UNREACHABLE);
 		break;
 	case STATE_PROVING:
-		snprintf(text, sizeof(text), "the coordinator at %s does not answer the handshake",
-			 link->endpoint);
+		snprintf(text, sizeof(text), "the %s at %s does not answer the handshake",
+			 link->config.whom, link->endpoint);
 		go_down(link, LINK_UNREACHABLE, text);
 		break;
 	case STATE_UP:
@@ -246,6 +246,7 @@ static void take_config(struct link *link, const struct link_config *config)
 		.max_message_size = config->max_message_size,
 		.send_queue = config->send_queue,
 		.receive_queue = config->receive_queue,
+		.whom = config->whom ? config->whom : "coordinator",
 	};
 	if (config->key) {
 		link->key = *config->key;
@@ -299,6 +300,14 @@ void link_free(struct link *link)
 int link_send(struct link *link, const void *data, size_t size)
 {
 	return link->state == STATE_UP ? zhub_send(link->socket, NULL, 0, data, size) : -ENOTCONN;
+}
+
+int link_send_owned(struct link *link, void *data, size_t size, zhub_release_fn *release,
+		    void *hint)
+{
+	return link->state == STATE_UP
+		       ? zhub_send_owned(link->socket, NULL, 0, data, size, release, hint)
+		       : -ENOTCONN;
 }
 
 void link_refuse(struct link *link)
