@@ -21,5 +21,6 @@ struct bucket {         /* zeroed: no limit */
 void bucket_set(struct bucket *bucket, uint64_t rate, uint64_t burst_ms, uint64_t now_ms);
 bool bucket_allows(struct bucket *bucket, uint64_t now_ms); /* something, now */
 void bucket_take(struct bucket *bucket, uint64_t bytes, uint64_t now_ms);
+void bucket_put_back(struct bucket *bucket, int64_t bytes); /* was taken and not needed */
 /* When bucket_allows() next says yes; now_ms when it does. */
 uint64_t bucket_ready_ms(struct bucket *bucket, uint64_t now_ms);

@@ -47,19 +47,26 @@ void uplink_set_rate(struct uplink *uplink, uint64_t bytes_per_s, uint64_t now_m
 void uplink_join(struct uplink *uplink, uint32_t peer);  /* a fresh connection */
 void uplink_leave(struct uplink *uplink, uint32_t peer); /* it broke: forgets what waits */
 
+/* It gets its turn only when none of the others has anything waiting. */
+void uplink_set_after(struct uplink *uplink, uint32_t peer, bool after);
+
 /* -ENOSPC: the queue is full. -ENOTCONN: the peer did not join. */
 int uplink_push(struct uplink *uplink, uint32_t peer, uint64_t item,
                 uint32_t size) COVEY_MUST_CHECK;
-bool uplink_cancel(struct uplink *uplink, uint32_t peer, uint64_t item); /* false: not waiting */
+/* Forgets what waits for the peer and is `item` in the bits of mask; mask 0: all of it. Returns how
+ * many. What was sent is sent. */
+uint32_t uplink_drop(struct uplink *uplink, uint32_t peer, uint64_t mask, uint64_t item);
 /* Send this now; call until it returns false. It counts as sent. */
 bool uplink_next(struct uplink *uplink, uint64_t now_ms, struct uplink_item *ret_item);
+/* What uplink_next() just returned turned out to have another size; 0: nothing was sent. */
+void uplink_correct(struct uplink *uplink, const struct uplink_item *item, uint32_t size);
 /* total: all bytes that the peer took since it joined. Less than before or more than was sent:
  * false, the peer lies or is broken; nothing changes. */
 bool uplink_taken(struct uplink *uplink, uint32_t peer, uint64_t total, uint64_t now_ms);
 /* When to call uplink_next() again; UINT64_MAX: only an event helps. */
 uint64_t uplink_deadline(struct uplink *uplink, uint64_t now_ms);
 
-uint32_t uplink_waiting(const struct uplink *uplink, uint32_t peer);       /* items */
-uint64_t uplink_waiting_bytes(const struct uplink *uplink, uint32_t peer); /* and under way */
+uint32_t uplink_waiting(const struct uplink *uplink, uint32_t peer); /* items */
+uint64_t uplink_open_bytes(const struct uplink *uplink, uint32_t peer); /* waiting, under way */
 uint64_t uplink_rate(const struct uplink *uplink); /* measured, bytes a second; 0: not yet */
 uint64_t uplink_sent(const struct uplink *uplink); /* bytes, ever */
