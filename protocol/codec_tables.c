@@ -291,6 +291,8 @@ static const struct codec_field deployment_report_fields[] = {
 	F_U64(11, bytes_total),
 	F_ARRAY(12, slots, slot_report),
 	F_STRUCT(13, last, outcome),
+	F_U64(14, bytes_from_peers),
+	F_U64(15, fetch_rate),
 };
 CODEC_STRUCT(deployment_report);
 #undef THIS
@@ -423,14 +425,6 @@ static const struct codec_field msg_get_fields[] = {
 	F_FIXED(2, digest),
 };
 CODEC_STRUCT(msg_get);
-#undef THIS
-
-#define THIS struct msg_get_any
-static const struct codec_field msg_get_any_fields[] = {
-	F_FIXED(1, release),
-	F_BYTES(2, have, LIMIT_PEER_CHUNKS / 8),
-};
-CODEC_STRUCT(msg_get_any);
 #undef THIS
 
 #define THIS struct msg_object

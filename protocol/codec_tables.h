@@ -15,10 +15,10 @@
 	X(reason) X(outcome) X(slot_report) X(deployment_report) X(inventory) X(node_status)       \
 	X(assignment) X(desired_state)                                                             \
 	X(msg_subscribe) X(msg_heartbeat) X(msg_ack) X(msg_refused) X(msg_logs_wanted) X(msg_logs) \
-	X(msg_leave) X(msg_get) X(msg_get_any) X(msg_object) X(msg_enrol) X(msg_enrolled) X(msg_control) X(msg_control_reply)  \
-	X(release_item) X(peer_complaint) X(msg_peer_report) X(neighbour) X(msg_neighbours)        \
-	X(msg_peer_hello) X(msg_peer_offer) X(chunk_run) X(msg_peer_have) X(msg_peer_request)      \
-	X(msg_peer_credit) X(msg_peer_data) X(msg_peer_cancel) X(msg_peer_refuse)                  \
+	X(msg_leave) X(msg_get) X(msg_object) X(msg_enrol) X(msg_enrolled) X(msg_control) X(msg_control_reply)  \
+	X(release_item) X(peer_complaint) X(msg_peer_report) X(msg_neighbour) X(msg_neighbours)    \
+	X(msg_peer_hello) X(msg_offer) X(chunk_run) X(msg_have) X(msg_request) X(msg_taken)        \
+	X(msg_chunk) X(msg_refuse)                                                                 \
 	X(signature) X(envelope) X(root_document) X(identity)
 
 #define X(name) extern const struct codec_struct codec_##name;

@@ -43,8 +43,8 @@ enum {
 	LIMIT_OPERATORS = 256,
 	LIMIT_CONTROL_CLIENTS = 256,
 	LIMIT_FETCH_REQUESTS = 4,    /* chunk requests under way for each source */
-	LIMIT_NEIGHBOURS = 24,	     /* of one node */
-	LIMIT_PEER_CHUNKS = 1 << 20, /* of a release that peers exchange; a larger one the origin gives */
+	LIMIT_NEIGHBOURS = 31,	     /* of one node */
+	LIMIT_PEER_CHUNKS = 131072,  /* of a release that nodes exchange; the origin gives larger ones */
 	LIMIT_PEER_RUNS = 1024,	     /* in one HAVE */
 };
 
@@ -59,12 +59,11 @@ enum {
 	LIMIT_AGENT_MESSAGE = 1 << 20,	    /* agent to coordinator */
 	LIMIT_DESIRED_MESSAGE = 1 << 20,    /* coordinator to agent */
 	LIMIT_DATA_REQUEST = 4 << 10,	    /* data channel, towards the origin */
-	LIMIT_ANY_REQUEST = (LIMIT_PEER_CHUNKS / 8) + 1024, /* the same, for any chunk */
+	LIMIT_OFFER = (LIMIT_PEER_CHUNKS / 8) + 1024, /* what a node has of a release */
 	LIMIT_DATA_MESSAGE = (8 << 20) + 4096, /* data channel, towards the node */
 	LIMIT_PEER_HELLO = 64 << 10,
-	LIMIT_PEER_OFFER = (LIMIT_PEER_CHUNKS / 8) + 1024,
-	LIMIT_PEER_REQUEST = 16 << 10,	    /* everything small between peers */
-	LIMIT_PEER_DATA = (4 << 20) + 1024,
+	LIMIT_PEER_NEWS = 16 << 10,	    /* everything small between peers */
+	LIMIT_CHUNK_MESSAGE = LIMIT_CHUNK + 1024, /* a chunk by its number */
 	LIMIT_CONTROL_MESSAGE = 16 << 20,   /* operator channel */
 	LIMIT_ENROL_MESSAGE = 64 << 10,
 	LIMIT_HELPER_MESSAGE = 256 << 10,

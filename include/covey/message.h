@@ -26,20 +26,25 @@
 	X(NEIGHBOURS, msg_neighbours, 22, FROM_COORDINATOR, CHANNEL_AGENTS, LIMIT_DESIRED_MESSAGE) \
 	X(GET, msg_get, 32, FROM_AGENT, CHANNEL_DATA, LIMIT_DATA_REQUEST)                          \
 	X(OBJECT, msg_object, 33, FROM_COORDINATOR, CHANNEL_DATA, LIMIT_DATA_MESSAGE)              \
-	X(GET_ANY, msg_get_any, 34, FROM_AGENT, CHANNEL_DATA, LIMIT_ANY_REQUEST)                   \
+	X(SEED_OFFER, msg_offer, 34, FROM_AGENT, CHANNEL_DATA, LIMIT_OFFER)                        \
+	X(SEED_REQUEST, msg_request, 35, FROM_AGENT, CHANNEL_DATA, LIMIT_DATA_REQUEST)             \
+	X(SEED_CANCEL, msg_request, 36, FROM_AGENT, CHANNEL_DATA, LIMIT_DATA_REQUEST)              \
+	X(SEED_TAKEN, msg_taken, 37, FROM_AGENT, CHANNEL_DATA, LIMIT_DATA_REQUEST)                 \
+	X(SEED_CHUNK, msg_chunk, 38, FROM_COORDINATOR, CHANNEL_DATA, LIMIT_CHUNK_MESSAGE)          \
+	X(SEED_REFUSE, msg_refuse, 39, FROM_COORDINATOR, CHANNEL_DATA, LIMIT_DATA_REQUEST)         \
 	X(ENROL, msg_enrol, 48, FROM_STRANGER, CHANNEL_ENROL, LIMIT_ENROL_MESSAGE)                 \
 	X(ENROLLED, msg_enrolled, 49, FROM_COORDINATOR, CHANNEL_ENROL, LIMIT_ENROL_MESSAGE)        \
 	X(CONTROL, msg_control, 64, FROM_OPERATOR, CHANNEL_OPERATORS, LIMIT_CONTROL_MESSAGE)       \
 	X(CONTROL_REPLY, msg_control_reply, 65, FROM_COORDINATOR, CHANNEL_OPERATORS,               \
 	  LIMIT_CONTROL_MESSAGE)                                                                   \
 	X(PEER_HELLO, msg_peer_hello, 80, FROM_PEER, CHANNEL_PEERS, LIMIT_PEER_HELLO)              \
-	X(PEER_OFFER, msg_peer_offer, 81, FROM_PEER, CHANNEL_PEERS, LIMIT_PEER_OFFER)              \
-	X(PEER_HAVE, msg_peer_have, 82, FROM_PEER, CHANNEL_PEERS, LIMIT_PEER_REQUEST)              \
-	X(PEER_REQUEST, msg_peer_request, 83, FROM_PEER, CHANNEL_PEERS, LIMIT_PEER_REQUEST)        \
-	X(PEER_CREDIT, msg_peer_credit, 84, FROM_PEER, CHANNEL_PEERS, LIMIT_PEER_REQUEST)          \
-	X(PEER_DATA, msg_peer_data, 85, FROM_PEER, CHANNEL_PEERS, LIMIT_PEER_DATA)                 \
-	X(PEER_CANCEL, msg_peer_cancel, 86, FROM_PEER, CHANNEL_PEERS, LIMIT_PEER_REQUEST)          \
-	X(PEER_REFUSE, msg_peer_refuse, 87, FROM_PEER, CHANNEL_PEERS, LIMIT_PEER_REQUEST)
+	X(PEER_OFFER, msg_offer, 81, FROM_PEER, CHANNEL_PEERS, LIMIT_OFFER)                        \
+	X(PEER_HAVE, msg_have, 82, FROM_PEER, CHANNEL_PEERS, LIMIT_PEER_NEWS)                      \
+	X(PEER_REQUEST, msg_request, 83, FROM_PEER, CHANNEL_PEERS, LIMIT_PEER_NEWS)                \
+	X(PEER_CANCEL, msg_request, 84, FROM_PEER, CHANNEL_PEERS, LIMIT_PEER_NEWS)                 \
+	X(PEER_TAKEN, msg_taken, 85, FROM_PEER, CHANNEL_PEERS, LIMIT_PEER_NEWS)                    \
+	X(PEER_CHUNK, msg_chunk, 86, FROM_PEER, CHANNEL_PEERS, LIMIT_CHUNK_MESSAGE)                \
+	X(PEER_REFUSE, msg_refuse, 87, FROM_PEER, CHANNEL_PEERS, LIMIT_PEER_NEWS)
 
 enum message_sender { FROM_AGENT, FROM_COORDINATOR, FROM_STRANGER, FROM_OPERATOR, FROM_PEER };
 enum message_channel { CHANNEL_AGENTS, CHANNEL_DATA, CHANNEL_ENROL, CHANNEL_OPERATORS,
@@ -140,21 +145,23 @@ struct msg_peer_report { /* whole truth: after SUBSCRIBE, and again when it has 
 	char text[LIMIT_SHORT_TEXT + 1];    /* why not, for people */
 	struct peer_complaint *complaints;
 	size_t complaints_count;
+	bool off; /* it takes part in no exchange: its administrator's wish, or not at this hour */
 };
 
-struct neighbour {
+struct msg_neighbour {
 	struct node_id id;
 	char name[LIMIT_NAME + 1];
 	struct public_key link_key;
-	char endpoint[LIMIT_ENDPOINT + 1]; /* tcp://host:port; "": only it can connect to us */
-	bool near;			   /* at the same site */
-	struct release_item *releases;	   /* that it may be given and may give */
+	char endpoint[LIMIT_ENDPOINT + 1]; /* tcp://host:port; needed where dial is set */
+	bool dial;		       /* the receiver of this connects; else it waits for the other */
+	bool far;		       /* behind a thin link: asked only in need */
+	struct release_item *releases; /* that the two may give each other */
 	size_t releases_count;
 };
 
 struct msg_neighbours { /* complete: whoever is not in it is a stranger from now on */
 	struct bytes identity; /* fresh record of the node itself, to be shown to neighbours */
-	struct neighbour *neighbours;
+	struct msg_neighbour *neighbours;
 	size_t neighbours_count;
 };
 
@@ -167,13 +174,6 @@ struct msg_get {
 	struct digest digest;
 };
 
-/* Any chunk that the fleet lacks most and this node does not have. Answered with an object; with a
- * missing one without digest when each chunk that it lacks is out already: ask for those by name. */
-struct msg_get_any {
-	struct digest release;
-	struct bytes have; /* as in msg_peer_offer, with those that it has asked others for */
-};
-
 struct msg_object {
 	enum object_kind kind;
 	struct digest digest;
@@ -181,68 +181,73 @@ struct msg_object {
 	struct bytes data;
 };
 
-/* ---- peers' channel: chunks by their place in a release ----
+/* ---- chunks by number: peers' channel, and the data channel (SEED_...) ----
  *
- * Chunks are counted through the blobs of the manifest and the chunks of their indices, both in
- * order, from 0. Either side of a connection may say everything; an answer goes the way that the
- * request came. Who has a connection of its own making says there what it has, so that news never
- * queue behind data.
+ * A chunk's number is its place in the release's list (protocol/chunk_list.h: blobs of the manifest
+ * and chunks of their indices in order, each digest once). Between two nodes there are two
+ * connections, both made by the same one: on the first go all messages but PEER_CHUNK, which alone go
+ * on the second, so that news never wait behind data.
  */
 
-struct msg_peer_hello { /* the first message each way */
+struct msg_peer_hello { /* the first message each way, on both connections */
 	uint32_t protocol_version;
 	struct bytes identity; /* signed record; its link key is the connection's */
+	uint64_t session;      /* the same on both connections of a pair, drawn by who connects */
+	bool data;	       /* this is the second connection */
 };
 
-struct msg_peer_offer { /* all that the sender has of a release: takes the place of older news */
+struct msg_offer { /* all that the sender has of a release: takes the place of older news */
 	struct digest release;
 	uint32_t chunks;     /* of the release: both sides must count alike */
-	struct bytes bitmap; /* a bit for each chunk, least significant first; absent: none */
+	struct bytes bitmap; /* a bit for each chunk, least significant first; empty: none */
+	bool first;	     /* SEED_OFFER: the first of this connection; `taken` begins at 0 */
 };
 
 struct chunk_run {
 	uint32_t first, count;
 };
 
-struct msg_peer_have { /* more of it */
+struct msg_have { /* more of it */
 	struct digest release;
 	struct chunk_run *runs;
 	size_t runs_count;
 };
 
-struct msg_peer_request {
+struct msg_request { /* also to cancel one: what is on its way may still come */
 	struct digest release;
 	uint32_t chunk;
+	bool any;	/* SEED_REQUEST: whichever the origin has not given out yet; chunk is 0 */
+	uint64_t taken; /* as in msg_taken */
+	bool behind;	/* SEED_REQUEST: it has much that no neighbour took yet */
 };
 
-struct msg_peer_credit { /* how much more may be under way to the sender of this */
-	uint64_t bytes;
+struct msg_taken { /* bytes of chunks that came over this connection since it was made */
+	uint64_t taken;
 };
 
-struct msg_peer_data { /* protocol/peer_data.h: written and read without a copy */
+struct msg_chunk { /* protocol/chunk_data.h: written and read without a copy */
 	struct digest release;
 	uint32_t chunk;
 	struct bytes data;
 };
 
-struct msg_peer_cancel { /* no longer wanted; what is on its way may still come */
-	struct digest release;
-	uint32_t chunk;
+enum refusal {
+	REFUSAL_MISSING,  /* it does not have the chunk */
+	REFUSAL_RELEASE,  /* the asker may not have the release, or it has nothing of it */
+	REFUSAL_BUSY,	  /* more is asked for than was agreed */
+	REFUSAL_CLOSED,	  /* it does not serve now: metered, or outside of its window */
+	REFUSAL_STRANGER, /* it did not prove who it is: the connection is of no use */
+	REFUSAL_ALL_OUT,  /* SEED_REFUSE: every chunk is in the fleet, ask for one by its number */
+	REFUSAL_LATER,	  /* SEED_REFUSE: the chunk is on its way into the node's site */
+	REFUSAL_COUNT
 };
 
-enum peer_refusal {
-	PEER_REFUSAL_MISSING,  /* it does not have the chunk */
-	PEER_REFUSAL_RELEASE,  /* the asker may not have the release, or it has nothing of it */
-	PEER_REFUSAL_BUSY,     /* more is asked for than was agreed */
-	PEER_REFUSAL_CLOSED,   /* it does not serve now: metered, or outside of its window */
-	PEER_REFUSAL_STRANGER, /* the identity record does not hold: the connection is of no use */
-	PEER_REFUSAL_COUNT
-};
-
-struct msg_peer_refuse {
-	enum peer_refusal reason;
+struct msg_refuse {
+	enum refusal reason;
 	struct digest release; /* zero with STRANGER */
 	uint32_t chunk;
+	bool any;	/* answers a request for any */
+	bool neighbour; /* ALL_OUT: the origin may be asked as any neighbour; else it is a reserve */
 	char text[LIMIT_SHORT_TEXT + 1];
 };
 

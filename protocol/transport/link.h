@@ -31,6 +31,7 @@ struct link_config { /* everything is copied */
 	int receive_queue;		     /* messages; 0: 16 */
 	uint64_t backoff_min_ms, backoff_max_ms; /* 0: LIMIT_BACKOFF_MIN_MS, LIMIT_BACKOFF_MAX_MS */
 	uint64_t handshake_ms; /* give an attempt up; 0: LIMIT_HANDSHAKE_MS (busy coordinators) */
+	bool eager; /* a refusal is no reason to wait longer: it may not have heard of us yet */
 	const char *whom; /* who serves there, in sentences: a constant; NULL: coordinator */
 };
 
@@ -62,5 +63,7 @@ void link_restart(struct link *link);
 int link_set_endpoint(struct link *link, const char *endpoint) COVEY_MUST_CHECK;
 
 bool link_is_up(const struct link *link);
+/* The last attempt was given up because nobody answered at all: a firewall, or no such host. */
+bool link_was_silent(const struct link *link);
 const char *link_endpoint(const struct link *link);
 const char *link_cause_text(enum link_cause cause); /* "unreachable", "wrong_server", ... */
