@@ -382,6 +382,7 @@ void coordinator_on_data(struct coordinator *c, const struct node_id *id, const 
 	if (r < 0)
 		return;
 	if (message.type != MESSAGE_GET) {
+		seeds_message(c, node, &message);
 		message_free(&message);
 		return;
 	}

@@ -76,7 +76,8 @@ static void to_coordinator(struct sim *sim, struct sim_event *event)
 		return;
 	if (is_swallowed(sim))
 		return;
-	coordinator_on_agent(sim->coordinator, &node->id, event->data.data, event->data.size);
+	coordinator_on_agent(sim->coordinator, &node->id, "", event->data.data,
+			     event->data.size);
 	sim_coordinator_settle(sim);
 }
 
