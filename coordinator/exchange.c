@@ -121,6 +121,14 @@ static bool has_release(const struct deployment_report *report, const struct dig
 	return false;
 }
 
+static bool holds(const struct shell_node *node, const struct digest *release)
+{
+	for (size_t i = 0; i < node->status.deployments_count; i++)
+		if (has_release(&node->status.deployments[i], release))
+			return true;
+	return false;
+}
+
 static bool fetches(const struct shell_node *node, const struct assignment *assignment,
 		    const struct digest *release)
 {
@@ -277,6 +285,8 @@ static void join(struct coordinator *c, struct shell_node *node, const struct di
 	node->fetching |= fetching ? UINT64_C(1) << at : 0;
 	if (!x->member[node->slot] && neighbours_join(x->graph, node->slot, &about) == 0)
 		x->member[node->slot] = true;
+	if (holds(node, release))
+		seeds_held(c, node, at);
 }
 
 static bool is_needed(const struct coordinator *c, uint32_t at)

@@ -191,6 +191,8 @@ void seeds_stop(struct coordinator *c);
 void seeds_open(struct coordinator *c, uint32_t at);
 void seeds_close(struct coordinator *c, uint32_t at);
 void seeds_left(struct coordinator *c, uint32_t slot);
+/* The node has all of it: its neighbours need nothing of it from the origin. */
+void seeds_held(struct coordinator *c, const struct shell_node *node, uint32_t at);
 void seeds_message(struct coordinator *c, struct shell_node *node, const struct message *message);
 void seeds_step(struct coordinator *c);
 uint64_t seeds_deadline(const struct coordinator *c);
