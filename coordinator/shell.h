@@ -14,6 +14,15 @@
 #include "protocol/message.h"
 #include "protocol/spec.h"
 
+enum { SHELL_TROUBLES = 8 };
+
+struct shell_trouble { /* what another node has against it */
+	struct node_id by;
+	enum peer_fault fault;
+	char text[LIMIT_SHORT_TEXT + 1];
+	uint64_t at_ms; /* 0: none */
+};
+
 struct shell_node {
 	struct store_node record; /* labels owned; inventory bytes owned */
 	struct inventory inventory;
@@ -32,6 +41,7 @@ struct shell_node {
 	char seen_at[LIMIT_SHORT_TEXT + 1]; /* address from which its link comes */
 	bool has_peering;	 /* it has said how it takes part in exchange: */
 	struct msg_peer_report peering; /* owned */
+	struct shell_trouble troubles[SHELL_TROUBLES]; /* the newest */
 	uint64_t exchanging, fetching; /* releases in exchange, a bit each */
 	struct digest neighbours_told; /* of its list; zero: an empty one */
 	bool neighbours_due;	       /* tell it again */
@@ -184,6 +194,8 @@ void exchange_report(struct coordinator *c, struct shell_node *node,
 void exchange_changed(struct coordinator *c); /* lists may have to be others */
 void exchange_update(struct coordinator *c, uint64_t now_ms);
 void exchange_free_all(struct coordinator *c);
+/* tcp://address:port that others connect to, or "". */
+void exchange_endpoint(const struct shell_node *node, char dst[LIMIT_ENDPOINT + 1]);
 
 /* ---- seeds.c: what the origin gives to those who exchange ---- */
 void seeds_start(struct coordinator *c);
