@@ -514,7 +514,7 @@ void agent_on_peer_down(struct agent *agent, uint32_t peer, enum peer_fault faul
 void agent_on_peer_message(struct agent *agent, uint32_t peer, enum peer_way way, const void *data,
 			   size_t size)
 {
-	exchanging_message(agent, peer, way, data, size);
+	talking_heard(agent, peer, way, data, size);
 	exchange_turn(agent);
 }
 

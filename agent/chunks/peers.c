@@ -282,7 +282,8 @@ static void dial(struct way *way)
 		.send_queue = QUEUE,
 		.receive_queue = QUEUE,
 		.backoff_min_ms = BACKOFF_MIN_MS,
-		.handshake_ms = LIMIT_PEER_CONNECT_MS,
+		.connect_ms = LIMIT_PEER_CONNECT_MS,
+		.handshake_ms = LIMIT_PEER_PROVE_MS,
 		.eager = true,
 		.whom = "node",
 	};
@@ -429,7 +430,7 @@ static int open_server(struct peers *peers, struct err *err)
 		.max_message_size = LIMIT_CHUNK_MESSAGE,
 		.send_queue = QUEUE,
 		.receive_queue = QUEUE,
-		.handshake_ms = LIMIT_PEER_CONNECT_MS,
+		.handshake_ms = LIMIT_PEER_PROVE_MS,
 	};
 	int r = zap_new(peers->hub, admit, peers, &peers->zap, err);
 

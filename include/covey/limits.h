@@ -83,7 +83,8 @@ enum {
 	LIMIT_STOP_GRACE_MS = 10000,	    /* SIGTERM to SIGKILL on a planned stop */
 	LIMIT_RULES_CHECK_MS = 5000,	    /* flushed rules are back within this */
 	LIMIT_ENROL_PER_MINUTE = 600,	    /* enrolment attempts */
-	LIMIT_PEER_CONNECT_MS = 10000,	    /* a neighbour that does not answer is not reachable */
+	LIMIT_PEER_CONNECT_MS = 3000,	    /* a neighbour that does not answer is not reachable */
+	LIMIT_PEER_PROVE_MS = 10000,	    /* ... and one that does not prove its key is dropped */
 	LIMIT_POLL_WAIT_MS = 20000,	    /* longest wait of one long-poll request */
 };
 
