@@ -302,6 +302,8 @@ void watch_place(struct sim_node *node, uint32_t deployment, enum sim_out why);
 void watch_hit(struct sim_node *node);	   /* a fault: what is out now is out because of it */
 void watch_start(struct sim_node *node, const struct helper_request *request, int version);
 void watch_route(struct sim_node *node, const struct helper_route *route, int version);
+/* It has committed this version, and another one before that it could go back to. */
+bool watch_could_return(const struct sim_node *node, uint32_t deployment, int version);
 bool watch_gave_up(const struct sim_node *node, uint32_t deployment); /* says FAILED, and why */
 bool watch_has_committed(const struct sim_node *node, uint32_t deployment);
 /* It rolled this version back and will not run it again by itself. */

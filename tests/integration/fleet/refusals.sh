@@ -80,6 +80,27 @@ wait_for 20 state_is completed
 ok "all nodes have it"
 expect 0 "back to 1.0.0" fleet_covey apply -y -f "$(steps | make_deployment 1.0.0)"
 
+# ---- the way back where the node bars the old release ----
+cold() { [ "$(fleet_covey node show n2 -o json | jq '[.slots[] | select(.state != "empty")] | length')" = 1 ]; }
+wait_for 20 cold # a warm slot would be taken as it is, without a look at the port
+listen_on 2 8081
+expect 0 "2.1.0 goes out without n2, which rolls it back" fleet_covey apply -y \
+	-f "$( (steps; echo 'failures: {nodes: 1}') | make_deployment 2.1.0)"
+kill "$LISTENER" && wait "$LISTENER" 2>/dev/null
+expect 0 "push 2.3.0" fleet_covey release push -f "$(make_release 2.3.0 2.0.0)"
+slow=$(steps | sed 's/^strategy: .*/strategy: {canary: {stages: [{nodes: 1, bake: 1s, where: "site=lyon"}, {nodes: 1, bake: 5m}]}}/
+s/^deadlines: .*/deadlines: {node: 6m, stage: 9m, rollout: 9m}/' | make_deployment 2.3.0)
+expect 0 "a slow rollout of 2.3.0 starts with n2" fleet_covey apply -y --detach -f "$slow"
+second_stage_runs() { [ "$(rollout_field '.stages[1].state')" != pending ]; }
+wait_for 20 second_stage_runs && serves_at 2 8080 2.3.0
+ok "n2 has committed 2.3.0"
+expect 0 "abort" fleet_covey rollout abort "$(newest)"
+wait_for 30 state_is aborted && serves_at 2 8080 1.0.0
+ok "n2 is back on 1.0.0, which it served before: it bars what the others went back to"
+serves_at 1 8081 2.1.0 && serves_at 3 8081 2.1.0
+ok "n1 and n3 serve 2.1.0"
+expect 0 "back to 1.0.0" fleet_covey apply -y -f "$(steps | make_deployment 1.0.0)"
+
 # ---- waiting ----
 hour=$(($(date -u +%s) / 3600 % 24))
 closed=$(printf '%02d:00-%02d:00' $(((hour + 2) % 24)) $(((hour + 3) % 24)))

@@ -150,6 +150,21 @@ static void test_a_node_that_cannot_go_back_is_stuck(void **state)
 	trace_end(&t);
 }
 
+/* It bars the old release: it goes back to what it served before, and the rollout ends. */
+static void test_a_node_that_bars_the_old_release_is_back(void **state)
+{
+	struct trace t;
+
+	trace_begin(&t);
+	t.spec.max_unavailable = (struct share){.value = 2};
+	trace_plan(&t, 3, false);
+	PLAY(&t, "start", "0 staged", "0 baking", "0 serving", "after 10m", "1 staged", "1 baking",
+	     "2 staged", "1 rolled_back", "= rolling_back", "1 rolled_back", "0 stale elsewhere",
+	     "= rolling_back", "0 reverting", "= rolling_back", "0 elsewhere", "= rolled_back",
+	     "= node 0 rolled_back");
+	trace_end(&t);
+}
+
 static void test_stuck_can_be_given_up(void **state)
 {
 	struct trace t;
@@ -377,6 +392,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_stage_waits_for_commit),
 	cmocka_unit_test(test_failed_canary_goes_back),
 	cmocka_unit_test(test_failure_while_widening_takes_all_back_at_once),
+	cmocka_unit_test(test_a_node_that_bars_the_old_release_is_back),
 	cmocka_unit_test(test_a_node_that_cannot_go_back_is_stuck),
 	cmocka_unit_test(test_stuck_can_be_given_up),
 	cmocka_unit_test(test_silent_node_on_the_way_back),
