@@ -455,6 +455,26 @@ static void test_reports_are_committed_together(void **state)
 	fixture_free(f);
 }
 
+/* A copy that was delayed comes right behind a newer one: what was acknowledged stays. */
+static void test_an_older_report_that_comes_with_a_newer_one(void **state)
+{
+	struct fixture *f = fleet(1);
+	struct fake_node *node = &f->nodes[0];
+	struct err err = {0};
+
+	fixture_send_status(f, node);
+	fixture_deliver(f);
+	node->sequence++; /* this one is on its way */
+	node->status.inventory.memory_bytes++;
+	fixture_send_status(f, node);
+	node->status.sequence--;
+	fixture_send(f, node, MESSAGE_STATUS, &node->status);
+	fixture_deliver(f);
+	assert_int_equal(node->ack.sequence, node->sequence);
+	assert_int_equal(coordinator_check(f->coordinator, &err), 0);
+	fixture_free(f);
+}
+
 /* History does not grow without end: the newest hundred rollouts of a deployment stay. */
 static void test_history_is_bounded(void **state)
 {
@@ -574,7 +594,8 @@ int main(void)
 		cmocka_unit_test(test_report_that_knows_too_little),
 		cmocka_unit_test(test_clock_goes_back),
 		cmocka_unit_test(test_reports_are_committed_together),
-		cmocka_unit_test(test_history_is_bounded),
+		cmocka_unit_test(test_an_older_report_that_comes_with_a_newer_one),
+	cmocka_unit_test(test_history_is_bounded),
 		cmocka_unit_test(test_long_poll),
 		cmocka_unit_test(test_logs),
 		cmocka_unit_test(test_freeze_and_windows),
