@@ -90,6 +90,7 @@ static size_t make_header(const uint64_t *sizes, size_t count, size_t pad, struc
 	return header->size;
 }
 
+/* spec: REL-4 */
 static void test_tensors(void **state)
 {
 	const uint64_t sizes[] = {300 * KIB, 100, 200, 600 * KIB, 130 * KIB};
@@ -112,6 +113,7 @@ static void test_tensors(void **state)
 }
 
 /* A longer header moves no chunk of the weights. */
+/* spec: REL-4 */
 static void test_header_moves_nothing(void **state)
 {
 	const uint64_t sizes[] = {500 * KIB, 700 * KIB};

@@ -151,6 +151,7 @@ static void test_retry_after_completion(void **state)
 }
 
 /* Killed after each second of the rollout, it ends as if nothing had happened. */
+/* spec: ROLL-24 */
 static void test_restarts_in_the_middle(void **state)
 {
 	struct fixture *f = fleet(5);
@@ -180,6 +181,7 @@ static void test_restarts_in_the_middle(void **state)
 	fixture_free(f);
 }
 
+/* spec: ROLL-16 */
 static void test_same_again_changes_nothing(void **state)
 {
 	struct fixture *f = fleet(3);
@@ -210,6 +212,7 @@ static void test_same_again_changes_nothing(void **state)
 	fixture_free(f);
 }
 
+/* spec: ROLL-15 */
 static void test_second_apply_and_supersede(void **state)
 {
 	struct fixture *f = fleet(4);
@@ -266,6 +269,7 @@ static void test_pause_abort_undo(void **state)
 	fixture_free(f);
 }
 
+/* spec: ROLL-8 */
 static void test_late_and_new_nodes(void **state)
 {
 	struct fixture *f = fleet(3);
@@ -291,6 +295,7 @@ static void test_late_and_new_nodes(void **state)
 	fixture_free(f);
 }
 
+/* spec: ROLL-22 */
 static void test_removal(void **state)
 {
 	struct fixture *f = fixture_new(NULL);
@@ -332,6 +337,7 @@ static void test_removal(void **state)
 }
 
 /* An old database was restored: the nodes know a later past than the coordinator. */
+/* spec: ROLL-25 */
 static void test_epoch_rises(void **state)
 {
 	struct fixture *f = fleet(2);
@@ -403,6 +409,7 @@ static void test_report_that_knows_too_little(void **state)
 }
 
 /* The wall clock jumps back an hour over a restart: the bake ends when its time is over. */
+/* spec: ROLL-25 */
 static void test_clock_goes_back(void **state)
 {
 	struct fixture *f = fleet(3);
@@ -429,6 +436,7 @@ static int count_commits(void *arg, const char *statement)
 	return 0;
 }
 
+/* spec: ROLL-26 */
 static void test_reports_are_committed_together(void **state)
 {
 	struct fixture *f = fleet(20);
@@ -456,6 +464,7 @@ static void test_reports_are_committed_together(void **state)
 }
 
 /* A copy that was delayed comes right behind a newer one: what was acknowledged stays. */
+/* spec: ROLL-26 */
 static void test_an_older_report_that_comes_with_a_newer_one(void **state)
 {
 	struct fixture *f = fleet(1);

@@ -115,6 +115,7 @@ static void the_same_chunk_twice_is_fetched_once(void **state)
 	fetch_free(f);
 }
 
+/* spec: REL-3 */
 static void a_bitmap_resumes(void **state)
 {
 	struct fetch *f = create(20), *g = create(20);
@@ -158,6 +159,7 @@ static void a_source_that_goes_down_gives_its_requests_back(void **state)
 	fetch_free(f);
 }
 
+/* spec: REL-6 */
 static void a_bad_chunk_costs_the_source_its_place(void **state)
 {
 	struct fetch_request q[16];
@@ -391,6 +393,7 @@ static void random_fetches_end(void **state)
 		a_random_fetch_ends(seed);
 }
 
+/* spec: LINK-4 */
 static void backoff_doubles_caps_and_jitters(void **state)
 {
 	uint64_t before = 0;

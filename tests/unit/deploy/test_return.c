@@ -2,6 +2,7 @@
 /* The coordinator's veto, ways back that fail, and what is done for a committed release. */
 #include "traces.h"
 
+/* spec: NODE-13 */
 static void coordinator_veto_goes_back_at_once_and_drains(void **state)
 {
 	struct world w;
@@ -102,6 +103,7 @@ static void begin_withdrawal(struct world *w, bool hold_old)
 	world_run(w, 20000);
 }
 
+/* spec: NODE-14 */
 static void coordinator_veto_with_a_vetoed_base_goes_back_to_what_was_before(void **state)
 {
 	struct world w;
@@ -164,6 +166,7 @@ static void coordinator_veto_to_a_base_that_was_never_here_fetches_it(void **sta
 	world_free(&w);
 }
 
+/* spec: NODE-15 */
 static void a_way_back_that_fails_keeps_what_answers_and_never_loops(void **state)
 {
 	struct world w;
@@ -192,6 +195,7 @@ static void a_way_back_that_fails_keeps_what_answers_and_never_loops(void **stat
 	world_free(&w);
 }
 
+/* spec: NODE-15 */
 static void when_both_are_bad_the_bad_one_that_answers_stays(void **state)
 {
 	struct world w;

@@ -80,6 +80,7 @@ static void test_zero_is_an_empty_map(void **state)
 	}
 }
 
+/* spec: TRUST-13 */
 static void test_every_truncation_fails(void **state)
 {
 	struct rng rng = {.state = 3};
@@ -131,6 +132,7 @@ static bool check_damaged(const struct codec_struct *type, const void *original,
 	return true;
 }
 
+/* spec: TRUST-13 */
 static void test_random_damage(void **state)
 {
 	struct rng rng = {.state = 4};
@@ -379,6 +381,7 @@ static void test_refused(void **state)
 	        0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80);
 }
 
+/* spec: TRUST-13 */
 static void test_bombs(void **state)
 {
 	static uint8_t deep[100000] = {0x81, 100};
@@ -408,6 +411,7 @@ static void test_no_leak_in_half_a_message(void **state)
 	        1, 0xa1, 'x', 0x81, 1, 0xff);
 }
 
+/* spec: TRUST-14 */
 static void test_unknown_fields_are_skipped(void **state)
 {
 	static const uint8_t data[] = {

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+/* spec: ROLL-1 */
 static void test_canary_then_batches(void **state)
 {
 	struct trace t;
@@ -34,6 +35,7 @@ static void test_canary_then_batches(void **state)
 
 /* Nobody is let go before the release lies complete on its disk, and a word from before the goal
  * counts only where it names this rollout. */
+/* spec: ROLL-2 */
 static void test_nothing_before_staged(void **state)
 {
 	struct trace t;
@@ -88,6 +90,7 @@ static void test_time_does_not_run_backwards(void **state)
 }
 
 /* The node's own bake decides when it commits; the stage waits for the later of the two. */
+/* spec: ROLL-1 */
 static void test_stage_waits_for_commit(void **state)
 {
 	struct trace t;
@@ -99,6 +102,7 @@ static void test_stage_waits_for_commit(void **state)
 	trace_end(&t);
 }
 
+/* spec: ROLL-3 */
 static void test_failed_canary_goes_back(void **state)
 {
 	struct trace t;
@@ -115,6 +119,7 @@ static void test_failed_canary_goes_back(void **state)
 	trace_end(&t);
 }
 
+/* spec: ROLL-3 */
 static void test_failure_while_widening_takes_all_back_at_once(void **state)
 {
 	struct trace t;
@@ -133,6 +138,7 @@ static void test_failure_while_widening_takes_all_back_at_once(void **state)
 }
 
 /* A node that reports failed on the way back: the others still go back first. */
+/* spec: ROLL-20 */
 static void test_a_node_that_cannot_go_back_is_stuck(void **state)
 {
 	struct trace t;
@@ -151,6 +157,7 @@ static void test_a_node_that_cannot_go_back_is_stuck(void **state)
 }
 
 /* It bars the old release: it goes back to what it served before, and the rollout ends. */
+/* spec: NODE-14 */
 static void test_a_node_that_bars_the_old_release_is_back(void **state)
 {
 	struct trace t;
@@ -226,6 +233,7 @@ static void test_first_install_completes(void **state)
 	trace_end(&t);
 }
 
+/* spec: ROLL-18 */
 static void test_rolling_has_no_canary(void **state)
 {
 	struct trace t;
@@ -241,6 +249,7 @@ static void test_rolling_has_no_canary(void **state)
 	trace_end(&t);
 }
 
+/* spec: ROLL-17 */
 static void test_blue_green_waits_for_promote(void **state)
 {
 	struct trace t;
@@ -371,6 +380,7 @@ static void test_all_on_the_release_already(void **state)
 	trace_end(&t);
 }
 
+/* spec: ROLL-9 */
 static void test_late_verdict_after_the_end(void **state)
 {
 	struct trace t;
