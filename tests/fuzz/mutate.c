@@ -74,7 +74,7 @@ static uint64_t some_number(struct rng *rng)
 
 static void pack_text(msgpack_packer *packer, struct tree *tree, const struct wire_item *item)
 {
-	size_t size = item->size, max = size + 16;
+	size_t size = item->data ? item->size : 0, max = size + 16;
 	AUTO_FREE uint8_t *text = mem_alloc(max);
 
 	if (size)

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "fuzz.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -15,13 +16,26 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	return 0;
 }
 
+/* Absolute, and no part of it is empty, . or .. */
+static bool is_plain(const char *path)
+{
+	char resolved[CONFIG_PATH_MAX];
+
+	if (path[0] != '/' || strlen(path) >= sizeof(resolved))
+		return false;
+	snprintf(resolved, sizeof(resolved), "%s/", path);
+	return !strstr(resolved, "//") && !strstr(resolved, "/./") && !strstr(resolved, "/../");
+}
+
 static void check(const struct agent_config *config)
 {
 	const struct config_helper *helper = &config->helper;
 
-	assert(config->state_dir[0] == '/' && config->run_dir[0] == '/');
-	assert(config->trust_dir[0] == '/' && helper->state_dir[0] == '/');
+	assert(is_plain(config->state_dir) && is_plain(config->run_dir));
+	assert(is_plain(config->trust_dir) && is_plain(helper->state_dir));
 	assert(helper->socket[0] == '/' && memchr(helper->socket, 0, CONFIG_SOCKET_MAX));
+	for (size_t i = 0; i < helper->allow_devices_count; i++)
+		assert(is_plain(helper->allow_devices[i]));
 	assert(helper->subnet_prefix >= 8 && helper->subnet_prefix <= 28);
 	assert(helper->port_low >= 1 && helper->port_low <= helper->port_high);
 	assert(helper->port_high <= UINT16_MAX);
