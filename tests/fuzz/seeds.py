@@ -63,6 +63,8 @@ def layers():
         "gnu": tar((deep, f, b"x"), ("l", s, deep), form=tarfile.GNU_FORMAT),
         "replaced": tar(("a", f, b"1"), ("a/", d, ""), ("a/b", f, b""), ("a/b", s, "c")),
         "root": tar(("./", d, ""), (".", d, ""), ("./a", f, b"")),
+        "name-link": tar(("l\udcff", s, "x"), ("l\udcff/secret", f, b"x")),
+        "name-hard-link": tar(("f\udcff", f, b"x"), ("h", h, "f\udcff")),
         "empty": b"",
     }
 

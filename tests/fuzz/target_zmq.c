@@ -22,14 +22,12 @@ static struct {
 	struct zap *zap;
 	void *zap_client, *server_client;
 	struct zhub_socket *server;
-	uint64_t asked, heard;
 } world;
 
 /* Keys that begin with an a may come in. */
 static bool admit(void *ctx, const char *domain, const struct public_key *key,
 		  char ret_user_id[ZAP_USER_ID_MAX])
 {
-	world.asked++;
 	assert(strcmp(domain, ZAP_DOMAIN_AGENTS) == 0 || strcmp(domain, ZAP_DOMAIN_DATA) == 0 ||
 	       strcmp(domain, ZAP_DOMAIN_ENROL) == 0 || strcmp(domain, ZAP_DOMAIN_OPERATORS) == 0);
 	assert(strlen(ret_user_id) == 2 * KEY_SIZE);
@@ -38,7 +36,6 @@ static bool admit(void *ctx, const char *domain, const struct public_key *key,
 
 static void hear(void *ctx, const struct zmessage *message)
 {
-	world.heard++;
 	assert(message->routing_size <= ZHUB_ROUTING_MAX);
 	assert(zhub_send(world.server, message->routing, message->routing_size, message->data,
 			 message->size) == 0);
@@ -69,7 +66,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	return 0;
 }
 
-static size_t send_all(void *socket, struct fuzz_input *input)
+static void send_all(void *socket, struct fuzz_input *input)
 {
 	size_t count = 0;
 	bool more = true;
@@ -80,21 +77,16 @@ static size_t send_all(void *socket, struct fuzz_input *input)
 		more = input->left > 0 && ++count < PARTS_MAX;
 		assert(zmq_send(socket, part.data, part.size, more ? ZMQ_SNDMORE : 0) >= 0);
 	}
-	return count + 1;
 }
 
-static uint64_t handled(bool zap)
+/* Inside one process a message is there when it was sent. */
+static void run_loop(void)
 {
-	struct zap_stats z = zap_stats(world.zap);
-	struct zhub_stats s = zhub_stats(world.server);
+	int r = 1;
 
-	return zap ? z.admitted + z.refused + z.no_room : s.received + s.dropped;
-}
-
-static void run_loop(bool zap, uint64_t before)
-{
-	for (int i = 0; i < TURNS && handled(zap) == before; i++)
-		assert(sd_event_run(world.loop, 1000) >= 0);
+	for (int i = 0; i < TURNS && r > 0; i++)
+		r = sd_event_run(world.loop, 0);
+	assert(r == 0);
 }
 
 static void check_zap_answer(const struct zframes *answer, uint64_t admitted)
@@ -111,11 +103,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct fuzz_input input = {data, size};
 	bool zap = (fuzz_byte(&input) & 1) == 0;
 	void *socket = zap ? world.zap_client : world.server_client;
-	uint64_t before = handled(zap), admitted = zap_stats(world.zap).admitted;
+	uint64_t admitted = zap_stats(world.zap).admitted;
 	AUTO_ZFRAMES struct zframes answer = {.count = 0};
 
 	send_all(socket, &input);
-	run_loop(zap, before);
+	run_loop();
 	if (zframes_receive(socket, &answer) == 0 && zap)
 		check_zap_answer(&answer, admitted);
 	return 0;
