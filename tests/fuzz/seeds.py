@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import tarfile
@@ -118,9 +119,7 @@ image: ./image
 files: ./model
 command: [/server, --fast, 20%]
 env: {THREADS: "2", EMPTY: ""}
-user: "1000:1000"
-workdir: /srv
-serve: {port: 80, container_port: 8000, protocol: grpc, network: host, privileged_port: true}
+serve: {port: 80, container_port: 8000, protocol: grpc, network: host, privileged_port: true, egress: allow}
 resources: {memory: 64MiB, cpus: 0.5, pids: 100, devices: [/dev/nvidia0]}
 health: {command: [/bin/check, -q], interval: 500ms, timeout: 500ms, failures: 3, start_period: 10s}
 smoke:
@@ -128,7 +127,7 @@ smoke:
     request: {method: POST, path: /classify, body_file: expected.json, content_type: application/json}
     expect: {status: 200, json: {label: 0, p: [0.5, null, true]}, tolerance: 0.1}
   - name: text
-    request: {path: /, body: "x"}
+    request: {method: GET, path: /}
     expect: {contains: "ok"}
 lineage: {code: "train.py", data: "sklearn", metrics: {accuracy: 0.972}}
 """
@@ -149,7 +148,8 @@ failures: {nodes: 1, percent: 10, unreachable: 20%}
 deadlines: {node: 90s, stage: 30m, rollout: 5h}
 windows: {download: "22:00-06:00", switch: "Mon-Fri 01:00-05:00", timezone: Europe/Paris}
 gates:
-  - {metric: errors, against: control, tolerance: 1, margin: 2, weight: 1, critical: true, require: evidence}
+  - {metric: errors, tolerance: 1, margin: 2, weight: 1, critical: true, require: evidence, min_bake: 1m}
+  - {metric: latency, absolute: true, slo: 0.01, dry_run: true, deadline: 1h}
 on_inconclusive: hold
 """
 
@@ -158,7 +158,8 @@ def make_yaml():
     save("release_yaml", "all", RELEASE, '{"label": 0}')
     save("deployment_yaml", "all", DEPLOYMENT)
     for folder in sorted(pathlib.Path(SOURCE, "examples/digits/releases").iterdir()):
-        save("release_yaml", "digits-" + folder.name, (folder / "release.yaml").read_text())
+        release = re.sub(r"[./]*/golden/\w+", "expected", (folder / "release.yaml").read_text())
+        save("release_yaml", "digits-" + folder.name, release, "{}")
         save("deployment_yaml", "digits-" + folder.name, (folder / "deployment.yaml").read_text())
     for strategy in ("{blue_green: {promote: manual}}", "{rolling: {batch: 20%, bake: 1m}}"):
         text = DEPLOYMENT.split("strategy:")[0] + "strategy: " + strategy + "\n"
@@ -262,15 +263,15 @@ def make_frames():
 
 def make_control():
     requests = {
-        "version": {}, "status": {}, "events": {"after": 0, "wait_ms": 10}, "logs": {"node": "edge-1", "deployment": "reader", "lines": 5},
+        "version": {}, "status": {}, "events": {"since": 0, "limit": 5, "wait_ms": 10}, "logs": {"node": "edge-1", "deployment": "reader", "lines": 5},
         "freeze": {"reason": "x"}, "unfreeze": {}, "token.create": {"ttl_ms": 1000, "uses": 2, "labels": {"a": "b"}, "approval": True},
         "token.ls": {}, "token.rm": {"id": "00"}, "node.ls": {"selector": "site=lyon"}, "node.show": {"node": "edge-1"},
         "node.label": {"node": "edge-1", "set": {"a": "b"}, "remove": ["site"]}, "node.cordon": {"node": "edge-2"},
         "node.uncordon": {"node": "edge-2"}, "node.approve": {"node": "edge-1"}, "node.revoke": {"node": "edge-3"},
-        "node.rm": {"node": "edge-3", "force": True}, "object.missing": {"objects": ["blake2b:" + HEX]},
+        "node.rm": {"node": "edge-3", "force": True}, "object.missing": {"digests": ["blake2b:" + HEX]},
         "object.get": {"digest": "blake2b:" + HEX}, "release.get": {"release": "ocr@1.0.0"}, "release.ls": {"model": "ocr"},
         "release.show": {"release": "ocr@2.0.0"}, "release.rm": {"release": "ocr@2.0.0"}, "rollout.ls": {},
-        "rollout.show": {"rollout": "1", "after": "x", "wait_ms": 10}, "rollout.pause": {"rollout": "1"}, "rollout.resume": {"rollout": "1"},
+        "rollout.show": {"rollout": "1", "since": "x", "wait_ms": 10}, "rollout.pause": {"rollout": "1"}, "rollout.resume": {"rollout": "1"},
         "rollout.promote": {"rollout": "1", "full": True}, "rollout.abort": {"rollout": "1"}, "rollout.retry": {"rollout": "1", "node": "edge-1"},
         "rollout.undo": {"rollout": "1"}, "deployment.ls": {}, "deployment.show": {"deployment": "reader"},
         "deployment.history": {"deployment": "reader"}, "deployment.rm": {"deployment": "reader"},
@@ -292,8 +293,40 @@ def make_shown():
     save("show", "table", json.dumps([rollout, {"id": None, "labels": {}, "list": []}]))
 
 
+# A dictionary holds the words that a parser's source has in quotes.
+WORDS = {
+    "release_yaml": ["coordinator/cli/yml_release.c", "coordinator/cli/yml_values.c"],
+    "deployment_yaml": ["coordinator/cli/yml_deployment.c", "coordinator/cli/yml_values.c"],
+    "control": sorted(p.relative_to(SOURCE).as_posix() for p in pathlib.Path(SOURCE).glob("coordinator/control*.c")),
+    "config_agent": ["agent/config.c"],
+    "config_coordinator": ["coordinator/config.c", "coordinator/operators.c"],
+    "config_fleet": ["coordinator/cli/config.c"],
+    "gate": ["coordinator/cli/cmd_gate.c"],
+    "layout": ["coordinator/cli/image.c", "coordinator/cli/image_oci.c", "coordinator/cli/image_source.c"],
+    "image": ["coordinator/cli/image_archive.c", "coordinator/cli/image_oci.c", "coordinator/cli/image_source.c"],
+    "show": ["coordinator/cli/tree.c", "coordinator/cli/output.c", "coordinator/cli/cmd_rollout.c"],
+    "selector": ["base/selector.c"],
+    "window": ["base/window.c"],
+    "values": ["base/str.c", "protocol/digest.c"],
+    "keyfile": ["protocol/transport/keyfile.c"],
+    "zmq": ["protocol/transport/zap.h", "protocol/transport/zap.c"],
+    "helper": ["agent/helper/record.c"],
+}
+
+
+def make_dictionaries():
+    folder = FOLDER.parent / "dict"
+    folder.mkdir(exist_ok=True)
+    for target, files in WORDS.items():
+        text = "".join(pathlib.Path(SOURCE, file).read_text() for file in files)
+        text = re.sub(r"^\s*#.*$", "", text, flags=re.M)
+        words = {w for w in re.findall(r'"([^"\\%\n]{2,40})"', text) if " " not in w.strip()}
+        (folder / target).write_text("".join('"%s"\n' % w for w in sorted(words)) + '"\\x0a%%\\x0a"\n')
+
+
 def main():
     subprocess.run([PROGRAM, FOLDER], check=True)
+    make_dictionaries()
     for make in (make_images, make_yaml, make_texts, make_config, make_probes, make_safetensors, make_frames,
                  make_control, make_shown):
         make()
