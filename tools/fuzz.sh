@@ -39,9 +39,14 @@ fuzz_build() { # engine
 	}
 }
 
-fuzz_log() { # target, engine, seconds, executions, coverage, inputs, findings
-	printf '%s %s %s seconds=%s executions=%s coverage=%s inputs=%s findings=%s\n' \
+# On a busy machine the seconds of CPU say more than those on the wall.
+fuzz_log() { # target, engine, seconds, seconds of CPU, executions, coverage, inputs, findings
+	printf '%s %s %s seconds=%s cpu=%s executions=%s coverage=%s inputs=%s findings=%s\n' \
 		"$(date -u +%FT%TZ)" "$@" | tee -a "$FUZZ_LOG"
+}
+
+fuzz_cpu() { # seconds of all processes that this shell has waited for
+	awk '{print int(($16 + $17) / 100)}' /proc/$$/stat
 }
 
 fuzz_count() { find "$1" -type f 2>/dev/null | wc -l; }
@@ -51,9 +56,10 @@ fuzz_count() { find "$1" -type f 2>/dev/null | wc -l; }
 fuzz_libfuzzer() { # target, seconds
 	local corpus=$FUZZ_BUILD/corpus/$1 findings=$FUZZ_BUILD/findings/$1 out=$FUZZ_BUILD/runs/$1
 	local dict=$COVEY_SOURCE/tests/fuzz/dict/$1 end=$(($(date +%s) + $2)) left before
-	local executions=0 coverage=0 n
+	local executions=0 coverage=0 cpu n
 	mkdir -p "$corpus" "$findings" "$FUZZ_BUILD/runs"
 	before=$(fuzz_count "$findings")
+	cpu=$(fuzz_cpu)
 	while left=$((end - $(date +%s))) && [ $left -gt 0 ]; do
 		"$FUZZ_BUILD/tests/fuzz/fuzz-$1" -max_total_time=$left -timeout=10 -rss_limit_mb=2048 \
 			-print_final_stats=1 -artifact_prefix="$findings/" \
@@ -64,7 +70,7 @@ fuzz_libfuzzer() { # target, seconds
 		[ "${n:-0}" -le "$coverage" ] || coverage=$n
 		[ $(($(fuzz_count "$findings") - before)) -lt 20 ] || break # it cannot go on by itself
 	done
-	fuzz_log "$1" libfuzzer "$2" "$executions" "$coverage" "$(fuzz_count "$corpus")" \
+	fuzz_log "$1" libfuzzer "$2" $(($(fuzz_cpu) - cpu)) "$executions" "$coverage" "$(fuzz_count "$corpus")" \
 		$(($(fuzz_count "$findings") - before))
 	[ "$(fuzz_count "$findings")" = "$before" ] || {
 		grep -aE 'ERROR|Assertion|runtime error|SUMMARY' "$out" | head -5
@@ -74,7 +80,9 @@ fuzz_libfuzzer() { # target, seconds
 
 fuzz_afl() { # target, seconds
 	local corpus=$FUZZ_BUILD/corpus/$1 state=$FUZZ_BUILD/afl/$1 findings=$FUZZ_BUILD/findings/$1
-	local dict=$COVEY_SOURCE/tests/fuzz/dict/$1 input=- stats=$FUZZ_BUILD/afl/$1/default/fuzzer_stats found
+	local dict=$COVEY_SOURCE/tests/fuzz/dict/$1 input=- stats=$FUZZ_BUILD/afl/$1/default/fuzzer_stats
+	local cpu found
+	cpu=$(fuzz_cpu)
 	mkdir -p "$corpus" "$findings" "$FUZZ_BUILD/runs"
 	[ -d "$state" ] || {
 		input=$FUZZ_BUILD/afl/$1.in
@@ -90,7 +98,7 @@ fuzz_afl() { # target, seconds
 	found=$(find "$state/default/crashes" "$state/default/hangs" -name 'id*' 2>/dev/null | wc -l)
 	find "$state/default/crashes" "$state/default/hangs" -name 'id*' -exec cp -t "$findings" {} + 2>/dev/null
 	find "$state/default/queue" -maxdepth 1 -name 'id*' -exec cp -t "$corpus" {} +
-	fuzz_log "$1" afl "$2" "$(sed -n 's/^execs_done *: //p' "$stats")" \
+	fuzz_log "$1" afl "$2" $(($(fuzz_cpu) - cpu)) "$(sed -n 's/^execs_done *: //p' "$stats")" \
 		"$(sed -n 's/^edges_found *: //p' "$stats")" "$(fuzz_count "$corpus")" "$found"
 	[ "$found" = 0 ]
 }

@@ -39,6 +39,9 @@ void fuzz_jail(void);
  * with this name. */
 const char *fuzz_file(const char *name, const void *data, size_t size);
 
+/* From now on libsodium's random numbers are the same whenever an input is tried. */
+void fuzz_fixed_random(void);
+
 /* The same keys in every run: number 0 signs roots, releases and identities of fuzz_root(). */
 const struct sign_key *fuzz_key(unsigned number);
 const struct root_document *fuzz_root(void);

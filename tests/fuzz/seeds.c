@@ -340,6 +340,51 @@ static void make_node_messages(void)
 	}
 }
 
+/* ---- a node ---- */
+
+static void add_part(struct str *text, char what, struct bytes data)
+{
+	str_addf(text, "%s%c", text->size ? "\n%%\n" : "", what);
+	str_add_bytes(text, data.data, data.size);
+	free(data.data);
+}
+
+static struct bytes message_of(enum message_type type, const void *body)
+{
+	struct bytes bytes = {0};
+	int r = message_encode(type, body, &bytes, NULL);
+
+	assert(r == 0);
+	return bytes;
+}
+
+static void make_node(const char *name, enum goal goal, bool revert, char after)
+{
+	struct assignment assignment = {.deployment = "ocr", .goal = goal, .revert = revert,
+					.attempt = 1, .bake_ms = 5000, .rollout = {{7}}};
+	struct desired_state desired = {1, 2, &assignment, 1};
+	struct helper_reply reply = {.id = 9, .error = EIO, .check = "disk", .text = "full"};
+	struct msg_logs_wanted logs = {.id = 5, .deployment = "ocr", .lines = 10};
+	struct msg_object object = {.kind = OBJECT_CHUNK, .data = {(uint8_t *)"hello", 5}};
+	AUTO_STR struct str text = {0};
+
+	memset(assignment.base.bytes, 1, DIGEST_SIZE);
+	memset(assignment.next.bytes, 2, DIGEST_SIZE);
+	add_part(&text, 'm', message_of(MESSAGE_DESIRED, &desired));
+	add_part(&text, after, (struct bytes){0});
+	add_part(&text, 'h', encode(&codec_helper_reply, &reply));
+	add_part(&text, 'o', message_of(MESSAGE_OBJECT, &object));
+	add_part(&text, 'm', message_of(MESSAGE_LOGS_WANTED, &logs));
+	desired.generation = 3;
+	memset(assignment.next.bytes, 3, DIGEST_SIZE);
+	add_part(&text, 'm', message_of(MESSAGE_DESIRED, &desired));
+	desired.generation = 4;
+	desired.assignments_count = 0;
+	add_part(&text, 'm', message_of(MESSAGE_DESIRED, &desired));
+	add_part(&text, 'w', (struct bytes){0});
+	save("node", name, "", 0, (struct bytes){mem_copy(text.data, text.size), text.size});
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 2) {
@@ -359,6 +404,11 @@ int main(int argc, char **argv)
 	make_apply("apply-blue-green", "apply", STRATEGY_BLUE_GREEN);
 	make_apply("plan", "plan", STRATEGY_CANARY);
 	make_node_messages();
+	make_node("fetch", GOAL_FETCH, false, 'a');
+	make_node("prepare", GOAL_PREPARE, false, 'w');
+	make_node("serve", GOAL_SERVE, false, 'w');
+	make_node("restart", GOAL_SERVE, false, 'a');
+	make_node("revert", GOAL_NONE, true, 'l');
 	samples("release", &codec_release, -1);
 	samples("bundle", &codec_release, -1);
 	samples("index", &codec_chunk_index, -1);

@@ -17,45 +17,16 @@
 #include "fuzz.h"
 #include "protocol/spec.h"
 
-#include <sodium.h>
 #include <string.h>
 
 enum { REQUESTS_MAX = 16, WAIT_MS = 10000 };
-
-static uint32_t random_state;
-
-static const char *random_name(void)
-{
-	return "counter";
-}
-
-static uint32_t random_number(void)
-{
-	return random_state = random_state * 1664525u + 1013904223u;
-}
-
-static void random_bytes(void *data, size_t size)
-{
-	for (size_t i = 0; i < size; i++)
-		((uint8_t *)data)[i] = (uint8_t)(random_number() >> 24);
-}
-
-/* Keys and ids must be the same whenever an input is tried. */
-static struct randombytes_implementation same_each_time = {
-	.implementation_name = random_name, .random = random_number, .buf = random_bytes};
-
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-	assert(randombytes_set_implementation(&same_each_time) == 0);
-	return 0;
-}
 
 static struct fixture *prepare(void)
 {
 	struct deployment_spec spec;
 	struct fixture *f;
 
-	random_state = 1;
+	fuzz_fixed_random(); /* keys and ids */
 	f = fixture_new(NULL);
 	for (int i = 0; i < 3; i++) {
 		AUTO_FREE char *name = mem_format("edge-%d", i + 1);
