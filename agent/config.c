@@ -9,6 +9,7 @@
  */
 #include "agent/config.h"
 
+#include "base/lines.h"
 #include "base/mem.h"
 #include "base/selector.h"
 #include "base/str.h"
@@ -37,8 +38,7 @@ struct load {
 	struct agent_config config;
 	const char *path;
 	struct err *err;
-	FILE *file;
-	int line; /* that was read last */
+	struct lines lines;
 	int error, error_line;
 };
 
@@ -58,6 +58,8 @@ static int read_name(const struct value *to, const char *text, struct err *err)
 		if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789.-", *c))
 			return err_set(err, -EINVAL, "`%s` is not a name: use a-z, 0-9, . and -",
 			               text);
+	if (text[0] == '.' || text[0] == '-')
+		return err_set(err, -EINVAL, "`%s` is not a name: begin with a-z or 0-9", text);
 	return read_word(to, text, err);
 }
 
@@ -67,8 +69,12 @@ static int check_path(const char *text, struct err *err)
 	for (const char *c = text; *c; c++)
 		if ((unsigned char)*c <= ' ' || *c == 127 || strchr(":,\\\"'", *c))
 			return err_set(err, -EINVAL, "a path has no blanks, quotes, `:` or `,`");
-	if (strstr(text, "/../") || strstr(text, "//") || strstr(text, "/./"))
-		return err_set(err, -EINVAL, "`%s` is not a plain path", text);
+	for (const char *part = strchr(text, '/'); part; part = strchr(part, '/')) {
+		size_t size = strcspn(++part, "/");
+
+		if (size == 0 || (size <= 2 && strspn(part, ".") >= size))
+			return err_set(err, -EINVAL, "`%s` is not a plain path", text);
+	}
 	return 0;
 }
 
@@ -353,26 +359,23 @@ static int on_value(void *user, const char *section, const char *name, const cha
 	r = set_key(load, section, name, text);
 	if (r < 0) {
 		load->error = r;
-		load->error_line = load->line;
+		load->error_line = load->lines.number;
 	}
 	return 1;
 }
 
-/* fgets() that counts, for libinih. A line that does not fit ends the reading. */
+/* For libinih. A mistake, and a line that does not fit, end the reading. */
 static char *read_line(char *line, int size, void *user)
 {
 	struct load *load = user;
-	char *end;
 
-	if (load->error || !fgets(line, size, load->file))
-		return NULL;
-	load->line++;
-	end = strchr(line, '\n');
-	if (end || feof(load->file))
-		return line;
-	load->error =
-	    err_set(load->err, -EINVAL, "the line is longer than %d characters", size - 2);
-	load->error_line = load->line;
+	if (load->error || lines_read(line, size, &load->lines))
+		return load->error ? NULL : line;
+	if (load->lines.too_long) {
+		load->error = err_set(load->err, -EINVAL,
+		                      "the line is longer than %d characters", size - 2);
+		load->error_line = load->lines.number;
+	}
 	return NULL;
 }
 
@@ -383,8 +386,7 @@ static int load_file(struct load *load, const char *path)
 
 	if (!file)
 		return err_errno(load->err, -errno, "%s", path);
-	load->file = file;
-	load->line = 0;
+	load->lines = (struct lines){.file = file};
 	bad = ini_parse_stream(read_line, load, on_value, load);
 	if (bad > 0 && (!load->error || bad < load->error_line))
 		return err_set(load->err, -EINVAL, "%s: line %d: neither [section] nor key=value",

@@ -154,6 +154,11 @@ static void mistakes_are_told_with_their_line(void **state)
 	refused("[agnet]\nname=a\n", "line 2: unknown section [agnet]");
 	refused("[agent]\nname\n", "line 2: neither [section] nor key=value");
 	refused("[agent]\nname=Big\n", "line 2: name: `Big` is not a name");
+	refused("[agent]\nname=-a\n", "line 2: name: `-a` is not a name: begin with");
+	refused("[agent]\nstate_dir=/var/..\n", "not a plain path");
+	refused("[agent]\nstate_dir=/var/./x\n", "not a plain path");
+	refused("[agent]\nstate_dir=/var//x\n", "not a plain path");
+	refused("[helper]\nallow_devices=/dev/..\n", "not a path below /dev");
 	refused("[agent]\nstate_dir=relative\n", "line 2: state_dir: `relative` is not");
 	refused("[agent]\nrun_dir=/a/../b\n", "line 2: run_dir");
 	refused("[agent]\nrun_dir=/a:b\n", "line 2: run_dir");
