@@ -458,7 +458,7 @@ static void full_disk_is_told_and_survived(void **state)
 	assert_true(is_sealed(node, &small));
 	check_blobs(node);
 	/* room appears: it goes on with what is there */
-	assert_int_equal(mount(NULL, "/dev/shm", NULL, MS_REMOUNT, "size=400m"), 0);
+	assert_int_equal(mount("none", "/dev/shm", "none", MS_REMOUNT, "size=400m"), 0);
 	assert_true(bring(node, &large, SIZE_MAX) > 0);
 	assert_int_equal(seal(node, &large), 0);
 	check_blobs(node);
@@ -477,7 +477,7 @@ static void write_that_finds_no_room_is_told(void **state)
 	size_t count, refused = 0;
 	int fd;
 
-	assert_int_equal(mount(NULL, "/dev/shm", NULL, MS_REMOUNT, "size=40m"), 0);
+	assert_int_equal(mount("none", "/dev/shm", "none", MS_REMOUNT, "size=40m"), 0);
 	bring(node, &release, 5); /* manifest and indices */
 	assert_int_equal(store->missing(store->context, &release, items, BATCH, &count, &progress,
 					NULL),
@@ -506,7 +506,7 @@ static int setup_small_disk(void **state)
 	/* a mount namespace of this process alone */
 	if (unshare(CLONE_NEWNS) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
 		return -1;
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	if (mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("tmpfs", "/dev/shm", "tmpfs", 0, "size=24m") < 0)
 		return -1;
 	return setup(state);
