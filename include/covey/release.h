@@ -15,6 +15,12 @@ struct chunk_ref {
 	uint64_t size;
 };
 
+struct element { /* what a tensor's bytes are, little-endian */
+	uint32_t width;	 /* bytes of a number: 1, 2, 4, 8; 0: not known */
+	bool is_float;	 /* sign and magnitude, the exponent on top; else two's complement */
+	uint32_t stride; /* width 1: bytes of a quantised block; 0: none */
+};
+
 struct chunk_index { /* an object of its own; lists a blob's chunks in order */
 	struct chunk_ref *chunks;
 	size_t chunks_count;
