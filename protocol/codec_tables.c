@@ -421,6 +421,7 @@ CODEC_STRUCT(msg_logs);
 static const struct codec_field msg_get_fields[] = {
 	F_ENUM(1, kind, OBJECT_KIND_COUNT),
 	F_FIXED(2, digest),
+	F_BOOL(3, takes_coded),
 };
 CODEC_STRUCT(msg_get);
 #undef THIS
@@ -431,6 +432,7 @@ static const struct codec_field msg_object_fields[] = {
 	F_FIXED(2, digest),
 	F_BOOL(3, missing),
 	F_BYTES(4, data, LIMIT_OBJECT),
+	F_BOOL(5, coded),
 };
 CODEC_STRUCT(msg_object);
 #undef THIS

@@ -4,6 +4,8 @@
 
 #include "base/mem.h"
 
+enum { SHRINK_MIN = 256 };
+
 struct coding *coding_create(void)
 {
 	struct coding *coding = mem_alloc(sizeof(*coding));
@@ -47,6 +49,41 @@ bool coding_element_is_valid(const struct element *element)
 	default:
 		return false;
 	}
+}
+
+bool coding_shrink(struct coding *coding, struct bytes *object)
+{
+	const struct coding_chunk chunk = {.data = object->data, .size = object->size};
+	AUTO_FREE uint8_t *data = NULL;
+	size_t size;
+
+	if (object->size < SHRINK_MIN)
+		return false;
+	data = mem_resize(NULL, object->size + CODING_HEAD, 1);
+	size = coding_encode(coding, &chunk, data);
+	if (size >= object->size)
+		return false;
+	free(object->data);
+	object->data = mem_resize(TAKE_PTR(data), size, 1);
+	object->size = size;
+	return true;
+}
+
+int coding_restore(struct coding *coding, struct bytes *object, size_t max)
+{
+	AUTO_FREE uint8_t *data = NULL;
+	size_t size = 0;
+	int r = coding_size(object->data, object->size, max, &size);
+
+	if (r < 0)
+		return r;
+	data = mem_resize(NULL, size, 1);
+	r = coding_decode(coding, object->data, object->size, NULL, 0, data);
+	if (r < 0)
+		return r;
+	free(object->data);
+	*object = (struct bytes){TAKE_PTR(data), size};
+	return 0;
 }
 
 enum coding_method coding_method_of(const uint8_t *data)

@@ -55,6 +55,11 @@ enum coding_method coding_method_of(const uint8_t *data);
 /* The size of the result, for whoever makes room for it. -EBADMSG: this is no encoded chunk;
  * -EMSGSIZE: it would be larger than max. */
 int coding_size(const void *data, size_t size, size_t max, size_t *ret_size) COVEY_MUST_CHECK;
+/* For the wire: an object takes its coded form where that saves something (true). */
+bool coding_shrink(struct coding *coding, struct bytes *object);
+/* ... and its own again, of at most max bytes. -EBADMSG, -EMSGSIZE leave it as it is. */
+int coding_restore(struct coding *coding, struct bytes *object, size_t max) COVEY_MUST_CHECK;
+
 /* Decodes whatever bytes: ret_data holds coding_size(). Memory is bounded by it. -EBADMSG: damaged,
  * or made against another base. */
 int coding_decode(struct coding *coding, const void *data, size_t size, const void *base,
