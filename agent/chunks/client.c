@@ -27,8 +27,7 @@ static void close_link(struct origin *origin)
 {
 	link_free(origin->link);
 	origin->link = NULL;
-	if (origin->coding)
-		coding_free(origin->coding);
+	coding_free(origin->coding);
 	origin->coding = NULL;
 }
 

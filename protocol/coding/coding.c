@@ -16,6 +16,8 @@ struct coding *coding_create(void)
 
 void coding_free(struct coding *coding)
 {
+	if (!coding)
+		return;
 	ZSTD_freeCCtx(coding->encoder);
 	ZSTD_freeDCtx(coding->decoder);
 	rare_free(coding->rare);

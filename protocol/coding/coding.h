@@ -44,7 +44,7 @@ struct coding_chunk { /* borrowed */
 };
 
 struct coding *coding_create(void);
-void coding_free(struct coding *coding);
+void coding_free(struct coding *coding); /* NULL is fine */
 COVEY_DEFINE_CLEANUP(struct coding *, coding_free)
 
 /* Returns how many bytes were written: at most chunk->size + CODING_HEAD, which ret_data holds. */
