@@ -68,6 +68,7 @@ int coordinator_new(const struct coordinator_config *config,
 
 	c->world = *world;
 	c->store = store;
+	c->coding = coding_create();
 	r = open_root(c, &config->root, err);
 	if (r == 0)
 		r = load(c, err);
@@ -93,6 +94,7 @@ void coordinator_free(struct coordinator *c)
 	agents_free_all(c);
 	artifacts_free_all(c);
 	enrol_free_all(c);
+	coding_free(c->coding);
 	free(c->pending_events);
 	free(c->root_envelope.data);
 	codec_free(&codec_root_document, &c->root);

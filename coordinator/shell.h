@@ -10,6 +10,7 @@
 
 #include "coordinator/coordinator.h"
 #include "coordinator/core/fleet.h"
+#include "protocol/coding/coding.h"
 #include "protocol/enrol.h"
 #include "protocol/message.h"
 #include "protocol/spec.h"
@@ -58,6 +59,7 @@ struct coordinator {
 	struct store *store;
 	struct bytes root_envelope;
 	struct root_document root;
+	struct coding *coding;
 
 	struct shell_node **nodes; /* by id */
 	size_t nodes_count, nodes_cap;

@@ -7,7 +7,8 @@
 
 /* X(name): const struct codec_struct codec_<name> for struct <name>. Parts before wholes. */
 #define CODEC_TABLES(X)                                                                            \
-	X(text_item) X(label) X(share) X(public_key) X(chunk_ref) X(chunk_index)                   \
+	X(text_item) X(label) X(share) X(public_key) X(chunk_ref) X(element) X(tensor_ref)          \
+	X(chunk_index)                                                                             \
 	X(release_blob) X(env_var) X(release_serve) X(release_resources) X(release_health)         \
 	X(release_smoke) X(release_metric) X(release)                                              \
 	X(stage_spec) X(gate_spec) X(failure_spec) X(deadline_spec) X(window_spec)                 \

@@ -28,6 +28,7 @@ enum {
 	LIMIT_LAYERS = 128,	     /* an image */
 	LIMIT_FILES = 65536,	     /* a model folder */
 	LIMIT_CHUNKS = 131072,	     /* a blob: 4 MiB each make 512 GiB */
+	LIMIT_TENSORS = 32768,	     /* of one file that deltas look for */
 	LIMIT_ARGV = 256,
 	LIMIT_ENV = 512,
 	LIMIT_SMOKES = 64,

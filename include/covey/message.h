@@ -109,6 +109,7 @@ enum object_kind { OBJECT_CHUNK, OBJECT_MANIFEST, OBJECT_KIND_COUNT };
 struct msg_get {
 	enum object_kind kind; /* MANIFEST: the signed envelope of the release with this digest */
 	struct digest digest;
+	bool takes_coded; /* the answer's data may be coded (protocol/coding/coding.h) */
 };
 
 struct msg_object {
@@ -116,6 +117,7 @@ struct msg_object {
 	struct digest digest;
 	bool missing; /* the sender does not have it */
 	struct bytes data;
+	bool coded; /* data is a coded form; the digest is that of what it stands for */
 };
 
 /* ---- enrolment ---- */

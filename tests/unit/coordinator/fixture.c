@@ -631,7 +631,7 @@ static void make_blob(struct fixture *f, const char *content, bool put,
 		      struct release_blob *ret_blob)
 {
 	struct chunk_ref chunk = {.size = strlen(content)};
-	struct chunk_index index = {&chunk, 1};
+	struct chunk_index index = {.chunks = &chunk, .chunks_count = 1};
 	struct bytes encoded;
 
 	digest_of(&chunk.digest, content, strlen(content));
