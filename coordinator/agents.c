@@ -465,10 +465,13 @@ void coordinator_on_agent(struct coordinator *c, const struct node_id *id, const
 	case MESSAGE_LEAVE:
 		on_leave(c, node);
 		break;
+	case MESSAGE_OBSERVED: /* not acknowledged, so that the node keeps it */
 	case MESSAGE_DESIRED:
 	case MESSAGE_ACK:
 	case MESSAGE_REFUSED:
 	case MESSAGE_LOGS_WANTED:
+	case MESSAGE_OBSERVED_ACK:
+	case MESSAGE_BASELINE:
 	case MESSAGE_GET:
 	case MESSAGE_OBJECT:
 	case MESSAGE_ENROL:

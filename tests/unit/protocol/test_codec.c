@@ -174,8 +174,12 @@ static struct bytes field_of_size(const struct codec_field *f, size_t size)
 		msgpack_pack_bin_body(&w.packer, content, size);
 	} else {
 		msgpack_pack_array(&w.packer, size);
-		for (size_t i = 0; i < size; i++)
-			msgpack_pack_map(&w.packer, 0);
+		for (size_t i = 0; i < size; i++) {
+			if (f->kind == FIELD_NUMBERS)
+				msgpack_pack_uint64(&w.packer, i);
+			else
+				msgpack_pack_map(&w.packer, 0);
+		}
 	}
 	assert_int_equal(wire_writer_end(&w, &bytes, NULL), 0);
 	return bytes;
@@ -241,6 +245,7 @@ static size_t span_of(const struct codec_field *f)
 		return (size_t)f->limit + 1;
 	case FIELD_TEXT:
 	case FIELD_LIST:
+	case FIELD_NUMBERS:
 		return sizeof(void *);
 	case FIELD_BYTES:
 		return sizeof(struct bytes);
@@ -265,7 +270,7 @@ static void check_coverage(const struct codec_struct *type, uint8_t *members)
 				fail_msg("%s.%s: two fields for one member", type->name, f->name);
 			members[f->offset + k] = 0;
 		}
-		if (f->kind == FIELD_LIST)
+		if (f->count_offset)
 			memset(members + f->count_offset, 0, sizeof(size_t));
 	}
 	for (size_t i = 0; i < type->size; i++)
