@@ -53,6 +53,10 @@ static int load(struct coordinator *c, struct err *err)
 	if (r == 0)
 		r = agents_load(c, err);
 	if (r == 0)
+		r = observations_load(c, err);
+	if (r == 0)
+		r = baselines_load(c, err);
+	if (r == 0)
 		r = deployments_load(c, err);
 	if (r == 0)
 		r = rollouts_load(c, err);
@@ -90,6 +94,8 @@ void coordinator_free(struct coordinator *c)
 	rollouts_free_all(c);
 	deployments_free_all(c);
 	reports_free_all(c);
+	observations_free_all(c);
+	baselines_free_all(c);
 	agents_free_all(c);
 	artifacts_free_all(c);
 	enrol_free_all(c);
@@ -102,6 +108,7 @@ void coordinator_free(struct coordinator *c)
 void coordinator_close(struct coordinator *c)
 {
 	reports_take(c);
+	observations_take(c);
 	agents_flush_seen(c, true);
 	events_flush(c);
 	coordinator_free(c);
@@ -186,6 +193,7 @@ void shell_settle(struct coordinator *c)
 	if (c->retry_ms <= now) {
 		c->retry_ms = 0;
 		reports_take(c);
+		observations_take(c);
 		agents_check_leases(c, now);
 		settle_machines(c, now);
 		if (c->retry_ms == 0 && desired_is_due(c, now))
@@ -220,7 +228,7 @@ uint64_t coordinator_deadline(const struct coordinator *c)
 	at = earlier(at, c->lease_check_ms);
 	at = earlier(at, rollouts_deadline(c));
 	at = earlier(at, control_deadline(c));
-	if (c->inbox_count > 0)
+	if (c->inbox_count + c->observed_count > 0)
 		at = 0;
 	if (c->dirty)
 		at = earlier(at, c->settled_ms + c->nodes_count / NODES_PER_SETTLE_MS);

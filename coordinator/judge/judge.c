@@ -16,14 +16,11 @@
 
 /* ---- creation ---- */
 
-static void copy_feature(struct feature_state *state, const struct judge_feature *feature,
-                         const struct judge_feature *declared)
+static void copy_feature(struct feature_state *state, const struct judge_feature *feature)
 {
 	state->feature = *feature;
 	state->feature.name = mem_str(feature->name);
 	state->feature.baseline = mem_copy(feature->baseline, feature->bins * sizeof(uint64_t));
-	if (declared)
-		state->declared = mem_copy(declared->baseline, feature->bins * sizeof(uint64_t));
 	for (size_t i = 0; i < COHORT_COUNT; i++)
 		state->bins[i] = mem_array(feature->bins, sizeof(uint64_t));
 }
@@ -60,8 +57,8 @@ struct judge *judge_new(const struct judge_frozen *frozen)
 	judge->features_count = frozen->features_count;
 	judge->features = mem_array(judge->features_count + 1, sizeof(*judge->features));
 	for (size_t i = 0; i < judge->features_count; i++)
-		copy_feature(&judge->features[i], &frozen->features[i],
-		             frozen->declared ? &frozen->declared[i] : NULL);
+		copy_feature(&judge->features[i], &frozen->features[i]);
+	judge->declared = frozen->declared;
 	return judge;
 }
 
@@ -74,7 +71,6 @@ void judge_free(struct judge *judge)
 	for (size_t i = 0; i < judge->features_count; i++) {
 		free((char *)judge->features[i].feature.name);
 		free((uint64_t *)judge->features[i].feature.baseline);
-		free(judge->features[i].declared);
 		for (size_t k = 0; k < COHORT_COUNT; k++)
 			free(judge->features[i].bins[k]);
 	}
@@ -241,20 +237,16 @@ size_t judge_find_feature(const struct judge *judge, const char *name)
 }
 
 /* An input that drifts on the controls alike is the world's doing: no harm of the release. What the
- * model says is compared with what its release declares, and with `against: control` as it is. */
+ * model says may change with the release: it is compared with what that release declares. */
 double judge_drift_gate(const struct judge *judge, const struct gate_state *g)
 {
 	size_t i = judge_find_feature(judge, judge_gate_subject(&g->gate));
-	const struct feature_state *f = &judge->features[i];
 	double ln_e;
 
 	if (i == judge->features_count)
 		return -INFINITY;
-	if (!f->feature.input)
-		return g->gate.absolute
-		           ? ln_e_of(f->declared ? f->declared : f->feature.baseline,
-		                     f->bins[COHORT_CANARY], f->feature.bins)
-		           : judge_drift(judge, i, COHORT_COUNT);
+	if (!judge->features[i].feature.input)
+		return judge->declared ? judge_drift(judge, i, COHORT_CANARY) : -INFINITY;
 	ln_e = judge_drift(judge, i, COHORT_CANARY);
 	return judge_drift(judge, i, COHORT_CONTROL) >= log(JUDGE_DRIFT_E) ? fmin(ln_e, 0) : ln_e;
 }

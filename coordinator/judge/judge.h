@@ -37,7 +37,7 @@ struct judge_frozen { /* everything that was settled before the first period; bo
 	const struct judge_policy *policy;
 	const struct judge_feature *features;
 	size_t features_count;
-	const struct judge_feature *declared; /* what `drift.score` compares with; as features */
+	bool declared; /* the baseline is the new release's own: it says what the model will say */
 };
 
 struct judge_sum { /* of one cohort */

@@ -20,7 +20,6 @@ struct gate_state {
 
 struct feature_state {
 	struct judge_feature feature; /* owned */
-	uint64_t *declared;           /* NULL: as feature.baseline */
 	uint64_t *bins[COHORT_COUNT];
 };
 
@@ -29,6 +28,7 @@ struct judge {
 	size_t gates_count;
 	struct feature_state *features;
 	size_t features_count;
+	bool declared;
 };
 
 /* features_count: there is none of that name. */

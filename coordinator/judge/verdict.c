@@ -202,7 +202,7 @@ static void say_waiting(const struct gate_state *g, size_t gate, const struct ju
 /* Every gate that requires evidence has it; without such gates there must be some evidence. */
 static void unharmed(const struct judge *judge, struct judge_verdict *verdict)
 {
-	bool required = false, evidence = false;
+	bool required = false, evidence = false, missing = false;
 
 	for (size_t i = 0; i < judge->gates_count; i++) {
 		const struct gate_state *g = &judge->gates[i];
@@ -210,17 +210,15 @@ static void unharmed(const struct judge *judge, struct judge_verdict *verdict)
 
 		judge_result(judge, i, &result);
 		evidence = evidence || result.evidence;
-		if (!g->gate.required)
+		required = required || g->gate.required;
+		if (!g->gate.required || result.passed || missing)
 			continue;
-		required = true;
-		if (result.passed)
-			continue;
+		missing = true;
 		say_waiting(g, i, &result, verdict);
-		if (!evidence)
-			verdict->decision = JUDGE_NO_EVIDENCE;
-		return;
 	}
-	if (!evidence)
+	if (missing)
+		verdict->decision = evidence ? JUDGE_CONTINUE : JUDGE_NO_EVIDENCE;
+	else if (!evidence)
 		decide(verdict, JUDGE_NO_EVIDENCE, JUDGE_NO_GATE, "no traffic that could be judged");
 	else
 		decide(verdict, JUDGE_PROMOTE, JUDGE_NO_GATE, "%s",
