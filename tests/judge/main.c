@@ -27,31 +27,31 @@ struct row {
 
 static const struct row rows[] = {
     {{"identical, 5 and 20 nodes alike", .nodes = 25, .canaries = 5, .per_minute = 4,
-      .errors = 0.005, .factor = 1, .minutes = 480}, BAR_FALSE_HALTS, 0.05, 200, 2000},
+      .errors = 0.005, .factor = 1, .minutes = 480}, BAR_FALSE_HALTS, 0.05, 100, 2000},
     {{"identical, the same, all default gates", .nodes = 25, .canaries = 5, .per_minute = 4,
       .errors = 0.005, .factor = 1, .minutes = 480, .slower = 1, .guard_rail = true},
-     BAR_FALSE_HALTS, 0.05, 10, 500},
+     BAR_FALSE_HALTS, 0.05, 5, 500},
     {{"identical, 5 unequal nodes, bursts of 5", EDGE, .nodes = 5, .canaries = 1, .spread = 0.5,
       .change = 0.25, .burst = 5, .factor = 1, .history = 3 * DAY, .minutes = 480},
-     BAR_FALSE_HALTS, 0.05, 200, 2000},
+     BAR_FALSE_HALTS, 0.05, 50, 2000},
     {{"identical, 10 unequal nodes, bursts of 5", EDGE, .nodes = 10, .canaries = 1, .spread = 0.5,
       .change = 0.25, .burst = 5, .factor = 1, .history = 3 * DAY, .minutes = 480},
-     BAR_FALSE_HALTS, 0.05, 100, 2000},
+     BAR_FALSE_HALTS, 0.05, 20, 2000},
     {{"identical, 20 unequal nodes, bursts of 5", EDGE, .nodes = 20, .canaries = 2, .spread = 0.5,
       .change = 0.25, .burst = 5, .factor = 1, .history = 3 * DAY, .minutes = 480},
-     BAR_FALSE_HALTS, 0.05, 50, 2000},
+     BAR_FALSE_HALTS, 0.05, 10, 2000},
     {{"twice the errors, 20 against 80 a minute", .nodes = 25, .canaries = 5, .per_minute = 4,
       .errors = 0.005, .factor = 2, .minutes = DAY}, BAR_MINUTES, 120, 0, 2000},
     {{"three times", .nodes = 25, .canaries = 5, .per_minute = 4, .errors = 0.005, .factor = 3,
-      .minutes = DAY}, BAR_MINUTES, 35, 400, 2000},
+      .minutes = DAY}, BAR_MINUTES, 35, 201, 2000},
     {{"three times, 1 of 5 unequal nodes", EDGE, .nodes = 5, .canaries = 1, .spread = 0.5,
-      .factor = 3, .history = 3 * DAY, .minutes = DAY}, BAR_CAUGHT, 0.85, 50, 1000},
+      .factor = 3, .history = 3 * DAY, .minutes = DAY}, BAR_CAUGHT, 0.85, 20, 1000},
     {{"three times, 1 of 5, bursts of 5", EDGE, .nodes = 5, .canaries = 1, .spread = 0.5,
-      .burst = 5, .factor = 3, .history = 3 * DAY, .minutes = DAY}, BAR_CAUGHT, 0.85, 50, 1000},
+      .burst = 5, .factor = 3, .history = 3 * DAY, .minutes = DAY}, BAR_CAUGHT, 0.85, 20, 1000},
     {{"identical latency", .nodes = 25, .canaries = 5, .per_minute = 4, .factor = 1, .slower = 1,
-      .minutes = 480}, BAR_FALSE_HALTS, 0.05, 30, 1000},
+      .minutes = 480}, BAR_FALSE_HALTS, 0.05, 10, 1000},
     {{"20 % slower", .nodes = 25, .canaries = 5, .per_minute = 4, .factor = 1, .slower = 1.2,
-      .minutes = 480}, BAR_OBSERVATIONS, 250, 100, 1000},
+      .minutes = 480}, BAR_OBSERVATIONS, 250, 41, 1000},
 };
 
 struct tally {
@@ -83,7 +83,7 @@ static void run_peers(const struct scenario *s, const struct minute *minutes, ui
 	at[3] = peer_mann_whitney(minutes, s->minutes < 180 ? s->minutes : 180, latency);
 	for (int i = 1; i < 4; i++) {
 		tally->halts[i] += at[i] > 0;
-		tally->minutes[i][run] = at[i] ? at[i] : INFINITY;
+		tally->minutes[i][run] = at[i] ? (double)at[i] : (double)INFINITY;
 	}
 }
 
@@ -101,7 +101,7 @@ static struct tally run_row(const struct row *row, uint32_t runs, bool peers)
 		bool halted = outcome.halted_at > 0;
 
 		tally.halts[0] += halted;
-		tally.minutes[0][run] = halted ? outcome.halted_at : INFINITY;
+		tally.minutes[0][run] = halted ? (double)outcome.halted_at : (double)INFINITY;
 		tally.observations[run] = halted ? (double)outcome.canary_attempts : INFINITY;
 		if (peers)
 			run_peers(s, minutes, run, &tally);

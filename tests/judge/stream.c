@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "evidence/sketch.h"
 
 #include <assert.h>
 #include <math.h>
@@ -49,7 +50,7 @@ static uint32_t poisson(struct rng *rng, double mean)
 static void add_latency(struct fleet *f, double factor, struct minute *minute, enum cohort cohort)
 {
 	double us = LATENCY_US * factor * exp(LATENCY_SIGMA * stream_normal(&f->rng));
-	uint32_t index = (uint32_t)ceil(log(us) / log(1.01 / 0.99)); /* evidence.h */
+	uint32_t index = sketch_index((uint64_t)us);
 	size_t i = f->record.buckets_count;
 
 	if (minute && minute->latencies_count[cohort] < STREAM_VALUES)
