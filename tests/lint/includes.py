@@ -21,7 +21,10 @@ ALLOWED = {
     "agent/core/": ["base/", "covey/", "agent/core/"],
     "coordinator/store/": ["base/", "covey/", "protocol/", "coordinator/store/"],
     "coordinator/stats/": ["base/", "coordinator/stats/"],
-    "coordinator/cli/": ["base/", "covey/", "evidence/", "protocol/", "coordinator/cli/", "coordinator/stats/"],
+    "coordinator/judge/": ["base/", "covey/", "coordinator/stats/", "coordinator/judge/"],
+    "coordinator/judge/record": ["base/", "covey/", "coordinator/judge/", "protocol/codec"],
+    "coordinator/cli/": ["base/", "covey/", "evidence/", "protocol/", "coordinator/cli/",
+                         "coordinator/judge/", "coordinator/stats/"],
     "coordinator/": ["base/", "covey/", "evidence/", "protocol/", "coordinator/"],
     # adapters see the interface that they fill, agent/world.h, and nothing else of the shell
     "agent/chunks/": ["base/", "covey/", "protocol/", "agent/chunks/", "agent/journal", "agent/world.h"],
