@@ -90,11 +90,11 @@ int agent_create(const struct agent_options *options, const struct agent_world *
 	agent->world = world;
 	agent->journal = journal;
 	STR_CUT(agent->name, options->name);
-	agent->fetch_rate = options->fetch_rate;
 	agent->core = node_core_create(LIMIT_DEPLOYMENTS_PER_NODE);
 	agent->list_at_ms = UINT64_MAX;
 	agent->armed_ms = UINT64_MAX;
-	agent->start_ms = agent->tokens_ms = agent_now(agent);
+	agent->start_ms = agent_now(agent);
+	bucket_set(&agent->bucket, options->fetch_rate, SHELL_BURST_MS, agent->start_ms);
 	r = load(agent, err);
 	if (r == 0)
 		r = observing_open(agent, err);

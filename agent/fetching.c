@@ -21,7 +21,6 @@ enum {
 	PROGRESS_MS = 1000,
 	BUSY_MS = 200,
 	PRUNE_MS = 3600000, /* the disk is looked at again */
-	BURST_MS = 1000, /* of the rate limit that may be used at once */
 };
 
 /* ---- what the core hears ---- */
@@ -61,6 +60,14 @@ static void tell_progress(struct agent *agent, struct fetch_job *job, uint64_t n
 	tell_waiting(agent, &job->release, &event);
 }
 
+static void drop_batch(struct fetch_job *job)
+{
+	fetch_free(job->batch);
+	chunk_list_free(job->list);
+	job->batch = NULL;
+	job->list = NULL;
+}
+
 /* Tries again after a pause, or gives the release up. */
 static void fail(struct agent *agent, struct fetch_job *job, const struct fault *fault)
 {
@@ -73,9 +80,7 @@ static void fail(struct agent *agent, struct fetch_job *job, const struct fault 
 	job->failures++;
 	job->at_ms = agent_now(agent) + backoff_ms(RETRY_MIN_MS, RETRY_MAX_MS, job->failures,
 						   agent->world->random(agent->world->context));
-	if (job->batch)
-		fetch_free(job->batch);
-	job->batch = NULL;
+	drop_batch(job);
 	job->manifest = job->sealing = false;
 	shell_log(agent, event.permanent ? LOG_LEVEL_ERR : LOG_LEVEL_WARNING, "fetch: %s%s",
 		  fault->text, event.permanent ? "" : "; trying again");
@@ -113,8 +118,7 @@ static struct fetch_job *find_job(const struct agent *agent, const struct digest
 
 static void job_free(struct fetch_job *job)
 {
-	if (job->batch)
-		fetch_free(job->batch);
+	drop_batch(job);
 	free(job);
 }
 
@@ -192,7 +196,8 @@ static void refill(struct agent *agent, struct fetch_job *job)
 		return;
 	for (size_t i = 0; i < count; i++)
 		refs[i] = (struct chunk_ref){items[i].digest, items[i].size};
-	job->batch = fetch_create(refs, count);
+	job->list = chunk_list_create(refs, count);
+	job->batch = fetch_create(chunk_list_sizes(job->list), chunk_list_count(job->list));
 	/* It counts as up: the first request finds out, and opens the channel. */
 	if (fetch_add_source(job->batch, SOURCE_ORIGIN, FETCH_ORIGIN) < 0)
 		fail(agent, job, &(struct fault){.check = "fetch", .text = "no room for a source"});
@@ -216,23 +221,6 @@ static void step_manifest(struct agent *agent, struct fetch_job *job, uint64_t n
 				      : now_ms + BUSY_MS;
 }
 
-/* Waits until the operator's rate allows more; true: go on now. */
-static bool rate_allows(struct agent *agent, struct fetch_job *job, uint64_t now_ms)
-{
-	double rate = (double)agent->fetch_rate / 1000.0, most = rate * BURST_MS;
-
-	if (agent->fetch_rate == 0)
-		return true;
-	agent->tokens += rate * (double)(now_ms - agent->tokens_ms);
-	agent->tokens_ms = now_ms;
-	if (agent->tokens > most)
-		agent->tokens = most;
-	if (agent->tokens > 0)
-		return true;
-	job->at_ms = now_ms + 1 + (uint64_t)(-agent->tokens / rate);
-	return false;
-}
-
 static void give_requests_back(struct agent *agent)
 {
 	for (struct fetch_job *job = agent->jobs; job; job = job->next)
@@ -246,11 +234,14 @@ static void step_batch(struct agent *agent, struct fetch_job *job, uint64_t now_
 	struct fetch_request request;
 
 	fetch_tick(job->batch, now_ms, world->random(world->context));
+	while (fetch_next_cancel(job->batch, &request))
+		; /* the origin sends what it was asked for; it is taken when it comes */
 	job->at_ms = UINT64_MAX;
-	while (rate_allows(agent, job, now_ms) &&
+	while (bucket_allows(&agent->bucket, now_ms) &&
 	       fetch_next(job->batch, now_ms, world->random(world->context), &request)) {
-		struct wanted_object object = {OBJECT_CHUNK, request.digest, request.size};
-
+		struct wanted_object object = {OBJECT_CHUNK,
+					       *chunk_list_digest(job->list, request.chunk),
+					       request.size};
 		int r = ask(agent, &object);
 
 		if (r == -ENOTCONN) {
@@ -263,10 +254,12 @@ static void step_batch(struct agent *agent, struct fetch_job *job, uint64_t now_
 			job->at_ms = now_ms + BUSY_MS;
 			return;
 		}
-		agent->tokens -= (double)request.size;
-		job->asked[job->asked_next++ % SHELL_ASKED] = request.digest;
+		bucket_take(&agent->bucket, request.size, now_ms);
+		job->asked[job->asked_next++ % SHELL_ASKED] = object.digest;
 	}
 	job->at_ms = shell_min(job->at_ms, fetch_deadline(job->batch));
+	if (!bucket_allows(&agent->bucket, now_ms)) /* the operator's rate asks us to wait */
+		job->at_ms = shell_min(job->at_ms, bucket_ready_ms(&agent->bucket, now_ms));
 }
 
 /* A batch that came to an end; true: so the job goes on at once. */
@@ -277,8 +270,7 @@ static bool batch_ended(struct agent *agent, struct fetch_job *job)
 	case FETCH_WAITING:
 		return false;
 	case FETCH_COMPLETE:
-		fetch_free(job->batch);
-		job->batch = NULL;
+		drop_batch(job);
 		return true;
 	case FETCH_HOPELESS:
 		fail(agent, job,
@@ -386,18 +378,19 @@ static bool was_asked(const struct fetch_job *job, const struct digest *digest)
 static void on_chunk(struct agent *agent, struct fetch_job *job, const struct msg_object *object)
 {
 	const struct chunk_store_ops *store = &agent->world->store;
+	uint32_t chunk = chunk_list_find(job->list, &object->digest);
 	struct err err = {0};
 	int r;
 
 	if (object->missing) {
-		fetch_received_missing(job->batch, SOURCE_ORIGIN, &object->digest);
+		fetch_received_missing(job->batch, SOURCE_ORIGIN, chunk);
 		job->at_ms = 0;
 		return;
 	}
 	r = store->put(store->context, &job->release, OBJECT_CHUNK, &object->digest,
 		       object->data.data, object->data.size, &err);
 	if (r == -EBADMSG) {
-		fetch_received_bad(job->batch, SOURCE_ORIGIN, &object->digest);
+		fetch_received_bad(job->batch, SOURCE_ORIGIN);
 		job->at_ms = 0;
 		return;
 	}
@@ -405,7 +398,7 @@ static void on_chunk(struct agent *agent, struct fetch_job *job, const struct ms
 		fail_store(agent, job, r, &err);
 		return;
 	}
-	if (fetch_received(job->batch, SOURCE_ORIGIN, &object->digest, agent_now(agent)) ==
+	if (fetch_received(job->batch, SOURCE_ORIGIN, chunk, agent_now(agent)) ==
 	    FETCH_TAKEN)
 		job->failures = 0;
 	job->at_ms = 0;

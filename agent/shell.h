@@ -10,6 +10,8 @@
 #include "agent/core/node.h"
 #include "agent/observe/tally.h"
 #include "agent/outbox.h"
+#include "base/bucket.h"
+#include "protocol/chunk_list.h"
 
 enum {
 	SHELL_ROUNDS = 200,	    /* the fuse: more rounds of decisions for one event are a bug */
@@ -18,6 +20,7 @@ enum {
 	SHELL_RETRY_MIN_MS = 1000,  /* STOP, LIST and the journal after a failure */
 	SHELL_RETRY_MAX_MS = 30000,
 	SHELL_SMOKE_MS = 10000,	    /* for each smoke test */
+	SHELL_BURST_MS = 1000, /* of the operator's rate that may be used at once */
 	SHELL_ASKED = 4 * LIMIT_FETCH_REQUESTS,
 	SHELL_PROBE_SLACK_MS = 5000, /* an answer that comes later than this never comes */
 	SHELL_STRAYS_MS = 60000,    /* slots that nobody knows are looked at again */
@@ -103,6 +106,7 @@ struct fetch_job { /* one release on its way to the disk */
 	struct digest release;
 	bool wanted;
 	struct fetch *batch; /* chunks or indices that are being asked for */
+	struct chunk_list *list; /* ... and what their numbers mean */
 	struct digest asked[SHELL_ASKED]; /* the latest requests, a ring: nothing else is taken */
 	size_t asked_next;
 	bool manifest;	     /* the manifest is what is missing */
@@ -135,7 +139,6 @@ struct agent {
 	struct journal *journal;
 	struct node_core *core;
 	char name[LIMIT_NAME + 1];
-	uint64_t fetch_rate;
 	uint64_t boot_epoch;
 	bool rebooted;
 	struct inventory inventory;
@@ -161,8 +164,7 @@ struct agent {
 	struct release_facts *facts;
 	size_t facts_count, facts_cap;
 	struct fetch_job *jobs;
-	double tokens; /* bytes that may be asked for now */
-	uint64_t tokens_ms;
+	struct bucket bucket; /* what the operator allows to be fetched */
 	struct digest kept; /* of the list of releases that were kept when we last pruned */
 	uint64_t prune_at_ms;
 	struct reporting reporting;
