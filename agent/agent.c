@@ -18,6 +18,8 @@
 #include <assert.h>
 #include <stdio.h>
 
+enum { FETCH_BURST_MS = 1000 }; /* of the rate limit that may be used at once */
+
 static void turn(struct agent *agent);
 static void forget_works(struct agent *agent);
 
@@ -94,7 +96,8 @@ int agent_create(const struct agent_options *options, const struct agent_world *
 	agent->list_at_ms = UINT64_MAX;
 	agent->armed_ms = UINT64_MAX;
 	agent->start_ms = agent_now(agent);
-	bucket_set(&agent->bucket, options->fetch_rate, SHELL_BURST_MS, agent->start_ms);
+	bucket_set(&agent->fetch_bucket, options->fetch_rate, FETCH_BURST_MS, agent->start_ms);
+	exchanging_start(agent, &options->peering);
 	r = load(agent, err);
 	if (r == 0)
 		r = observing_open(agent, err);
@@ -108,6 +111,7 @@ int agent_create(const struct agent_options *options, const struct agent_world *
 void agent_free(struct agent *agent)
 {
 	fetching_free(agent);
+	exchanging_free(agent);
 	for (size_t i = 0; i < agent->works_count; i++) {
 		observing_forget(agent, agent->works[i]);
 		free(agent->works[i]);
@@ -263,6 +267,7 @@ static uint64_t next_deadline(const struct agent *agent)
 		return shell_min(at, agent->journal_at_ms);
 	at = shell_min(at, reporting_deadline(agent));
 	at = shell_min(at, fetching_deadline(agent));
+	at = shell_min(at, exchanging_deadline(agent));
 	at = shell_min(at, perform_deadline(agent));
 	at = shell_min(at, observing_deadline(agent));
 	return shell_min(at, agent->list_at_ms);
@@ -299,6 +304,7 @@ static void turn(struct agent *agent)
 	} while (agent->again);
 	forget_facts(agent);
 	forget_works(agent);
+	exchanging_step(agent, agent_now(agent));
 	if (!agent->journal_broken) /* nothing is said that a crash could undo */
 		reporting_update(agent, agent_now(agent));
 	observing_update(agent, agent_now(agent));
@@ -414,6 +420,9 @@ void agent_on_message(struct agent *agent, const void *data, size_t size)
 	case MESSAGE_LOGS_WANTED:
 		on_logs_wanted(agent, message.body);
 		break;
+	case MESSAGE_NEIGHBOURS:
+		exchanging_neighbours(agent, message.body);
+		break;
 	case MESSAGE_REFUSED:
 		agent->link_up = false; /* the link goes without a further word */
 		agent->let_go = agent->leaving;
@@ -503,12 +512,63 @@ void agent_stop(struct agent *agent)
 	observing_stop(agent);
 }
 
+/* Chunks and the talk about them come by the hundred: the core is asked only when it heard news. */
+static void exchange_turn(struct agent *agent)
+{
+	uint64_t now_ms = agent_now(agent);
+
+	fetching_step(agent, now_ms);
+	if (agent->again) {
+		turn(agent);
+		return;
+	}
+	exchanging_step(agent, now_ms);
+	arm(agent);
+}
+
+void agent_on_origin(struct agent *agent, const void *data, size_t size)
+{
+	seeds_said(agent, data, size);
+	exchange_turn(agent);
+}
+
+void agent_on_peer_up(struct agent *agent, uint32_t peer)
+{
+	exchanging_up(agent, peer);
+	exchange_turn(agent);
+}
+
+void agent_on_peer_down(struct agent *agent, uint32_t peer, enum peer_fault fault,
+			const char *text)
+{
+	exchanging_down(agent, peer, fault, text);
+	exchange_turn(agent);
+}
+
+void agent_on_peer_message(struct agent *agent, uint32_t peer, enum peer_way way, const void *data,
+			   size_t size)
+{
+	exchanging_message(agent, peer, way, data, size);
+	exchange_turn(agent);
+}
+
+void agent_on_peers_listen(struct agent *agent, const char *problem)
+{
+	if (!str_equal(agent->peering.problem, problem))
+		agent->peering.report_due = true;
+	if (problem[0])
+		shell_log(agent, LOG_LEVEL_WARNING, "other nodes cannot connect here: %s", problem);
+	STR_CUT(agent->peering.problem, problem);
+	exchange_turn(agent);
+}
+
 void agent_tick(struct agent *agent, uint64_t now_ms)
 {
 	agent->armed_ms = UINT64_MAX - 1; /* it fired: the next one is armed in any case */
 	helping_tick(agent, now_ms);
 	reporting_tick(agent, now_ms);
 	fetching_step(agent, now_ms);
+	exchanging_step(agent, now_ms);
 	if (node_core_deadline(agent->core) <= now_ms)
 		shell_tell_all(agent, (struct deploy_event){.kind = DEPLOY_EVENT_TICK});
 	turn(agent);

@@ -73,12 +73,14 @@ int coordinator_new(const struct coordinator_config *config,
 	c->world = *world;
 	c->store = store;
 	c->coding = coding_create();
+	c->exchange_due_ms = UINT64_MAX;
 	r = open_root(c, &config->root, err);
 	if (r == 0)
 		r = load(c, err);
 	if (r < 0)
 		return r;
 	c->started_ms = shell_now(c);
+	exchange_changed(c);
 	c->sweep_ms = c->started_ms;
 	c->seen_flush_ms = c->started_ms;
 	c->dirty = c->fleet_changed = true;
@@ -97,6 +99,7 @@ void coordinator_free(struct coordinator *c)
 	reports_free_all(c);
 	observations_free_all(c);
 	baselines_free_all(c);
+	exchange_free_all(c);
 	agents_free_all(c);
 	artifacts_free_all(c);
 	enrol_free_all(c);
@@ -201,6 +204,8 @@ void shell_settle(struct coordinator *c)
 		if (c->retry_ms == 0 && desired_is_due(c, now))
 			desired_update(c);
 		if (c->retry_ms == 0)
+			exchange_update(c, now);
+		if (c->retry_ms == 0)
 			agents_flush_seen(c, false);
 		if (c->retry_ms == 0)
 			events_flush(c);
@@ -209,6 +214,7 @@ void shell_settle(struct coordinator *c)
 			artifacts_sweep(c);
 		}
 	}
+	seeds_step(c);
 	control_wake(c);
 	c->world.arm_timer(c->world.user, coordinator_deadline(c));
 }
@@ -230,6 +236,8 @@ uint64_t coordinator_deadline(const struct coordinator *c)
 	at = earlier(at, c->lease_check_ms);
 	at = earlier(at, rollouts_deadline(c));
 	at = earlier(at, control_deadline(c));
+	at = earlier(at, c->exchange_due_ms);
+	at = earlier(at, seeds_deadline(c));
 	if (c->inbox_count + c->observed_count > 0)
 		at = 0;
 	if (c->dirty)

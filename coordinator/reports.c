@@ -192,6 +192,7 @@ static void take(struct coordinator *c, struct shell_node *node, struct node_sta
 		codec_free(&codec_node_status, &node->status);
 		node->status = *status;
 		node->has_status = true;
+		exchange_changed(c);
 		memset(status, 0, sizeof(*status));
 	}
 	agents_acknowledge(c, node, false);

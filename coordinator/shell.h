@@ -29,6 +29,14 @@ struct shell_node {
 	struct digest desired_digest; /* of the body, epoch and generation left out */
 	bool desired_made;	      /* false: only epoch, generation, digest are known */
 	struct store_mark observed;   /* newest of its observations that is committed */
+
+	uint32_t slot;		 /* its place in coordinator.slots */
+	char seen_at[LIMIT_SHORT_TEXT + 1]; /* address from which its link comes */
+	bool has_peering;	 /* it has said how it takes part in exchange: */
+	struct msg_peer_report peering; /* owned */
+	uint64_t exchanging, fetching; /* releases in exchange, a bit each */
+	struct digest neighbours_told; /* of its list; zero: an empty one */
+	bool neighbours_due;	       /* tell it again */
 };
 
 struct shell_deployment {
@@ -64,6 +72,10 @@ struct coordinator {
 
 	struct shell_node **nodes; /* by id */
 	size_t nodes_count, nodes_cap;
+	struct shell_node **slots; /* a node keeps its place; NULL: free */
+	size_t slots_count, slots_cap;
+	struct exchange *exchange; /* exchange.h; NULL: no release is in exchange */
+	uint64_t exchange_due_ms, exchange_made_ms;
 	struct shell_deployment **deployments; /* by name */
 	size_t deployments_count, deployments_cap;
 	struct shell_rollout **rollouts; /* live ones, one for each deployment at most */
@@ -204,6 +216,26 @@ void desired_push(struct coordinator *c, struct shell_node *node);
 /* Is this release assigned to the node? */
 bool desired_has_release(const struct shell_node *node, const struct digest *release);
 
+/* ---- exchange.c: who exchanges chunks with whom ---- */
+void exchange_add(struct coordinator *c, struct shell_node *node); /* gives it a slot */
+void exchange_remove(struct coordinator *c, struct shell_node *node);
+void exchange_linked(struct coordinator *c, struct shell_node *node, const char *from);
+void exchange_report(struct coordinator *c, struct shell_node *node,
+		     const struct msg_peer_report *report);
+void exchange_changed(struct coordinator *c); /* lists may have to be others */
+void exchange_update(struct coordinator *c, uint64_t now_ms);
+void exchange_free_all(struct coordinator *c);
+
+/* ---- seeds.c: what the origin gives to those who exchange ---- */
+void seeds_start(struct coordinator *c);
+void seeds_stop(struct coordinator *c);
+void seeds_open(struct coordinator *c, uint32_t at);
+void seeds_close(struct coordinator *c, uint32_t at);
+void seeds_left(struct coordinator *c, uint32_t slot);
+void seeds_message(struct coordinator *c, struct shell_node *node, const struct message *message);
+void seeds_step(struct coordinator *c);
+uint64_t seeds_deadline(const struct coordinator *c);
+
 /* ---- rollouts.c ---- */
 int rollouts_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
 void rollouts_free_all(struct coordinator *c);
@@ -278,6 +310,10 @@ void artifacts_sweep(struct coordinator *c);
 /* ---- enrol.c ---- */
 int enrol_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
 void enrol_free_all(struct coordinator *c);
+
+/* A signed record of what the coordinator vouches for about the node. */
+int enrol_identity(struct coordinator *c, const struct shell_node *node, uint64_t life_ms,
+		   struct bytes *ret_document, struct err *err) COVEY_MUST_CHECK;
 
 /* ---- events.c ---- */
 void events_add(struct coordinator *c, const char *kind, const char *deployment,

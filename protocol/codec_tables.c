@@ -311,6 +311,8 @@ static const struct codec_field deployment_report_fields[] = {
 	F_U64(11, bytes_total),
 	F_ARRAY(12, slots, slot_report),
 	F_STRUCT(13, last, outcome),
+	F_U64(14, bytes_from_peers),
+	F_U64(15, fetch_rate),
 };
 CODEC_STRUCT(deployment_report);
 #undef THIS

@@ -51,6 +51,9 @@ enum {
 	LIMIT_LATENCY_BUCKETS = 2048, /* 1 us to 19,000 years */
 	LIMIT_NAMED_COUNTERS = 32,   /* of a server's /metrics */
 	LIMIT_RECORDS = 64,	     /* observation records in a message */
+	LIMIT_NEIGHBOURS = 31,	     /* of one node */
+	LIMIT_PEER_CHUNKS = 131072,  /* of a release that nodes exchange; the origin gives larger ones */
+	LIMIT_PEER_RUNS = 1024,	     /* in one HAVE */
 };
 
 /* sizes */
@@ -64,7 +67,11 @@ enum {
 	LIMIT_AGENT_MESSAGE = 1 << 20,	    /* agent to coordinator */
 	LIMIT_DESIRED_MESSAGE = 1 << 20,    /* coordinator to agent */
 	LIMIT_DATA_REQUEST = 4 << 10,	    /* data channel, towards the origin */
+	LIMIT_OFFER = (LIMIT_PEER_CHUNKS / 8) + 1024, /* what a node has of a release */
 	LIMIT_DATA_MESSAGE = (8 << 20) + 4096, /* data channel, towards the node */
+	LIMIT_PEER_HELLO = 64 << 10,
+	LIMIT_PEER_NEWS = 16 << 10,	    /* everything small between peers */
+	LIMIT_CHUNK_MESSAGE = LIMIT_CHUNK + 1024, /* a chunk by its number */
 	LIMIT_CONTROL_MESSAGE = 16 << 20,   /* operator channel */
 	LIMIT_ENROL_MESSAGE = 64 << 10,
 	LIMIT_HELPER_MESSAGE = 256 << 10,
@@ -86,6 +93,7 @@ enum {
 	LIMIT_ENROL_PER_MINUTE = 600,	    /* enrolment attempts */
 	OBSERVE_PERIOD_MS = 60000,	    /* one observation record */
 	LIMIT_OBSERVE_PERIOD_MIN_MS = 1000,
+	LIMIT_PEER_CONNECT_MS = 10000,	    /* a neighbour that does not answer is not reachable */
 	LIMIT_POLL_WAIT_MS = 20000,	    /* longest wait of one long-poll request */
 };
 
@@ -96,6 +104,7 @@ enum {
 	PORT_OFFSET_DATA = 1,
 	PORT_OFFSET_ENROL = 2,
 	PORT_OFFSET_OPERATORS = 3,
+	PORT_PEER_DEFAULT = 7410, /* of a node, for its neighbours */
 };
 
 /* versions on the wire */

@@ -77,7 +77,8 @@ static void to_coordinator(struct sim *sim, struct sim_event *event)
 	if (is_swallowed(sim))
 		return;
 	point_of_coordinator(sim);
-	coordinator_on_agent(sim->coordinator, &node->id, event->data.data, event->data.size);
+	coordinator_on_agent(sim->coordinator, &node->id, "", event->data.data,
+			     event->data.size);
 	sim_coordinator_settle(sim);
 }
 

@@ -35,8 +35,8 @@ static void test_every_role_on_every_channel(void **state)
 
 		sample_fill(&rng, types[i].body, body);
 		assert_int_equal(message_encode(types[i].type, body, &bytes, NULL), 0);
-		for (int channel = CHANNEL_AGENTS; channel <= CHANNEL_OPERATORS; channel++) {
-			for (int sender = FROM_AGENT; sender <= FROM_OPERATOR; sender++) {
+		for (int channel = CHANNEL_AGENTS; channel <= CHANNEL_PEERS; channel++) {
+			for (int sender = FROM_AGENT; sender <= FROM_PEER; sender++) {
 				bool legal = channel == (int)types[i].channel &&
 				             sender == (int)types[i].sender;
 				struct message message = {0};
