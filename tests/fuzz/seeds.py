@@ -66,6 +66,14 @@ def layers():
         "root": tar(("./", d, ""), (".", d, ""), ("./a", f, b"")),
         "name-link": tar(("l\udcff", s, "x"), ("l\udcff/secret", f, b"x")),
         "name-hard-link": tar(("f\udcff", f, b"x"), ("h", h, "f\udcff")),
+        "whiteout-entered": tar(("x/.wh.gone", f, b""), ("x/gone/file", f, b"x")),
+        "link-to-whiteout": tar((".wh.x", f, b""), ("h", h, ".wh.x")),
+        "below-file": tar(("a", f, b"1"), ("a/b", f, b"2")),
+        "below-pipe": tar(("a", f, b"1"), ("a", tarfile.FIFOTYPE, ""), ("a/b", f, b"2")),
+        "folder-replaced": tar(("a/b", f, b"1"), ("a", f, b"2")),
+        "folder-linked-over": tar(("a/b", f, b"1"), ("c", f, b""), ("a", h, "c")),
+        "link-to-nothing": tar(("l", s, "")),
+        "owner": tar(("a", f, b"1", {"uid": 2**32 - 1}), form=tarfile.GNU_FORMAT),
         "empty": b"",
     }
 
