@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/selector.h"
 #include "base/str.h"
+#include "base/window.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -180,6 +181,49 @@ static int read_ports(const struct value *to, const char *text, struct err *err)
 	return 0;
 }
 
+static int read_switch(const struct value *to, const char *text, struct err *err)
+{
+	static const char *const words[2][2] = {{"off", "no"}, {"on", "yes"}};
+	bool value = false;
+
+	for (size_t i = 0; i < 4; i++) {
+		if (!str_equal(text, words[i / 2][i % 2]))
+			continue;
+		value = i / 2 == 1;
+		memcpy(to->at, &value, sizeof(value));
+		return 0;
+	}
+	return err_set(err, -EINVAL, "`%s` is neither on nor off", text);
+}
+
+static int read_address(const struct value *to, const char *text, struct err *err)
+{
+	uint8_t address[sizeof(struct in6_addr)];
+
+	if (inet_pton(AF_INET, text, address) != 1 && inet_pton(AF_INET6, text, address) != 1)
+		return err_set(err, -EINVAL, "`%s` is not an IPv4 or IPv6 address", text);
+	return read_word(to, text, err);
+}
+
+static int read_port(const struct value *to, const char *text, struct err *err)
+{
+	uint64_t value;
+	uint32_t port;
+
+	if (str_parse_u64(text, UINT16_MAX, &value) < 0 || (value > 0 && value < 1024))
+		return err_set(err, -EINVAL, "`%s` is not a port from 1024 to 65535, or 0", text);
+	port = (uint32_t)value;
+	memcpy(to->at, &port, sizeof(port));
+	return 0;
+}
+
+static int read_window(const struct value *to, const char *text, struct err *err)
+{
+	int r = window_check(text, err);
+
+	return r < 0 ? r : str_set(to->at, to->size, text);
+}
+
 /* Calls item() for each part of "a, b"; an empty text has no parts. */
 static int each_item(const struct value *to, const char *text, struct err *err,
                      int (*item)(struct agent_config *config, char *text, struct err *err))
@@ -277,6 +321,13 @@ static const struct key keys[] = {
     {"disk", "quota", FIELD(disk_quota_bytes), read_size},
     {"disk", "reserve", FIELD(disk_reserve_percent), read_percent},
     {"fetch", "rate", FIELD(fetch_rate), read_size},
+    {"peers", "peer", FIELD(peers.on), read_switch},
+    {"peers", "peer_address", FIELD(peers.address), read_address},
+    {"peers", "peer_port", FIELD(peers.port), read_port},
+    {"peers", "upload_rate", FIELD(peers.upload_rate), read_size},
+    {"peers", "metered", FIELD(peers.metered), read_switch},
+    {"peers", "window", FIELD(peers.window), read_window},
+    {"peers", "timezone", FIELD(peers.timezone), read_word},
 };
 
 /* Two agents on one machine have different state directories, so their instances differ too. */
@@ -308,6 +359,7 @@ static void plain_defaults(struct agent_config *config)
 	               .port_high = 21999,
 	               .cgroup_parent = "/covey"},
 	    .disk_reserve_percent = 10,
+	    .peers = {.on = true, .port = PORT_PEER_DEFAULT},
 	};
 }
 

@@ -19,11 +19,12 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 /* Absolute, and no part of it is empty, . or .. */
 static bool is_plain(const char *path)
 {
-	char resolved[CONFIG_PATH_MAX];
+	char resolved[CONFIG_PATH_MAX + 1];
 
 	if (path[0] != '/' || strlen(path) >= sizeof(resolved))
 		return false;
-	snprintf(resolved, sizeof(resolved), "%s/", path);
+	memcpy(resolved, path, strlen(path));
+	memcpy(resolved + strlen(path), "/", 2);
 	return !strstr(resolved, "//") && !strstr(resolved, "/./") && !strstr(resolved, "/../");
 }
 

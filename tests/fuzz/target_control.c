@@ -100,7 +100,8 @@ static void happen(struct fixture *f, struct bytes rest)
 	struct bytes reply = {0};
 
 	if (str_equal(what, "agent"))
-		coordinator_on_agent(f->coordinator, &f->nodes[0].id, rest.data, rest.size);
+		coordinator_on_agent(f->coordinator, &f->nodes[0].id, "10.0.0.9", rest.data,
+				     rest.size);
 	else if (str_equal(what, "data"))
 		coordinator_on_data(f->coordinator, &f->nodes[0].id, rest.data, rest.size, &reply);
 	else if (str_equal(what, "enrol"))
