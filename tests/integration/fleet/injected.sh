@@ -10,7 +10,7 @@ set -uo pipefail
 # What starts a daemon again when it has ended, as systemd does.
 supervise() {
 	local node
-	while sleep 0.2; do
+	while sleep 0.2 && kill -0 $$; do
 		kill -0 "$(daemon_pid co coordinator)" 2>/dev/null || daemon_start co coordinator
 		for node in $(seq "$NODES"); do
 			kill -0 "$(daemon_pid "n$node" helper)" 2>/dev/null || daemon_start "n$node" helper
