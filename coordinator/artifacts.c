@@ -381,11 +381,18 @@ void coordinator_on_data(struct coordinator *c, const struct node_id *id, const 
 	r = message_decode(data, size, CHANNEL_DATA, FROM_AGENT, &message, NULL);
 	if (r < 0)
 		return;
+	if (message.type != MESSAGE_GET) {
+		seeds_message(c, node, &message);
+		message_free(&message);
+		return;
+	}
 	get = message.body;
 	object.kind = get->kind;
 	object.digest = get->digest;
 	if (may_have(c, node, get))
 		fetch(c, get, &object);
+	if (get->takes_coded && get->kind == OBJECT_CHUNK && !object.missing)
+		object.coded = coding_shrink(c->coding, &object.data);
 	r = message_encode(MESSAGE_OBJECT, &object, ret_reply, NULL);
 	if (r < 0)
 		*ret_reply = (struct bytes){0};

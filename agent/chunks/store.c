@@ -347,21 +347,6 @@ static void store_idle(void *context)
 	malloc_trim(0);
 }
 
-struct chunk_store_ops chunk_store_ops(struct chunk_store *store)
-{
-	return (struct chunk_store_ops){
-		.context = store,
-		.missing = store_missing,
-		.put = store_put,
-		.seal = store_seal,
-		.release = store_release,
-		.sealed = store_sealed,
-		.suspect = store_suspect,
-		.prune = store_prune,
-		.idle = store_idle,
-	};
-}
-
 /* ---- for peers ---- */
 
 static int open_blob(const struct chunk_store *store, const struct digest *blob)
@@ -377,30 +362,85 @@ static int open_blob(const struct chunk_store *store, const struct digest *blob)
 	return openat(store->files.parts, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 }
 
-int chunk_store_read(struct chunk_store *store, const struct digest *chunk, struct bytes *ret_data,
-		     struct err *err)
+/* From any blob on the disk that the journal knows it in. */
+static int read_durable(struct chunk_store *store, const struct digest *chunk, void *buffer,
+			size_t size, struct err *err)
 {
-	AUTO_FREE uint8_t *data = NULL;
 	AUTO_CLOSE int fd = -1;
-	struct digest blob, digest;
-	uint64_t offset, size;
-	int r = journal_find_chunk(store->config.journal, chunk, NULL, &blob, &offset, &size, err);
+	struct digest blob;
+	uint64_t offset, found;
+	int r = journal_find_chunk(store->config.journal, chunk, NULL, &blob, &offset, &found, err);
 
 	if (r < 0)
 		return r;
-	if (size > LIMIT_CHUNK)
-		return err_set(err, -EBADMSG, "the journal names a chunk that is too large");
+	if (found != size)
+		return -ENOENT;
 	fd = open_blob(store, &blob);
 	if (fd < 0)
 		return -ENOENT;
-	data = mem_alloc(size + 1);
-	r = store_read_at(fd, data, size, offset);
+	r = store_read_at(fd, buffer, size, offset);
+	return r < 0 ? err_errno(err, r, "read a chunk") : 0;
+}
+
+static int store_read(void *context, const struct digest *release, const struct digest *chunk,
+		      void *buffer, size_t size, struct err *err)
+{
+	struct chunk_store *store = context;
+	const struct stage *stage = find_stage(store, release);
+	int r = stage ? stage_read(stage, chunk, buffer, size) : -ENOENT;
+
+	return r == -ENOENT ? read_durable(store, chunk, buffer, size, err) : r;
+}
+
+static int add_chunks(struct chunk_store *store, const struct release_blob *of,
+		      struct chunk_ref **chunks, size_t *count, struct err *err)
+{
+	struct chunk_index index = {0};
+	int r = stage_load_index(&store->files, of, &index, err);
+
 	if (r < 0)
-		return err_errno(err, r, "read a chunk");
-	digest_of(&digest, data, size);
-	if (!digest_equal(&digest, chunk))
-		return err_set(err, -EBADMSG, "a chunk was damaged on the disk");
-	ret_data->size = (size_t)size;
-	ret_data->data = TAKE_PTR(data);
+		return r;
+	*chunks = mem_resize(*chunks, *count + index.chunks_count + 1, sizeof(**chunks));
+	for (size_t i = 0; i < index.chunks_count; i++)
+		(*chunks)[(*count)++] = index.chunks[i];
+	codec_free(&codec_chunk_index, &index);
 	return 0;
+}
+
+static int store_chunks(void *context, const struct digest *digest, struct chunk_ref **ret_chunks,
+			size_t *ret_count, struct err *err)
+{
+	struct chunk_store *store = context;
+	AUTO_FREE struct chunk_ref *chunks = NULL;
+	struct release release = {0};
+	size_t count = 0;
+	int r = store_release(store, digest, &release, err);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; r == 0 && i < release.blobs_count; i++)
+		r = add_chunks(store, &release.blobs[i], &chunks, &count, err);
+	release_free(&release);
+	if (r < 0)
+		return r;
+	*ret_count = count;
+	*ret_chunks = TAKE_PTR(chunks);
+	return 0;
+}
+
+struct chunk_store_ops chunk_store_ops(struct chunk_store *store)
+{
+	return (struct chunk_store_ops){
+		.context = store,
+		.missing = store_missing,
+		.put = store_put,
+		.chunks = store_chunks,
+		.read = store_read,
+		.seal = store_seal,
+		.release = store_release,
+		.sealed = store_sealed,
+		.suspect = store_suspect,
+		.prune = store_prune,
+		.idle = store_idle,
+	};
 }

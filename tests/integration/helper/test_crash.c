@@ -85,6 +85,7 @@ static void nothing_is_left(void)
 	assert_null(strstr(str_get(&output), "web-"));
 }
 
+/* spec: NODE-25 */
 static void a_killed_helper_finds_what_runs(void **state)
 {
 	const struct helper_reply *ended;
@@ -152,6 +153,7 @@ static void kill_all_of_the_helper(void)
 	fixture_processes(&fx, "/covey-worker-", SIGKILL);
 }
 
+/* spec: SLOT-16 */
 static void a_start_cut_short_anywhere_is_repaired(void **state)
 {
 	(void)state;
@@ -195,6 +197,7 @@ static void a_killed_worker_is_run_once_more(void **state)
 	}
 }
 
+/* spec: SLOT-16 */
 static void a_stop_cut_short_anywhere_is_repaired(void **state)
 {
 	(void)state;
@@ -209,6 +212,7 @@ static void a_stop_cut_short_anywhere_is_repaired(void **state)
 	}
 }
 
+/* spec: SLOT-16 */
 static void an_unpack_cut_short_anywhere_is_repaired(void **state)
 {
 	char text[32];
