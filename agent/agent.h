@@ -50,7 +50,7 @@ void agent_on_message(struct agent *agent, const void *data, size_t size);
 void agent_on_helper_up(struct agent *agent); /* connected (again): HELLO, LIST, repeats */
 void agent_on_helper_down(struct agent *agent);
 void agent_on_helper(struct agent *agent, const struct helper_reply *reply);
-void agent_on_probe(struct agent *agent, uint64_t id, bool ok, const char *text);
+void agent_on_probe(struct agent *agent, uint64_t id, enum probe_answer answer, const char *text);
 /* test: name of the test that failed, "" when none is to blame; text: one sentence. */
 void agent_on_smoke(struct agent *agent, uint64_t id, bool ok, const char *test,
 		    const char *text);

@@ -383,11 +383,11 @@ static void on_helper_reply(void *context, const struct helper_reply *reply)
 		agent_on_helper(d->agent, reply);
 }
 
-static void on_probed(void *context, uint64_t id, bool ok, const char *text)
+static void on_probed(void *context, uint64_t id, enum probe_answer answer, const char *text)
 {
 	struct daemon *d = context;
 
-	agent_on_probe(d->agent, id, ok, text);
+	agent_on_probe(d->agent, id, answer, text);
 }
 
 static uint64_t on_observed(void *context, uint64_t handle)
