@@ -196,6 +196,9 @@ void shell_settle(struct coordinator *c)
 		observations_take(c);
 		agents_check_leases(c, now);
 		settle_machines(c, now);
+		judging_take(c);
+		c->observations_fresh = false;
+		settle_machines(c, now);
 		if (c->retry_ms == 0 && desired_is_due(c, now))
 			desired_update(c);
 		if (c->retry_ms == 0)
@@ -227,6 +230,7 @@ uint64_t coordinator_deadline(const struct coordinator *c)
 
 	at = earlier(at, c->lease_check_ms);
 	at = earlier(at, rollouts_deadline(c));
+	at = earlier(at, judging_deadline(c));
 	at = earlier(at, control_deadline(c));
 	if (c->inbox_count + c->observed_count > 0)
 		at = 0;

@@ -506,4 +506,9 @@ const struct store_ops sqlite_ops = {
 	.baseline_put = sqlite_baseline_put,
 	.baseline_remove = sqlite_baseline_remove,
 	.baseline_each = sqlite_baseline_each,
+	.judgement_append = sqlite_judgement_append,
+	.judgement_each = sqlite_judgement_each,
+	.watch_put = sqlite_watch_put,
+	.watch_remove = sqlite_watch_remove,
+	.watch_each = sqlite_watch_each,
 };
