@@ -27,6 +27,8 @@ static void order(struct coordinator *c, const struct shell_deployment *deployme
 {
 	struct digest *baseline = &assignment->observe.baseline;
 
+	if (c->observe_period_ms != OBSERVE_PERIOD_MS)
+		assignment->observe.period_ms = c->observe_period_ms;
 	*baseline = baselines_of(c, deployment->record.name, &deployment->record.base);
 	if (digest_is_zero(baseline) && ro)
 		*baseline = baselines_of(c, deployment->record.name, &ro->head.to);

@@ -73,6 +73,7 @@ struct coordinator {
 	struct store_token *tokens; /* owned bytes */
 	size_t tokens_count, tokens_cap;
 
+	uint64_t observe_period_ms;
 	bool frozen;
 	uint64_t time_offset_ms; /* fleet time = world time + this: never behind the journal */
 	uint64_t started_ms;
