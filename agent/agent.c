@@ -11,6 +11,7 @@
 #include "agent/record_codec.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "protocol/baseline.h"
 #include "protocol/manifest.h"
 #include "protocol/message.h"
 
@@ -95,6 +96,8 @@ int agent_create(const struct agent_options *options, const struct agent_world *
 	agent->armed_ms = UINT64_MAX;
 	agent->start_ms = agent->tokens_ms = agent_now(agent);
 	r = load(agent, err);
+	if (r == 0)
+		r = observing_open(agent, err);
 	if (r < 0)
 		return r;
 	world->inventory(world->context, &agent->inventory);
@@ -105,8 +108,11 @@ int agent_create(const struct agent_options *options, const struct agent_world *
 void agent_free(struct agent *agent)
 {
 	fetching_free(agent);
-	for (size_t i = 0; i < agent->works_count; i++)
+	for (size_t i = 0; i < agent->works_count; i++) {
+		observing_forget(agent, agent->works[i]);
 		free(agent->works[i]);
+	}
+	observing_free(agent);
 	for (size_t i = 0; i < agent->facts_count; i++)
 		free(agent->facts[i].http_path);
 	free(agent->facts);
@@ -212,6 +218,8 @@ const struct release_facts *shell_facts(struct agent *agent, const struct digest
 		.port = release.serve.port,
 		.smokes = release.smokes_count,
 	};
+	if (release.baseline.size > 0)
+		baseline_id(release.baseline.data, release.baseline.size, &facts->baseline);
 	release_free(&release);
 	return facts;
 }
@@ -238,6 +246,7 @@ static void forget_works(struct agent *agent)
 			i++;
 			continue;
 		}
+		observing_forget(agent, agent->works[i]);
 		free(agent->works[i]);
 		agent->works[i] = agent->works[--agent->works_count];
 	}
@@ -255,6 +264,7 @@ static uint64_t next_deadline(const struct agent *agent)
 	at = shell_min(at, reporting_deadline(agent));
 	at = shell_min(at, fetching_deadline(agent));
 	at = shell_min(at, perform_deadline(agent));
+	at = shell_min(at, observing_deadline(agent));
 	return shell_min(at, agent->list_at_ms);
 }
 
@@ -291,6 +301,7 @@ static void turn(struct agent *agent)
 	forget_works(agent);
 	if (!agent->journal_broken) /* nothing is said that a crash could undo */
 		reporting_update(agent, agent_now(agent));
+	observing_update(agent, agent_now(agent));
 	arm(agent);
 }
 
@@ -306,12 +317,14 @@ void agent_on_link_up(struct agent *agent)
 {
 	agent->link_up = true;
 	reporting_link_up(agent);
+	observing_link(agent, true);
 	turn(agent);
 }
 
 void agent_on_link_down(struct agent *agent)
 {
 	agent->link_up = false;
+	observing_link(agent, false);
 	turn(agent);
 }
 
@@ -392,6 +405,12 @@ void agent_on_message(struct agent *agent, const void *data, size_t size)
 	case MESSAGE_ACK:
 		reporting_ack(agent, message.body);
 		break;
+	case MESSAGE_OBSERVED_ACK:
+		observing_acknowledged(agent, message.body);
+		break;
+	case MESSAGE_BASELINE:
+		observing_baseline(agent, message.body);
+		break;
 	case MESSAGE_LOGS_WANTED:
 		on_logs_wanted(agent, message.body);
 		break;
@@ -443,6 +462,7 @@ void agent_on_smoke(struct agent *agent, uint64_t id, bool ok, const char *test,
 			if (id == 0 || slot->smoke_id != id)
 				continue;
 			slot->smoke_id = 0;
+			observing_smoked(agent, agent->works[i], c, ok);
 			shell_tell(agent, agent->works[i]->deployment,
 				   (struct deploy_event){.kind = ok ? DEPLOY_EVENT_SMOKE_PASSED
 								    : DEPLOY_EVENT_SMOKE_FAILED,
@@ -467,6 +487,20 @@ void agent_on_object(struct agent *agent, uint32_t source, const struct msg_obje
 	if (source == SOURCE_ORIGIN)
 		fetching_object(agent, object);
 	turn(agent);
+}
+
+uint64_t agent_on_observed(struct agent *agent, uint64_t handle)
+{
+	uint64_t pause_ms = 0;
+
+	if (observing_read(agent, handle, &pause_ms)) /* no turn: nothing was decided */
+		arm(agent);
+	return pause_ms;
+}
+
+void agent_stop(struct agent *agent)
+{
+	observing_stop(agent);
 }
 
 void agent_tick(struct agent *agent, uint64_t now_ms)

@@ -49,6 +49,12 @@ void agent_on_source(struct agent *agent, uint32_t source, bool up);
 /* An object came, or the source says that it does not have it. */
 void agent_on_object(struct agent *agent, uint32_t source, const struct msg_object *object);
 
+/* The server of a slot sent something (observe_open). Returns for how many ms it is not listened to,
+ * because it sends more than a node takes; 0: call again when more is there. */
+uint64_t agent_on_observed(struct agent *agent, uint64_t handle);
+/* The program ends: what was measured and not yet acknowledged goes to the journal. */
+void agent_stop(struct agent *agent);
+
 void agent_tick(struct agent *agent, uint64_t now_ms);
 uint64_t agent_deadline(const struct agent *agent); /* what world->arm() was told last */
 

@@ -13,6 +13,8 @@
 #include "covey/message.h"
 #include "covey/release.h"
 
+#include <sys/types.h>
+
 enum { BOOT_ID_TEXT_MAX = 40 };
 enum { SOURCE_ORIGIN = 0 }; /* sources of chunks: the coordinator; peers have other numbers */
 
@@ -106,6 +108,13 @@ struct agent_world {
 	void (*relink)(void *context);
 	/* The coordinator will not talk to us: come back after a long while. */
 	void (*refused)(void *context, const char *text);
+	/* The datagram socket by which the server in a slot says what it observes, opened anew ->
+	 * agent_on_observed(handle). -ENOENT: the helper has not made its folder yet. */
+	int (*observe_open)(void *context, const char *deployment, enum colour colour,
+			    uint64_t handle);
+	/* The next datagram's size; -EAGAIN: none waits; -EMSGSIZE: it was larger, and is gone. */
+	ssize_t (*observe_read)(void *context, uint64_t handle, void *data, size_t size);
+	void (*observe_close)(void *context, uint64_t handle); /* unknown handles are fine */
 	bool (*memory_is_short)(void *context); /* asked with each heartbeat */
 	/* Call agent_tick() at this time (now_ms's clock); UINT64_MAX: never. Replaces the last. */
 	void (*arm)(void *context, uint64_t at_ms);

@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "evidence/build.h"
 #include "protocol/baseline.h"
 #include "protocol/codec_tables.h"
 #include "protocol/manifest.h"
@@ -129,7 +130,7 @@ static int propose(struct coordinator *c, const struct baseline_proposal *propos
 	    find(c, proposal->deployment, &proposal->release) ||
 	    baseline_decode(row.body.data, row.body.size, &baseline, NULL) < 0)
 		return 0; /* nothing to fix, or not to be used by anybody */
-	baseline_free(&baseline);
+	build_free(&baseline);
 	baseline_id(row.body.data, row.body.size, &row.id);
 	STR_CUT(row.deployment, proposal->deployment);
 	r = c->store->ops->baseline_put(c->store, &row, err);

@@ -72,6 +72,7 @@ int coordinator_new(const struct coordinator_config *config,
 
 	c->world = *world;
 	c->store = store;
+	c->observe_period_ms = config->observe_period_ms;
 	r = open_root(c, &config->root, err);
 	if (r == 0)
 		r = load(c, err);

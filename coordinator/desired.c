@@ -35,11 +35,6 @@ struct digest desired_baseline(struct coordinator *c, const char *deployment,
 	return baseline;
 }
 
-uint64_t desired_period_ms(const struct deployment_spec *spec)
-{
-	return spec->observe.period_ms ? spec->observe.period_ms : OBSERVE_PERIOD_MS;
-}
-
 /* False: the node has nothing to do with the deployment. */
 static bool assign(struct coordinator *c, const struct shell_deployment *deployment,
 		   const struct shell_node *node, struct assignment *ret_assignment)
@@ -65,10 +60,10 @@ static bool assign(struct coordinator *c, const struct shell_deployment *deploym
 		member.release = report->release;
 	if (!fleet_assign(&stands, &member, ret_assignment))
 		return false;
-	ret_assignment->observe = (struct observe_order){
-		.baseline = desired_baseline(c, deployment->record.name, in_rollout ? ro : NULL),
-		.period_ms = stands.spec->observe.period_ms,
-	};
+	ret_assignment->observe.baseline =
+		desired_baseline(c, deployment->record.name, in_rollout ? ro : NULL);
+	if (c->observe_period_ms != OBSERVE_PERIOD_MS)
+		ret_assignment->observe.period_ms = c->observe_period_ms;
 	return true;
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "evidence/build.h"
 #include "protocol/baseline.h"
 #include "protocol/codec_tables.h"
 
@@ -27,7 +28,7 @@ void judging_free(struct shell_judging *j)
 	codec_free(&codec_judge_entry, &entry);
 	for (size_t i = 0; i < j->periods_count; i++)
 		period_free(&j->periods[i]);
-	baseline_free(&j->baseline);
+	build_free(&j->baseline);
 	gather_free(j->gather);
 	judge_free(j->judge);
 	free(j->periods);

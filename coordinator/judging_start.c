@@ -179,7 +179,8 @@ int judging_settle(struct coordinator *c, const struct shell_rollout *ro,
 		history_settle(history, canaries, &policy, nodes, &entry.start.thresholds);
 		set_strata(c, ro, nodes);
 		write_members(&policy, nodes, count, &entry.start);
-		entry.start.period_ms = desired_period_ms(&ro->spec);
+		entry.start.period_ms =
+			c->observe_period_ms ? c->observe_period_ms : OBSERVE_PERIOD_MS;
 		r = write_baseline(c, ro, &entry.start, err);
 	}
 	if (r < 0)

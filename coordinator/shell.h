@@ -76,6 +76,7 @@ struct coordinator {
 	struct store_token *tokens; /* owned bytes */
 	size_t tokens_count, tokens_cap;
 
+	uint64_t observe_period_ms;
 	bool frozen;
 	uint64_t time_offset_ms; /* fleet time = world time + this: never behind the journal */
 	uint64_t started_ms;
@@ -208,7 +209,6 @@ void desired_update(struct coordinator *c);
 /* What the nodes of a deployment count against; ro: its rollout under way, or NULL. */
 struct digest desired_baseline(struct coordinator *c, const char *deployment,
 			       const struct shell_rollout *ro);
-uint64_t desired_period_ms(const struct deployment_spec *spec); /* of an observation record */
 /* Would desired_update() leave the node's desired state as it is? */
 bool desired_stays(struct coordinator *c, const struct shell_node *node);
 void desired_push(struct coordinator *c, struct shell_node *node);

@@ -126,6 +126,21 @@ void build_finish(struct baseline *baseline)
 	qsort(baseline->features, baseline->features_count, sizeof(*baseline->features), by_name);
 }
 
+void build_free(struct baseline *baseline)
+{
+	for (size_t i = 0; i < baseline->features_count; i++) {
+		struct baseline_feature *f = &baseline->features[i];
+
+		for (size_t k = 0; k < f->values_count; k++)
+			free(f->values[k].text);
+		free(f->values);
+		free(f->edges);
+		free(f->counts);
+	}
+	free(baseline->features);
+	*baseline = (struct baseline){0};
+}
+
 /* ---- checking ---- */
 
 static int check_bins(const struct baseline_feature *f, struct err *err)

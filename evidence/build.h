@@ -28,6 +28,9 @@ int build_categorical(const char *name, struct build_value *values, size_t count
 /* Puts the features into their order. */
 void build_finish(struct baseline *baseline);
 
+/* Frees what the struct owns and zeroes it. */
+void build_free(struct baseline *baseline);
+
 /* What a decoded or written baseline must be before anybody counts with it: features in order, each
  * once, edges that rise, values in order, counts of the right number. -EINVAL with the feature. */
 int baseline_check(const struct baseline *baseline, struct err *err) COVEY_MUST_CHECK;

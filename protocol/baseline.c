@@ -33,8 +33,3 @@ int baseline_decode(const void *data, size_t size, struct baseline *ret_baseline
 	*ret_baseline = baseline;
 	return 0;
 }
-
-void baseline_free(struct baseline *baseline)
-{
-	codec_free(&codec_baseline, baseline);
-}

@@ -10,7 +10,6 @@ void baseline_id(const void *data, size_t size, struct digest *ret_id);
 /* Caller: free(ret_bytes->data). */
 int baseline_encode(const struct baseline *baseline, struct bytes *ret_bytes,
 		    struct err *err) COVEY_MUST_CHECK;
-/* Decodes and checks (evidence/build.h). Caller: baseline_free(). -EBADMSG, -EMSGSIZE, -EINVAL. */
+/* Decodes and checks (evidence/build.h). Caller: build_free(). -EBADMSG, -EMSGSIZE, -EINVAL. */
 int baseline_decode(const void *data, size_t size, struct baseline *ret_baseline,
 		    struct err *err) COVEY_MUST_CHECK;
-void baseline_free(struct baseline *baseline);

@@ -189,13 +189,6 @@ static const struct codec_field gate_spec_fields[] = {
 CODEC_STRUCT(gate_spec);
 #undef THIS
 
-#define THIS struct observe_spec
-static const struct codec_field observe_spec_fields[] = {
-	F_U64(1, period_ms),
-};
-CODEC_STRUCT(observe_spec);
-#undef THIS
-
 #define THIS struct failure_spec
 static const struct codec_field failure_spec_fields[] = {
 	F_U32(1, nodes),
@@ -246,7 +239,6 @@ static const struct codec_field deployment_spec_fields[] = {
 	F_STRUCT(19, windows, window_spec),
 	F_LIST(20, gates, gate_spec, LIMIT_GATES),
 	F_ENUM(21, on_inconclusive, INCONCLUSIVE_COUNT),
-	F_STRUCT(22, observe, observe_spec),
 };
 CODEC_STRUCT(deployment_spec);
 #undef THIS

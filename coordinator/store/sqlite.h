@@ -82,6 +82,8 @@ int sqlite_observation_append(struct store *s, const struct store_observation *o
 			      struct err *err);
 int sqlite_observation_each(struct store *s, const char *deployment, uint64_t since,
 			    uint64_t limit, store_observation_fn *fn, void *arg, struct err *err);
+int sqlite_observation_tail(struct store *s, const char *deployment, uint64_t count,
+			    uint64_t *ret_since, struct err *err);
 int sqlite_observation_last(struct store *s, uint64_t *ret_id, struct err *err);
 int sqlite_observation_trim(struct store *s, uint64_t up_to_id, struct err *err);
 int sqlite_mark_put(struct store *s, const struct store_mark *mark, struct err *err);

@@ -73,6 +73,15 @@ static int take_id(void *ret_id, void *row)
 	return 0;
 }
 
+int sqlite_observation_tail(struct store *s, const char *deployment, uint64_t count,
+			    uint64_t *ret_since, struct err *err)
+{
+	const struct sql_value values[] = {VALUE_STR(deployment), VALUE_U64(&count)};
+
+	return sqlite_each(s, SQL_OBSERVATION_TAIL, values, ARRAY_SIZE(values), &id_record, take_id,
+			   ret_since, err);
+}
+
 int sqlite_observation_last(struct store *s, uint64_t *ret_id, struct err *err)
 {
 	return sqlite_each(s, SQL_OBSERVATION_LAST, NULL, 0, &id_record, take_id, ret_id, err);

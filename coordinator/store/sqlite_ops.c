@@ -499,6 +499,7 @@ const struct store_ops sqlite_ops = {
 	.audit_each = op_audit_each,
 	.observation_append = sqlite_observation_append,
 	.observation_each = sqlite_observation_each,
+	.observation_tail = sqlite_observation_tail,
 	.observation_last = sqlite_observation_last,
 	.observation_trim = sqlite_observation_trim,
 	.mark_put = sqlite_mark_put,

@@ -238,6 +238,9 @@ struct store_ops {
 	int (*observation_each)(struct store *s, const char *deployment, uint64_t since,
 				uint64_t limit, store_observation_fn *fn, void *arg,
 				struct err *err);
+	/* The id after which a deployment's last `count` begin. */
+	int (*observation_tail)(struct store *s, const char *deployment, uint64_t count,
+				uint64_t *ret_since, struct err *err);
 	int (*observation_last)(struct store *s, uint64_t *ret_id, struct err *err); /* 0: none */
 	int (*observation_trim)(struct store *s, uint64_t up_to_id, struct err *err); /* marks stay */
 	int (*mark_put)(struct store *s, const struct store_mark *mark, struct err *err);

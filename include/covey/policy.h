@@ -36,10 +36,6 @@ struct gate_spec { /* judgement.md; decided by the coordinator */
 	uint64_t deadline_ms;
 };
 
-struct observe_spec { /* what nodes measure of the deployment */
-	uint64_t period_ms; /* 0: OBSERVE_PERIOD_MS */
-};
-
 struct failure_spec {
 	uint32_t nodes;		  /* more than this many failed nodes fail the rollout; default 0 */
 	uint32_t percent;	  /* or more than this share of the changed nodes; default 0 = unused */
@@ -82,5 +78,4 @@ struct deployment_spec {
 	struct gate_spec *gates;
 	size_t gates_count;
 	enum inconclusive_kind on_inconclusive;
-	struct observe_spec observe;
 };

@@ -45,6 +45,21 @@ static void world_inventory(void *context, struct inventory *ret_inventory)
 	STR_CUT(ret_inventory->hostname, ((struct sim_node *)context)->name);
 }
 
+static int world_observe_open(void *context, const char *deployment, enum colour colour,
+			      uint64_t handle)
+{
+	return -ENOENT;
+}
+
+static ssize_t world_observe_read(void *context, uint64_t handle, void *data, size_t size)
+{
+	return -EAGAIN;
+}
+
+static void world_observe_close(void *context, uint64_t handle)
+{
+}
+
 static bool world_memory_is_short(void *context)
 {
 	return sim_chance(((struct sim_node *)context)->sim, 0.002);
@@ -169,6 +184,9 @@ static struct agent_world node_world(struct sim_node *node)
 		.get_idle = world_nothing,
 		.relink = world_relink,
 		.refused = world_refused,
+		.observe_open = world_observe_open,
+		.observe_read = world_observe_read,
+		.observe_close = world_observe_close,
 		.memory_is_short = world_memory_is_short,
 		.arm = world_arm,
 		.log = world_log,
