@@ -49,6 +49,8 @@ const struct verb verbs[] = {
     {"deployment show", "DEPLOYMENT", 1, 1, 0, cmd_deployment_show, "one deployment as declared"},
     {"deployment history", "DEPLOYMENT", 1, 1, 0, cmd_deployment_history, "its rollouts"},
     {"deployment rm", "DEPLOYMENT", 1, 1, OPT(YES), cmd_deployment_rm, "drain and remove it"},
+    {"observations", "DEPLOYMENT", 1, 1, OPT(LINES), cmd_observations,
+     "what its servers said about their requests, newest last"},
     {"gate replay", "FILE.json", 1, 1, 0, cmd_gate_replay,
      "what a statistical gate says to evidence in a file"},
     {"events", "", 0, 0, OPT(FOLLOW) | OPT(LINES), cmd_events, "what happened"},
