@@ -8,6 +8,7 @@
 #pragma once
 
 #include "agent/journal.h"
+#include "agent/peering.h"
 #include "agent/world.h"
 
 struct agent;
@@ -82,6 +83,8 @@ uint64_t agent_deadline(const struct agent *agent); /* what world->arm() was tol
 
 /* The node's status as the coordinator gets it; caller: codec_free(&codec_node_status, ...). */
 void agent_status(const struct agent *agent, struct node_status *ret_status);
+/* caller: free neighbours. */
+void agent_peering(const struct agent *agent, struct peering_view *ret_view);
 /* True when every committed deployment's serving slot answers its probe. */
 bool agent_is_healthy(const struct agent *agent);
 bool agent_link_is_up(const struct agent *agent);

@@ -414,6 +414,7 @@ static void fill_local(void *context, struct local_status *ret_status)
 	ret_status->linked = agent_link_is_up(d->agent);
 	ret_status->healthy = agent_is_healthy(d->agent);
 	agent_status(d->agent, &ret_status->status);
+	agent_peering(d->agent, &ret_status->peers);
 }
 
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)

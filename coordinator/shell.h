@@ -15,6 +15,15 @@
 #include "protocol/message.h"
 #include "protocol/spec.h"
 
+enum { SHELL_TROUBLES = 8 };
+
+struct shell_trouble { /* what another node has against it */
+	struct node_id by;
+	enum peer_fault fault;
+	char text[LIMIT_SHORT_TEXT + 1];
+	uint64_t at_ms; /* 0: none */
+};
+
 struct shell_node {
 	struct store_node record; /* labels owned; inventory bytes owned */
 	struct inventory inventory;
@@ -34,6 +43,7 @@ struct shell_node {
 	char seen_at[LIMIT_SHORT_TEXT + 1]; /* address from which its link comes */
 	bool has_peering;	 /* it has said how it takes part in exchange: */
 	struct msg_peer_report peering; /* owned */
+	struct shell_trouble troubles[SHELL_TROUBLES]; /* the newest */
 	uint64_t exchanging, fetching; /* releases in exchange, a bit each */
 	struct digest neighbours_told; /* of its list; zero: an empty one */
 	bool neighbours_due;	       /* tell it again */
@@ -238,6 +248,8 @@ void exchange_report(struct coordinator *c, struct shell_node *node,
 void exchange_changed(struct coordinator *c); /* lists may have to be others */
 void exchange_update(struct coordinator *c, uint64_t now_ms);
 void exchange_free_all(struct coordinator *c);
+/* tcp://address:port that others connect to, or "". */
+void exchange_endpoint(const struct shell_node *node, char dst[LIMIT_ENDPOINT + 1]);
 
 /* ---- seeds.c: what the origin gives to those who exchange ---- */
 void seeds_start(struct coordinator *c);
@@ -245,6 +257,8 @@ void seeds_stop(struct coordinator *c);
 void seeds_open(struct coordinator *c, uint32_t at);
 void seeds_close(struct coordinator *c, uint32_t at);
 void seeds_left(struct coordinator *c, uint32_t slot);
+/* The node has all of it: its neighbours need nothing of it from the origin. */
+void seeds_held(struct coordinator *c, const struct shell_node *node, uint32_t at);
 void seeds_message(struct coordinator *c, struct shell_node *node, const struct message *message);
 void seeds_step(struct coordinator *c);
 uint64_t seeds_deadline(const struct coordinator *c);
