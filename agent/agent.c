@@ -11,6 +11,7 @@
 #include "agent/record_codec.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "protocol/baseline.h"
 #include "protocol/manifest.h"
 #include "protocol/message.h"
 
@@ -98,6 +99,8 @@ int agent_create(const struct agent_options *options, const struct agent_world *
 	bucket_set(&agent->fetch_bucket, options->fetch_rate, FETCH_BURST_MS, agent->start_ms);
 	exchanging_start(agent, &options->peering);
 	r = load(agent, err);
+	if (r == 0)
+		r = observing_open(agent, err);
 	if (r < 0)
 		return r;
 	world->inventory(world->context, &agent->inventory);
@@ -109,8 +112,11 @@ void agent_free(struct agent *agent)
 {
 	fetching_free(agent);
 	exchanging_free(agent);
-	for (size_t i = 0; i < agent->works_count; i++)
+	for (size_t i = 0; i < agent->works_count; i++) {
+		observing_forget(agent, agent->works[i]);
 		free(agent->works[i]);
+	}
+	observing_free(agent);
 	for (size_t i = 0; i < agent->facts_count; i++)
 		free(agent->facts[i].http_path);
 	free(agent->facts);
@@ -216,6 +222,8 @@ const struct release_facts *shell_facts(struct agent *agent, const struct digest
 		.port = release.serve.port,
 		.smokes = release.smokes_count,
 	};
+	if (release.baseline.size > 0)
+		baseline_id(release.baseline.data, release.baseline.size, &facts->baseline);
 	release_free(&release);
 	return facts;
 }
@@ -242,6 +250,7 @@ static void forget_works(struct agent *agent)
 			i++;
 			continue;
 		}
+		observing_forget(agent, agent->works[i]);
 		free(agent->works[i]);
 		agent->works[i] = agent->works[--agent->works_count];
 	}
@@ -260,6 +269,7 @@ static uint64_t next_deadline(const struct agent *agent)
 	at = shell_min(at, fetching_deadline(agent));
 	at = shell_min(at, exchanging_deadline(agent));
 	at = shell_min(at, perform_deadline(agent));
+	at = shell_min(at, observing_deadline(agent));
 	return shell_min(at, agent->list_at_ms);
 }
 
@@ -297,6 +307,7 @@ static void turn(struct agent *agent)
 	exchanging_step(agent, agent_now(agent));
 	if (!agent->journal_broken) /* nothing is said that a crash could undo */
 		reporting_update(agent, agent_now(agent));
+	observing_update(agent, agent_now(agent));
 	arm(agent);
 }
 
@@ -312,12 +323,14 @@ void agent_on_link_up(struct agent *agent)
 {
 	agent->link_up = true;
 	reporting_link_up(agent);
+	observing_link(agent, true);
 	turn(agent);
 }
 
 void agent_on_link_down(struct agent *agent)
 {
 	agent->link_up = false;
+	observing_link(agent, false);
 	turn(agent);
 }
 
@@ -398,6 +411,12 @@ void agent_on_message(struct agent *agent, const void *data, size_t size)
 	case MESSAGE_ACK:
 		reporting_ack(agent, message.body);
 		break;
+	case MESSAGE_OBSERVED_ACK:
+		observing_acknowledged(agent, message.body);
+		break;
+	case MESSAGE_BASELINE:
+		observing_baseline(agent, message.body);
+		break;
 	case MESSAGE_LOGS_WANTED:
 		on_logs_wanted(agent, message.body);
 		break;
@@ -437,9 +456,9 @@ void agent_on_helper(struct agent *agent, const struct helper_reply *reply)
 	turn(agent);
 }
 
-void agent_on_probe(struct agent *agent, uint64_t id, bool ok, const char *text)
+void agent_on_probe(struct agent *agent, uint64_t id, enum probe_answer answer, const char *text)
 {
-	perform_probed(agent, id, ok, text);
+	perform_probed(agent, id, answer, text);
 	turn(agent);
 }
 
@@ -452,6 +471,7 @@ void agent_on_smoke(struct agent *agent, uint64_t id, bool ok, const char *test,
 			if (id == 0 || slot->smoke_id != id)
 				continue;
 			slot->smoke_id = 0;
+			observing_smoked(agent, agent->works[i], c, ok);
 			shell_tell(agent, agent->works[i]->deployment,
 				   (struct deploy_event){.kind = ok ? DEPLOY_EVENT_SMOKE_PASSED
 								    : DEPLOY_EVENT_SMOKE_FAILED,
@@ -476,6 +496,20 @@ void agent_on_object(struct agent *agent, uint32_t source, const struct msg_obje
 	if (source == SOURCE_ORIGIN)
 		fetching_object(agent, object);
 	turn(agent);
+}
+
+uint64_t agent_on_observed(struct agent *agent, uint64_t handle)
+{
+	uint64_t pause_ms = 0;
+
+	if (observing_read(agent, handle, &pause_ms)) /* no turn: nothing was decided */
+		arm(agent);
+	return pause_ms;
+}
+
+void agent_stop(struct agent *agent)
+{
+	observing_stop(agent);
 }
 
 /* Chunks and the talk about them come by the hundred: the core is asked only when it heard news. */

@@ -51,7 +51,7 @@ void agent_on_message(struct agent *agent, const void *data, size_t size);
 void agent_on_helper_up(struct agent *agent); /* connected (again): HELLO, LIST, repeats */
 void agent_on_helper_down(struct agent *agent);
 void agent_on_helper(struct agent *agent, const struct helper_reply *reply);
-void agent_on_probe(struct agent *agent, uint64_t id, bool ok, const char *text);
+void agent_on_probe(struct agent *agent, uint64_t id, enum probe_answer answer, const char *text);
 /* test: name of the test that failed, "" when none is to blame; text: one sentence. */
 void agent_on_smoke(struct agent *agent, uint64_t id, bool ok, const char *test,
 		    const char *text);
@@ -59,6 +59,12 @@ void agent_on_smoke(struct agent *agent, uint64_t id, bool ok, const char *test,
 void agent_on_source(struct agent *agent, uint32_t source, bool up);
 /* An object came, or the source says that it does not have it. */
 void agent_on_object(struct agent *agent, uint32_t source, const struct msg_object *object);
+
+/* The server of a slot sent something (observe_open). Returns for how many ms it is not listened to,
+ * because it sends more than a node takes; 0: call again when more is there. */
+uint64_t agent_on_observed(struct agent *agent, uint64_t handle);
+/* The program ends: what was measured and not yet acknowledged goes to the journal. */
+void agent_stop(struct agent *agent);
 
 /* A message of the data channel about chunks by number. */
 void agent_on_origin(struct agent *agent, const void *data, size_t size);

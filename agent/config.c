@@ -9,6 +9,7 @@
  */
 #include "agent/config.h"
 
+#include "base/lines.h"
 #include "base/mem.h"
 #include "base/selector.h"
 #include "base/str.h"
@@ -38,8 +39,7 @@ struct load {
 	struct agent_config config;
 	const char *path;
 	struct err *err;
-	FILE *file;
-	int line; /* that was read last */
+	struct lines lines;
 	int error, error_line;
 };
 
@@ -59,6 +59,8 @@ static int read_name(const struct value *to, const char *text, struct err *err)
 		if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789.-", *c))
 			return err_set(err, -EINVAL, "`%s` is not a name: use a-z, 0-9, . and -",
 			               text);
+	if (text[0] == '.' || text[0] == '-')
+		return err_set(err, -EINVAL, "`%s` is not a name: begin with a-z or 0-9", text);
 	return read_word(to, text, err);
 }
 
@@ -68,8 +70,12 @@ static int check_path(const char *text, struct err *err)
 	for (const char *c = text; *c; c++)
 		if ((unsigned char)*c <= ' ' || *c == 127 || strchr(":,\\\"'", *c))
 			return err_set(err, -EINVAL, "a path has no blanks, quotes, `:` or `,`");
-	if (strstr(text, "/../") || strstr(text, "//") || strstr(text, "/./"))
-		return err_set(err, -EINVAL, "`%s` is not a plain path", text);
+	for (const char *part = strchr(text, '/'); part; part = strchr(part, '/')) {
+		size_t size = strcspn(++part, "/");
+
+		if (size == 0 || (size <= 2 && strspn(part, ".") >= size))
+			return err_set(err, -EINVAL, "`%s` is not a plain path", text);
+	}
 	return 0;
 }
 
@@ -100,6 +106,16 @@ static int read_instance(const struct value *to, const char *text, struct err *e
 		if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789", *c))
 			return err_set(err, -EINVAL, "an instance is made of a-z and 0-9");
 	return read_word(to, text, err);
+}
+
+static int read_auto(const struct value *to, const char *text, struct err *err)
+{
+	bool value = str_equal(text, "auto");
+
+	if (!value && !str_equal(text, "off"))
+		return err_set(err, -EINVAL, "`%s` is neither auto nor off", text);
+	memcpy(to->at, &value, sizeof(value));
+	return 0;
 }
 
 static int read_size(const struct value *to, const char *text, struct err *err)
@@ -311,6 +327,7 @@ static const struct key keys[] = {
     {"helper", "host_ports", FIELD(helper.port_low), read_ports},
     {"helper", "allow_devices", FIELD(helper.allow_devices), read_devices},
     {"helper", "cgroup_parent", FIELD(helper.cgroup_parent), read_dir},
+    {"helper", "user_namespaces", FIELD(helper.user_namespaces), read_auto},
     {"helper", "instance", FIELD(helper.instance), read_instance},
     {"disk", "quota", FIELD(disk_quota_bytes), read_size},
     {"disk", "reserve", FIELD(disk_reserve_percent), read_percent},
@@ -351,7 +368,8 @@ static void plain_defaults(struct agent_config *config)
 	               .subnet_prefix = 16,
 	               .port_low = 21000,
 	               .port_high = 21999,
-	               .cgroup_parent = "/covey"},
+	               .cgroup_parent = "/covey",
+	               .user_namespaces = true},
 	    .disk_reserve_percent = 10,
 	    .peers = {.on = true, .port = PORT_PEER_DEFAULT},
 	};
@@ -405,26 +423,23 @@ static int on_value(void *user, const char *section, const char *name, const cha
 	r = set_key(load, section, name, text);
 	if (r < 0) {
 		load->error = r;
-		load->error_line = load->line;
+		load->error_line = load->lines.number;
 	}
 	return 1;
 }
 
-/* fgets() that counts, for libinih. A line that does not fit ends the reading. */
+/* For libinih. A mistake, and a line that does not fit, end the reading. */
 static char *read_line(char *line, int size, void *user)
 {
 	struct load *load = user;
-	char *end;
 
-	if (load->error || !fgets(line, size, load->file))
-		return NULL;
-	load->line++;
-	end = strchr(line, '\n');
-	if (end || feof(load->file))
-		return line;
-	load->error =
-	    err_set(load->err, -EINVAL, "the line is longer than %d characters", size - 2);
-	load->error_line = load->line;
+	if (load->error || lines_read(line, size, &load->lines))
+		return load->error ? NULL : line;
+	if (load->lines.too_long) {
+		load->error = err_set(load->err, -EINVAL,
+		                      "the line is longer than %d characters", size - 2);
+		load->error_line = load->lines.number;
+	}
 	return NULL;
 }
 
@@ -435,8 +450,7 @@ static int load_file(struct load *load, const char *path)
 
 	if (!file)
 		return err_errno(load->err, -errno, "%s", path);
-	load->file = file;
-	load->line = 0;
+	load->lines = (struct lines){.file = file};
 	bad = ini_parse_stream(read_line, load, on_value, load);
 	if (bad > 0 && (!load->error || bad < load->error_line))
 		return err_set(load->err, -EINVAL, "%s: line %d: neither [section] nor key=value",

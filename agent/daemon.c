@@ -14,6 +14,7 @@
 #include "agent/joined.h"
 #include "agent/local.h"
 #include "agent/machine.h"
+#include "agent/observe_sockets.h"
 #include "agent/probe/health.h"
 #include "agent/probe/smoke.h"
 #include "base/clock.h"
@@ -52,6 +53,7 @@ struct daemon {
 	struct helper_client *helper;
 	struct health *health;
 	struct smoke *smoke;
+	struct observe_sockets *observed;
 	struct local *local;
 	struct journal *journal;
 	struct chunk_store *store;
@@ -180,6 +182,28 @@ static void world_refused(void *context, const char *text)
 	link_refuse(d->link);
 }
 
+static int world_observe_open(void *context, const char *deployment, enum colour colour,
+			      uint64_t handle)
+{
+	struct daemon *d = context;
+
+	return observe_sockets_open(d->observed, deployment, colour, handle);
+}
+
+static ssize_t world_observe_read(void *context, uint64_t handle, void *data, size_t size)
+{
+	struct daemon *d = context;
+
+	return observe_sockets_read(d->observed, handle, data, size);
+}
+
+static void world_observe_close(void *context, uint64_t handle)
+{
+	struct daemon *d = context;
+
+	observe_sockets_close(d->observed, handle);
+}
+
 static bool world_memory_is_short(void *context)
 {
 	return machine_memory_is_short();
@@ -225,6 +249,9 @@ static void make_world(struct daemon *d)
 		.get_idle = world_get_idle,
 		.relink = world_relink,
 		.refused = world_refused,
+		.observe_open = world_observe_open,
+		.observe_read = world_observe_read,
+		.observe_close = world_observe_close,
 		.memory_is_short = world_memory_is_short,
 		.arm = world_arm,
 		.log = world_log,
@@ -356,11 +383,18 @@ static void on_helper_reply(void *context, const struct helper_reply *reply)
 		agent_on_helper(d->agent, reply);
 }
 
-static void on_probed(void *context, uint64_t id, bool ok, const char *text)
+static void on_probed(void *context, uint64_t id, enum probe_answer answer, const char *text)
 {
 	struct daemon *d = context;
 
-	agent_on_probe(d->agent, id, ok, text);
+	agent_on_probe(d->agent, id, answer, text);
+}
+
+static uint64_t on_observed(void *context, uint64_t handle)
+{
+	struct daemon *d = context;
+
+	return agent_on_observed(d->agent, handle);
 }
 
 static void on_smoked(void *context, uint64_t id, bool ok, const char *test, const char *text)
@@ -491,6 +525,9 @@ static int open_modules(struct daemon *d, struct err *err)
 	if (r == 0)
 		r = smoke_new(d->event, &smoke, on_smoked, d, &d->smoke, err);
 	if (r == 0)
+		r = observe_sockets_new(d->event, d->config->run_dir, on_observed, d, &d->observed,
+					err);
+	if (r == 0)
 		r = local_new(d->event, d->config->run_dir, fill_local, d, &d->local, err);
 	if (r == 0)
 		r = helper_client_new(d->event, d->config->helper.socket, &events, d, &d->helper,
@@ -522,6 +559,7 @@ static void daemon_close(struct daemon *d)
 	if (d->agent)
 		agent_free(d->agent);
 	helper_client_free(d->helper);
+	observe_sockets_free(d->observed);
 	local_free(d->local);
 	smoke_free(d->smoke);
 	health_free(d->health);
@@ -586,6 +624,7 @@ int daemon_run(const struct agent_config *config)
 	malloc_trim(0);
 	notify_ready("started");
 	r = sd_event_loop(d.event);
+	agent_stop(d.agent);
 	daemon_close(&d);
 	return r < 0 ? 1 : 0;
 }

@@ -91,7 +91,7 @@ void agent_status(const struct agent *agent, struct node_status *ret_status)
 	free(status.deployments);
 }
 
-static int send(const struct agent *agent, enum message_type type, const void *body)
+int reporting_send(const struct agent *agent, enum message_type type, const void *body)
 {
 	struct bytes bytes = {0};
 	struct err err = {0};
@@ -115,7 +115,7 @@ static void send_status(struct agent *agent, uint64_t now_ms)
 	status.inventory = agent->inventory;
 	STR_CUT(status.inventory.runtime, agent->runtime);
 	/* Lost or not: it comes again until an answer covers it. */
-	(void)!send(agent, MESSAGE_STATUS, &status);
+	(void)!reporting_send(agent, MESSAGE_STATUS, &status);
 	free(status.deployments);
 	reporting->due = false;
 	reporting->sent_ms = now_ms;
@@ -163,7 +163,7 @@ void reporting_peers(struct agent *agent)
 			     : options->port == 0	? "peer_port: 0 in agent.conf"
 						: "");
 	report.complaints_count = collect_complaints(agent, complaints);
-	(void)!send(agent, MESSAGE_PEER_REPORT, &report); /* said anew with the next link */
+	(void)!reporting_send(agent, MESSAGE_PEER_REPORT, &report); /* said anew with the next link */
 }
 
 /* ---- when ---- */
@@ -199,7 +199,7 @@ static void say_leave(struct agent *agent)
 {
 	struct msg_leave leave = {.boot_epoch = agent->boot_epoch};
 
-	(void)!send(agent, MESSAGE_LEAVE, &leave);
+	(void)!reporting_send(agent, MESSAGE_LEAVE, &leave);
 }
 
 static void heartbeat(struct agent *agent, uint64_t now_ms)
@@ -219,7 +219,7 @@ static void heartbeat(struct agent *agent, uint64_t now_ms)
 		return;
 	}
 	node_core_generation(agent->core, &beat.epoch, &beat.generation);
-	(void)!send(agent, MESSAGE_HEARTBEAT, &beat);
+	(void)!reporting_send(agent, MESSAGE_HEARTBEAT, &beat);
 	if (now_ms - agent->reporting.heard_ms >= LIMIT_SILENCE_MS) {
 		agent->reporting.heard_ms = now_ms;
 		agent->world->relink(agent->world->context);
@@ -283,7 +283,7 @@ void reporting_link_up(struct agent *agent)
 	if (agent->leaving)
 		say_leave(agent);
 	else
-		(void)!send(agent, MESSAGE_SUBSCRIBE, &subscribe);
+		(void)!reporting_send(agent, MESSAGE_SUBSCRIBE, &subscribe);
 	reporting_peers(agent);
 	agent->reporting.due = true;
 	agent->reporting.sends = 0;
@@ -312,6 +312,6 @@ void reporting_logs(struct agent *agent, uint64_t id, const char *text, const ch
 	struct msg_logs logs = {.id = id, .text = text ? mem_str(text) : NULL};
 
 	STR_CUT(logs.error, error);
-	(void)!send(agent, MESSAGE_LOGS, &logs);
+	(void)!reporting_send(agent, MESSAGE_LOGS, &logs);
 	free(logs.text);
 }

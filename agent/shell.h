@@ -9,6 +9,8 @@
 #include "agent/core/fetch.h"
 #include "agent/core/node.h"
 #include "agent/exchange.h"
+#include "agent/observe/tally.h"
+#include "agent/outbox.h"
 #include "base/bucket.h"
 #include "protocol/chunk_list.h"
 
@@ -31,6 +33,22 @@ struct release_facts { /* of a manifest on disk, what the shell needs all the ti
 	char *http_path; /* may be NULL */
 	uint32_t port;	 /* clients' */
 	size_t smokes;
+	struct digest baseline; /* its own; zero: none */
+};
+
+struct watch { /* the observations of what runs in a slot */
+	uint64_t handle; /* of its socket; 0: not open */
+	uint64_t open_at_ms; /* try again */
+	struct digest release;
+	uint64_t started_ms;
+	struct tally *tally;
+	struct digest wanted; /* baseline that was last looked for */
+	struct digest baseline; /* that it counts against */
+	uint64_t end_ms; /* of the period, once something was counted */
+	double tokens;
+	uint64_t tokens_ms;
+	struct learn *learn;	/* NULL: there is a baseline, or it is not the time */
+	struct bytes proposal; /* what was learned; sent along until one is ordered */
 };
 
 struct slot_work { /* what is under way for one slot; nothing of it survives a restart */
@@ -45,10 +63,12 @@ struct slot_work { /* what is under way for one slot; nothing of it survives a r
 	uint64_t probe_id;   /* under way; 0: none */
 	uint64_t probe_at_ms; /* the next one */
 	uint64_t probe_late_ms; /* no answer is expected any more */
+	bool blind;	     /* the last probe could not be asked, and that was said */
 	uint64_t smoke_id;
 	struct digest probed; /* that probe and smoke test speak of */
 	uint64_t connections_id, connections_at_ms;
 	uint64_t close_id;
+	struct watch *watch; /* NULL: nothing runs */
 };
 
 struct work { /* beside each deployment of the core */
@@ -116,6 +136,14 @@ struct reporting {
 	uint32_t sends; /* of the newest sequence without an answer */
 };
 
+struct observing {
+	struct outbox *box;
+	size_t watches;
+	uint64_t send_ms; /* not before; UINT64_MAX: nothing to send */
+	uint32_t sends;	  /* without an answer */
+	char *datagram;	  /* OBSERVE_DATAGRAM_MAX, while anybody is watched */
+};
+
 struct agent {
 	const struct agent_world *world;
 	struct journal *journal;
@@ -152,6 +180,7 @@ struct agent {
 	struct digest kept; /* of the list of releases that were kept when we last pruned */
 	uint64_t prune_at_ms;
 	struct reporting reporting;
+	struct observing observing;
 	uint64_t armed_ms;
 };
 
@@ -186,7 +215,7 @@ uint64_t perform_probes_deadline(const struct agent *agent);
 /* Is the window open now? Closed, when nobody can read it. */
 bool perform_window(const char *window, const char *timezone, uint64_t unix_ms);
 /* A probe by EXEC or by the world ended. */
-void perform_probed(struct agent *agent, uint64_t id, bool ok, const char *text);
+void perform_probed(struct agent *agent, uint64_t id, enum probe_answer answer, const char *text);
 
 /* helping.c: requests to the helper and what comes back. */
 /* 0: the request is under way, ret_id says as which. */
@@ -236,3 +265,29 @@ void reporting_ack(struct agent *agent, const struct msg_ack *ack);
 void reporting_peers(struct agent *agent); /* what is to be known about exchange */
 void reporting_logs(struct agent *agent, uint64_t id, const char *text, const char *error);
 uint64_t reporting_deadline(const struct agent *agent);
+int reporting_send(const struct agent *agent, enum message_type type, const void *body);
+
+/* observing.c: what model servers say, counted, and sent on as records. */
+int observing_open(struct agent *agent, struct err *err) COVEY_MUST_CHECK;
+void observing_free(struct agent *agent);
+void observing_forget(struct agent *agent, struct work *work); /* before work is freed */
+void observing_update(struct agent *agent, uint64_t now_ms);   /* after every turn */
+/* Reads what a slot's server sent; true: the deadline may have changed. */
+bool observing_read(struct agent *agent, uint64_t handle, uint64_t *ret_pause_ms);
+/* The container of a slot ended by itself; to be told before the core hears of it. */
+void observing_exited(struct agent *agent, const char *deployment, enum colour colour,
+		      const struct digest *release);
+void observing_smoked(struct agent *agent, struct work *work, enum colour colour, bool ok);
+void observing_acknowledged(struct agent *agent, const struct msg_observed_ack *ack);
+void observing_baseline(struct agent *agent, const struct msg_baseline *baseline);
+void observing_link(struct agent *agent, bool up);
+void observing_stop(struct agent *agent);
+uint64_t observing_deadline(const struct agent *agent);
+
+/* observing_baseline.c */
+/* Which one the slot is to count against; with a digest that is not zero, *ret_baseline. */
+struct digest observing_choose(struct agent *agent, const struct deploy *deploy,
+			       struct watch *watch, struct baseline *ret_baseline);
+void observing_learn(struct agent *agent, const struct deploy *deploy, struct watch *watch,
+		     enum colour colour);
+void observing_propose(const struct agent *agent, struct msg_observed *message);

@@ -13,6 +13,10 @@
 #include "covey/message.h"
 #include "covey/release.h"
 
+#include <errno.h>
+
+#include <sys/types.h>
+
 enum { BOOT_ID_TEXT_MAX = 40 };
 /* Sources of chunks: the coordinator; neighbours have the numbers from 1 to LIMIT_NEIGHBOURS. */
 enum { SOURCE_ORIGIN = 0 };
@@ -25,6 +29,19 @@ struct agent_probe { /* one probe of one slot; borrowed texts live for the call 
 	const char *http_path;	/* HEALTH_HTTP */
 	uint64_t timeout_ms;
 };
+
+enum probe_answer {
+	PROBE_BAD,
+	PROBE_GOOD,
+	PROBE_LOST, /* the node could not ask, for want of something of its own: nobody is to blame */
+};
+
+/* error: errno of an attempt to ask. */
+static inline bool probe_is_lost(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS ||
+	       error == EAGAIN || error == EADDRNOTAVAIL || error == ECANCELED;
+}
 
 struct agent_smoke { /* all smoke tests of a release against one slot */
 	uint64_t id; /* comes back with agent_on_smoke() */
@@ -151,6 +168,13 @@ struct agent_world {
 	void (*relink)(void *context);
 	/* The coordinator will not talk to us: come back after a long while. */
 	void (*refused)(void *context, const char *text);
+	/* The datagram socket by which the server in a slot says what it observes, opened anew ->
+	 * agent_on_observed(handle). -ENOENT: the helper has not made its folder yet. */
+	int (*observe_open)(void *context, const char *deployment, enum colour colour,
+			    uint64_t handle);
+	/* The next datagram's size; -EAGAIN: none waits; -EMSGSIZE: it was larger, and is gone. */
+	ssize_t (*observe_read)(void *context, uint64_t handle, void *data, size_t size);
+	void (*observe_close)(void *context, uint64_t handle); /* unknown handles are fine */
 	bool (*memory_is_short)(void *context); /* asked with each heartbeat */
 	/* Call agent_tick() at this time (now_ms's clock); UINT64_MAX: never. Replaces the last. */
 	void (*arm)(void *context, uint64_t at_ms);

@@ -182,7 +182,7 @@ const struct deployment_report *agents_report(const struct shell_node *node,
 	return NULL;
 }
 
-bool agents_is_newest(const struct coordinator *c, const struct shell_node *node, uint64_t epoch,
+bool agents_is_newest(struct coordinator *c, const struct shell_node *node, uint64_t epoch,
 		      uint64_t generation)
 {
 	return node->desired_made && epoch == node->desired.epoch &&
@@ -190,7 +190,7 @@ bool agents_is_newest(const struct coordinator *c, const struct shell_node *node
 	       (!c->dirty || desired_stays(c, node));
 }
 
-bool agents_is_current(const struct coordinator *c, const struct shell_node *node)
+bool agents_is_current(struct coordinator *c, const struct shell_node *node)
 {
 	return node->has_status &&
 	       agents_is_newest(c, node, node->known_epoch, node->known_generation);
@@ -423,6 +423,7 @@ static void on_leave(struct coordinator *c, struct shell_node *node)
 	int r;
 
 	reports_take(c); /* one of this node's may lie there */
+	observations_take(c);
 	r = shell_begin(c, &err);
 	if (r == 0)
 		r = shell_end(c, c->store->ops->node_remove(c->store, &id, &err), &err);
@@ -472,6 +473,9 @@ void coordinator_on_agent(struct coordinator *c, const struct node_id *id, const
 	case MESSAGE_LOGS:
 		control_logs(c, id, message.body);
 		break;
+	case MESSAGE_OBSERVED:
+		observations_add(c, node, message.body);
+		break;
 	case MESSAGE_LEAVE:
 		on_leave(c, node);
 		break;
@@ -479,7 +483,7 @@ void coordinator_on_agent(struct coordinator *c, const struct node_id *id, const
 		break;
 	}
 	message_free(&message);
-	if (c->inbox_count == 0)
+	if (c->inbox_count + c->observed_count == 0)
 		shell_settle(c);
 	else /* more of them may come with this one */
 		c->world.arm_timer(c->world.user, coordinator_deadline(c));

@@ -391,6 +391,8 @@ void coordinator_on_data(struct coordinator *c, const struct node_id *id, const 
 	object.digest = get->digest;
 	if (may_have(c, node, get))
 		fetch(c, get, &object);
+	if (get->takes_coded && get->kind == OBJECT_CHUNK && !object.missing)
+		object.coded = coding_shrink(c->coding, &object.data);
 	r = message_encode(MESSAGE_OBJECT, &object, ret_reply, NULL);
 	if (r < 0)
 		*ret_reply = (struct bytes){0};

@@ -10,6 +10,7 @@
 
 #include "coordinator/coordinator.h"
 #include "coordinator/core/fleet.h"
+#include "protocol/coding/coding.h"
 #include "protocol/enrol.h"
 #include "protocol/message.h"
 #include "protocol/spec.h"
@@ -36,6 +37,7 @@ struct shell_node {
 	struct desired_state desired; /* what it must do; body owned */
 	struct digest desired_digest; /* of the body, epoch and generation left out */
 	bool desired_made;	      /* false: only epoch, generation, digest are known */
+	struct store_mark observed;   /* newest of its observations that is committed */
 
 	uint32_t slot;		 /* its place in coordinator.slots */
 	char seen_at[LIMIT_SHORT_TEXT + 1]; /* address from which its link comes */
@@ -52,6 +54,8 @@ struct shell_deployment {
 	struct deployment_spec spec;	/* as store_deployment.spec says */
 };
 
+struct shell_judging;
+
 struct shell_rollout { /* the newest rollout of each deployment, ended or not */
 	struct store_rollout head; /* without the bytes */
 	struct deployment_spec spec;
@@ -60,6 +64,7 @@ struct shell_rollout { /* the newest rollout of each deployment, ended or not */
 	uint64_t sequence;		/* of the newest journal entry */
 	bool deadline_known;		/* ... as of deadline_change */
 	uint64_t deadline_change, deadline_ms;
+	struct shell_judging *judging; /* NULL: not read yet, or nothing was judged */
 	bool touched; /* fed in the transaction that is open */
 	bool stale;   /* that transaction failed: memory is ahead of the journal */
 };
@@ -76,6 +81,7 @@ struct coordinator {
 	struct store *store;
 	struct bytes root_envelope;
 	struct root_document root;
+	struct coding *coding;
 
 	struct shell_node **nodes; /* by id */
 	size_t nodes_count, nodes_cap;
@@ -94,6 +100,7 @@ struct coordinator {
 	struct store_token *tokens; /* owned bytes */
 	size_t tokens_count, tokens_cap;
 
+	uint64_t observe_period_ms;
 	bool frozen;
 	uint64_t time_offset_ms; /* fleet time = world time + this: never behind the journal */
 	uint64_t started_ms;
@@ -102,6 +109,12 @@ struct coordinator {
 
 	struct shell_inbox *inbox; /* statuses that are not committed yet */
 	size_t inbox_count;
+	struct shell_observed *observed; /* observations that are not committed yet */
+	size_t observed_count;
+	bool observations_fresh; /* some were committed since the judges last looked */
+	uint64_t observations_trimmed; /* up to this id, by us */
+	struct shell_baseline *baselines; /* ids, of those that anybody asked for */
+	size_t baselines_count, baselines_cap;
 	bool fleet_changed;	 /* machines may not know what the fleet is now */
 	bool unsettled;		 /* a machine was fed since they were last reconciled */
 	bool dirty;		 /* desired states may differ from what they should be */
@@ -154,9 +167,9 @@ const char *agents_state(const struct shell_node *node);
 const struct deployment_report *agents_report(const struct shell_node *node,
 					      const char *deployment);
 /* Does what the node said with this epoch and generation answer its newest desired state? */
-bool agents_is_newest(const struct coordinator *c, const struct shell_node *node, uint64_t epoch,
+bool agents_is_newest(struct coordinator *c, const struct shell_node *node, uint64_t epoch,
 		      uint64_t generation);
-bool agents_is_current(const struct coordinator *c, const struct shell_node *node); /* its status */
+bool agents_is_current(struct coordinator *c, const struct shell_node *node); /* its status */
 /* Takes the echo; raises the node's epoch when it knows a newer desired state than the store. */
 void agents_check_future(struct coordinator *c, struct shell_node *node, uint64_t epoch,
 			 uint64_t generation);
@@ -177,10 +190,51 @@ int reports_confirm(struct coordinator *c, struct shell_node *node,
 		    struct err *err) COVEY_MUST_CHECK;
 void reports_free_all(struct coordinator *c);
 
+/* ---- observations.c ---- */
+int observations_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
+/* Lays a message (stolen) into the inbox; observations_take() commits and acknowledges it. */
+void observations_add(struct coordinator *c, const struct shell_node *node,
+		      struct msg_observed *message);
+void observations_take(struct coordinator *c);
+void observations_free_all(struct coordinator *c);
+/* A deployment's committed records after `since` (an id, store.h), oldest commit first, at most
+ * limit of them. Both are borrowed for the call; non-zero ends the walk and is returned. */
+typedef int observations_fn(void *arg, const struct store_observation *row,
+			    const struct observation_record *record);
+int observations_each(struct coordinator *c, const char *deployment, uint64_t since,
+		      uint64_t limit, observations_fn *fn, void *arg,
+		      struct err *err) COVEY_MUST_CHECK;
+
+/* ---- judging.c ---- */
+void judging_take(struct coordinator *c); /* new observations, and periods that are over */
+uint64_t judging_deadline(const struct coordinator *c);
+void judging_free(struct shell_judging *judging);
+
+/* ---- baselines.c ---- */
+int baselines_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
+void baselines_free_all(struct coordinator *c);
+/* The release's own, from its manifest, else what was learned for it in this deployment, else 0. */
+struct digest baselines_of(struct coordinator *c, const char *deployment,
+			   const struct digest *release);
+/* The bytes of one that baselines_of() named; caller: free(ret_body->data). */
+int baselines_read(struct coordinator *c, const struct digest *id, struct bytes *ret_body,
+		   struct err *err) COVEY_MUST_CHECK;
+/* Inside a transaction: fixes what nodes propose where there is none yet. */
+int baselines_propose(struct coordinator *c, const struct msg_observed *message,
+		      struct err *err) COVEY_MUST_CHECK;
+void baselines_drop(struct coordinator *c, const char *deployment); /* after baseline_remove */
+void baselines_forget(struct coordinator *c); /* that transaction failed: reads them anew */
+/* Sends the ordered baseline to a node whose records were counted against another one. */
+void baselines_send(struct coordinator *c, const struct shell_node *node,
+		    const struct msg_observed *message);
+
 /* ---- desired.c ---- */
 void desired_update(struct coordinator *c);
+/* What the nodes of a deployment count against; ro: its rollout under way, or NULL. */
+struct digest desired_baseline(struct coordinator *c, const char *deployment,
+			       const struct shell_rollout *ro);
 /* Would desired_update() leave the node's desired state as it is? */
-bool desired_stays(const struct coordinator *c, const struct shell_node *node);
+bool desired_stays(struct coordinator *c, const struct shell_node *node);
 void desired_push(struct coordinator *c, struct shell_node *node);
 /* Is this release assigned to the node? */
 bool desired_has_release(const struct shell_node *node, const struct digest *release);

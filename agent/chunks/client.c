@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "protocol/chunk_data.h"
+#include "protocol/coding/coding.h"
 #include "protocol/message.h"
 
 struct origin {
@@ -19,15 +20,23 @@ struct origin {
 	struct chunk_source_events events;
 	void *context;
 	struct link *link;
+	struct coding *coding; /* while the link is there */
 	sd_event_source *closer;
 };
+
+static void close_link(struct origin *origin)
+{
+	link_free(origin->link);
+	origin->link = NULL;
+	coding_free(origin->coding);
+	origin->coding = NULL;
+}
 
 static int on_close(sd_event_source *source, void *userdata)
 {
 	struct origin *origin = userdata;
 
-	link_free(origin->link);
-	origin->link = NULL;
+	close_link(origin);
 	return 0;
 }
 
@@ -50,7 +59,7 @@ void origin_free(struct origin *origin)
 	if (!origin)
 		return;
 	sd_event_source_disable_unref(origin->closer);
-	link_free(origin->link);
+	close_link(origin);
 	link_key_wipe(&origin->key);
 	free(origin);
 }
@@ -71,6 +80,18 @@ static void on_down(void *context, enum link_cause cause, const char *text)
 	origin->events.down(origin->context, text);
 }
 
+/* What cannot be decoded is handed on as nothing: its digest is then wrong, like that of any other
+ * bad answer. */
+static void decode(struct origin *origin, struct msg_object *object)
+{
+	if (!object->coded)
+		return;
+	if (!origin->coding)
+		origin->coding = coding_create();
+	if (coding_restore(origin->coding, &object->data, LIMIT_OBJECT) < 0)
+		object->data.size = 0;
+}
+
 static void on_message(void *context, const void *data, size_t size)
 {
 	struct origin *origin = context;
@@ -82,10 +103,12 @@ static void on_message(void *context, const void *data, size_t size)
 	}
 	if (message_decode(data, size, CHANNEL_DATA, FROM_COORDINATOR, &message, NULL) < 0)
 		return; /* asked for again when it does not come */
-	if (message.type == MESSAGE_OBJECT)
+	if (message.type == MESSAGE_OBJECT) {
+		decode(origin, message.body);
 		origin->events.object(origin->context, message.body);
-	else
+	} else {
 		origin->events.message(origin->context, data, size);
+	}
 	message_free(&message);
 }
 
@@ -122,7 +145,7 @@ static int origin_tell(void *context, const void *data, size_t size)
 
 static int origin_request(void *context, enum object_kind kind, const struct digest *digest)
 {
-	const struct msg_get get = {.kind = kind, .digest = *digest};
+	const struct msg_get get = {.kind = kind, .digest = *digest, .takes_coded = true};
 	struct bytes bytes = {0};
 	int r = message_encode(MESSAGE_GET, &get, &bytes, NULL);
 

@@ -163,7 +163,7 @@ static int open_part(const struct stage *stage, const struct release_blob *of, i
 }
 
 /* Makes the part as long as its blob, without blocks. */
-static int size_part(const struct stage *stage, const struct release_blob *of, bool *ret_resumed,
+static int size_part(struct stage *stage, const struct release_blob *of, bool *ret_resumed,
 		     struct err *err)
 {
 	AUTO_CLOSE int fd = -1;
@@ -175,6 +175,7 @@ static int size_part(const struct stage *stage, const struct release_blob *of, b
 	if (fstat(fd, &st) < 0)
 		return err_errno(err, -errno, "look at a part");
 	*ret_resumed = (uint64_t)st.st_size == of->size;
+	stage->new_parts |= !*ret_resumed;
 	if (!*ret_resumed && ftruncate(fd, (off_t)of->size) < 0)
 		return err_errno(err, -errno, "size a part");
 	return 0;
@@ -517,7 +518,7 @@ int stage_read(const struct stage *stage, const struct digest *chunk, void *buff
 
 /* ---- to the platter, and into the journal ---- */
 
-static int force_out(const struct stage *stage, struct err *err)
+static int force_out(struct stage *stage, struct err *err)
 {
 	size_t dirty = 0;
 	int r = 0;
@@ -537,6 +538,11 @@ static int force_out(const struct stage *stage, struct err *err)
 		if (r == 0 && fdatasync(fd) < 0)
 			r = err_errno(err, -errno, "sync a part");
 	}
+	/* a row may not outlive the name of the file that it speaks of */
+	if (r == 0 && stage->new_parts && fsync(stage->files->parts) < 0)
+		r = err_errno(err, -errno, "sync the folder of parts");
+	if (r == 0)
+		stage->new_parts = false;
 	return r;
 }
 

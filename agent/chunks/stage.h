@@ -48,6 +48,7 @@ struct stage {
 	size_t first_open; /* no blob before it lacks anything */
 	uint64_t bytes_done, bytes_total;
 	uint64_t unflushed_bytes, flushed_ms;
+	bool new_parts; /* files were made whose names are not on the platter yet */
 	size_t hash_blob; /* seal: which blob is being read, and how far */
 	uint64_t hash_offset;
 	struct digest_state hash;

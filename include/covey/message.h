@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "covey/evidence.h"
 #include "covey/policy.h"
 #include "covey/release.h"
 #include "covey/report.h"
@@ -17,12 +18,16 @@
 	X(STATUS, node_status, 3, FROM_AGENT, CHANNEL_AGENTS, LIMIT_AGENT_MESSAGE)                 \
 	X(LOGS, msg_logs, 4, FROM_AGENT, CHANNEL_AGENTS, LIMIT_AGENT_MESSAGE)                      \
 	X(LEAVE, msg_leave, 5, FROM_AGENT, CHANNEL_AGENTS, LIMIT_AGENT_MESSAGE)                    \
+	X(OBSERVED, msg_observed, 6, FROM_AGENT, CHANNEL_AGENTS, LIMIT_AGENT_MESSAGE)              \
 	X(PEER_REPORT, msg_peer_report, 7, FROM_AGENT, CHANNEL_AGENTS, LIMIT_AGENT_MESSAGE)        \
 	X(DESIRED, desired_state, 16, FROM_COORDINATOR, CHANNEL_AGENTS, LIMIT_DESIRED_MESSAGE)     \
 	X(ACK, msg_ack, 17, FROM_COORDINATOR, CHANNEL_AGENTS, LIMIT_DESIRED_MESSAGE)               \
 	X(REFUSED, msg_refused, 18, FROM_COORDINATOR, CHANNEL_AGENTS, LIMIT_DESIRED_MESSAGE)       \
 	X(LOGS_WANTED, msg_logs_wanted, 19, FROM_COORDINATOR, CHANNEL_AGENTS,                      \
 	  LIMIT_DESIRED_MESSAGE)                                                                   \
+	X(OBSERVED_ACK, msg_observed_ack, 20, FROM_COORDINATOR, CHANNEL_AGENTS,                    \
+	  LIMIT_DESIRED_MESSAGE)                                                                   \
+	X(BASELINE, msg_baseline, 21, FROM_COORDINATOR, CHANNEL_AGENTS, LIMIT_DESIRED_MESSAGE)     \
 	X(NEIGHBOURS, msg_neighbours, 22, FROM_COORDINATOR, CHANNEL_AGENTS, LIMIT_DESIRED_MESSAGE) \
 	X(GET, msg_get, 32, FROM_AGENT, CHANNEL_DATA, LIMIT_DATA_REQUEST)                          \
 	X(OBJECT, msg_object, 33, FROM_COORDINATOR, CHANNEL_DATA, LIMIT_DATA_MESSAGE)              \
@@ -90,6 +95,7 @@ struct assignment { /* one deployment on one node: what must be true, not what t
 	bool hold_old;	    /* the rollout has not ended: the old slot stays warm */
 	uint64_t node_deadline_ms; /* for one change, from its start on the node; 0: none */
 	struct window_spec windows;
+	struct observe_order observe;
 };
 
 struct desired_state { /* complete: a deployment that is not in it is drained and removed */
@@ -117,6 +123,30 @@ struct msg_logs {
 	uint64_t id;
 	char *text; /* may be NULL */
 	char error[LIMIT_REASON_TEXT + 1]; /* "" : fine */
+};
+
+struct baseline_proposal { /* learned from a server's first clean observations */
+	char deployment[LIMIT_NAME + 1];
+	struct digest release;
+	struct bytes baseline; /* encoded struct baseline */
+};
+
+/* Oldest records first, from the oldest that is not acknowledged: none is sent before those before
+ * it, and none that was sent once is changed. */
+struct msg_observed {
+	struct observation_record *records;
+	size_t records_count;
+	struct baseline_proposal *proposals;
+	size_t proposals_count;
+};
+
+struct msg_observed_ack { /* every record up to this one, by (boot epoch, sequence), is committed */
+	uint64_t boot_epoch, sequence;
+};
+
+struct msg_baseline { /* answers records that were counted against another one than ordered */
+	char deployment[LIMIT_NAME + 1];
+	struct bytes baseline; /* encoded; its digest is observe_order.baseline */
 };
 
 /* Who exchanges chunks with whom is the coordinator's word; what really goes is between the nodes. */
@@ -172,6 +202,7 @@ enum object_kind { OBJECT_CHUNK, OBJECT_MANIFEST, OBJECT_KIND_COUNT };
 struct msg_get {
 	enum object_kind kind; /* MANIFEST: the signed envelope of the release with this digest */
 	struct digest digest;
+	bool takes_coded; /* the answer's data may be coded (protocol/coding/coding.h) */
 };
 
 struct msg_object {
@@ -179,6 +210,7 @@ struct msg_object {
 	struct digest digest;
 	bool missing; /* the sender does not have it */
 	struct bytes data;
+	bool coded; /* data is a coded form; the digest is that of what it stands for */
 };
 
 /* ---- chunks by number: peers' channel, and the data channel (SEED_...) ----

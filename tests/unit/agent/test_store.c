@@ -151,6 +151,7 @@ static void release_arrives_in_order_and_is_sealed(void **state)
 }
 
 /* Killed after any number of objects: what was given is not asked for again. */
+/* spec: REL-5 */
 static void kill_loses_no_verified_chunk(void **state)
 {
 	struct node *node = *state;
@@ -171,6 +172,7 @@ static void kill_loses_no_verified_chunk(void **state)
 }
 
 /* A power cut: what was not forced out may be anything. Rows are only trusted for what was. */
+/* spec: REL-5 */
 static void power_cut_loses_only_what_was_not_forced_out(void **state)
 {
 	struct node *node = *state;
@@ -199,6 +201,7 @@ static void power_cut_loses_only_what_was_not_forced_out(void **state)
 	check_blobs(node);
 }
 
+/* spec: TRUST-3 */
 static void wrong_bytes_are_refused(void **state)
 {
 	struct node *node = *state;
@@ -280,6 +283,7 @@ static void flip_one_byte(const struct node *node, const char *folder)
 }
 
 /* A bit flips on the disk long after the blob was sealed: the helper says so, the release mends. */
+/* spec: REL-8 */
 static void sealed_blob_that_rots_is_mended(void **state)
 {
 	struct node *node = *state;
@@ -405,6 +409,7 @@ static size_t known_chunks(const struct node *node)
 }
 
 /* The rule: what is kept stays whatever the disk says, the rest goes, longest unused first. */
+/* spec: NODE-30 */
 static void room_is_made_by_the_rule(void **state)
 {
 	struct node *node = *state;
@@ -461,6 +466,7 @@ static void room_is_made_by_the_rule(void **state)
 }
 
 /* A disk of its own, too small. */
+/* spec: REL-7 */
 static void full_disk_is_told_and_survived(void **state)
 {
 	struct node *node = *state;
@@ -475,7 +481,7 @@ static void full_disk_is_told_and_survived(void **state)
 	assert_true(is_sealed(node, &small));
 	check_blobs(node);
 	/* room appears: it goes on with what is there */
-	assert_int_equal(mount(NULL, "/dev/shm", NULL, MS_REMOUNT, "size=400m"), 0);
+	assert_int_equal(mount("none", "/dev/shm", "none", MS_REMOUNT, "size=400m"), 0);
 	assert_true(bring(node, &large, SIZE_MAX) > 0);
 	assert_int_equal(seal(node, &large), 0);
 	check_blobs(node);
@@ -494,7 +500,7 @@ static void write_that_finds_no_room_is_told(void **state)
 	size_t count, refused = 0;
 	int fd;
 
-	assert_int_equal(mount(NULL, "/dev/shm", NULL, MS_REMOUNT, "size=40m"), 0);
+	assert_int_equal(mount("none", "/dev/shm", "none", MS_REMOUNT, "size=40m"), 0);
 	bring(node, &release, 5); /* manifest and indices */
 	assert_int_equal(store->missing(store->context, &release, items, BATCH, &count, &progress,
 					NULL),
@@ -523,7 +529,7 @@ static int setup_small_disk(void **state)
 	/* a mount namespace of this process alone */
 	if (unshare(CLONE_NEWNS) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
 		return -1;
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	if (mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("tmpfs", "/dev/shm", "tmpfs", 0, "size=24m") < 0)
 		return -1;
 	return setup(state);

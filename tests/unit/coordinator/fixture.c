@@ -250,6 +250,7 @@ void fixture_free(struct fixture *f)
 	for (size_t i = 0; i < f->nodes_count; i++) {
 		codec_free(&codec_desired_state, &f->nodes[i].desired);
 		codec_free(&codec_node_status, &f->nodes[i].status);
+		free(f->nodes[i].baseline.data);
 	}
 	codec_free(&codec_msg_control_reply, &f->reply);
 	json_decref(f->body);
@@ -435,6 +436,14 @@ static void hear(struct fixture *f, struct fake_node *node, const struct bytes *
 		node->ack = *(struct msg_ack *)message.body;
 		if (node->ack.send_status)
 			fixture_send_status(f, node);
+	} else if (message.type == MESSAGE_OBSERVED_ACK) {
+		node->observed = *(struct msg_observed_ack *)message.body;
+	} else if (message.type == MESSAGE_BASELINE) {
+		struct msg_baseline *baseline = message.body;
+
+		free(node->baseline.data);
+		node->baseline = baseline->baseline;
+		baseline->baseline = (struct bytes){0};
 	} else if (message.type == MESSAGE_REFUSED) {
 		node->refused = true;
 	} else if (message.type == MESSAGE_LOGS_WANTED) {
@@ -637,7 +646,7 @@ static void make_blob(struct fixture *f, const char *content, bool put,
 		      struct release_blob *ret_blob)
 {
 	struct chunk_ref chunk = {.size = strlen(content)};
-	struct chunk_index index = {&chunk, 1};
+	struct chunk_index index = {.chunks = &chunk, .chunks_count = 1};
 	struct bytes encoded;
 
 	digest_of(&chunk.digest, content, strlen(content));
