@@ -64,8 +64,6 @@ void exchanging_complete(struct agent *agent, struct fetch_job *job); /* all chu
 void exchanging_spoiled(struct agent *agent, const struct digest *release); /* they were not */
 void exchanging_blame(struct agent *agent, struct fetch_job *job, const struct fetch_blame *blame);
 void exchanging_drop(struct agent *agent, uint32_t peer, enum peer_fault fault, const char *text);
-void exchanging_up(struct agent *agent, uint32_t peer);
-void exchanging_down(struct agent *agent, uint32_t peer, enum peer_fault fault, const char *text);
 void exchanging_step(struct agent *agent, uint64_t now_ms); /* after each event */
 uint64_t exchanging_deadline(const struct agent *agent);
 void exchanging_free(struct agent *agent);

@@ -166,7 +166,7 @@ static void free_news(struct peer_state *peer)
 	}
 }
 
-void exchanging_up(struct agent *agent, uint32_t number)
+static void go_up(struct agent *agent, uint32_t number)
 {
 	struct peer_state *peer = exchanging_peer(agent, number);
 
@@ -187,7 +187,7 @@ void exchanging_up(struct agent *agent, uint32_t number)
 			set_source(agent, job, number);
 }
 
-void exchanging_down(struct agent *agent, uint32_t number, enum peer_fault fault, const char *text)
+static void go_down(struct agent *agent, uint32_t number, enum peer_fault fault, const char *text)
 {
 	struct peer_state *peer = exchanging_peer(agent, number);
 
@@ -374,6 +374,38 @@ void exchanging_free(struct agent *agent)
 {
 	close_exchange(agent);
 	codec_free(&codec_msg_neighbours, &agent->peering.told);
+}
+
+/* ---- what happens outside ---- */
+
+void agent_on_peer_up(struct agent *agent, uint32_t peer)
+{
+	go_up(agent, peer);
+	shell_exchange_turn(agent);
+}
+
+void agent_on_peer_down(struct agent *agent, uint32_t peer, enum peer_fault fault,
+			const char *text)
+{
+	go_down(agent, peer, fault, text);
+	shell_exchange_turn(agent);
+}
+
+void agent_on_peer_message(struct agent *agent, uint32_t peer, enum peer_way way, const void *data,
+			   size_t size)
+{
+	talking_heard(agent, peer, way, data, size);
+	shell_exchange_turn(agent);
+}
+
+void agent_on_peers_listen(struct agent *agent, const char *problem)
+{
+	if (!str_equal(agent->peering.problem, problem))
+		agent->peering.report_due = true;
+	if (problem[0])
+		shell_log(agent, LOG_LEVEL_WARNING, "other nodes cannot connect here: %s", problem);
+	STR_CUT(agent->peering.problem, problem);
+	shell_exchange_turn(agent);
 }
 
 /* ---- for people ---- */

@@ -196,6 +196,8 @@ void shell_tell(struct agent *agent, const char *deployment, struct deploy_event
 void shell_tell_all(struct agent *agent, struct deploy_event event);
 /* Facts of a release that lies on disk, or NULL. */
 const struct release_facts *shell_facts(struct agent *agent, const struct digest *release);
+/* After something about chunks: what follows from it, without asking the core where nothing did. */
+void shell_exchange_turn(struct agent *agent);
 static inline uint64_t shell_min(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
@@ -251,7 +253,6 @@ int seeds_ask(struct agent *agent, struct fetch_job *job,
 void seeds_cancel(struct agent *agent, struct fetch_job *job, const struct fetch_request *request);
 void seeds_confirm(struct agent *agent);
 void seeds_lost(struct agent *agent); /* the connection */
-void seeds_said(struct agent *agent, const void *data, size_t size);
 
 /* keeping.c. The disk rule: what the core keeps stays, the rest may go. */
 void fetching_prune(struct agent *agent, bool must);
