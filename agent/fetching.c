@@ -22,6 +22,8 @@ enum {
 	BUSY_MS = 200,
 	PRUNE_MS = 3600000, /* the disk is looked at again */
 	BURST_MS = 1000, /* of the rate limit that may be used at once */
+	DELTAS_ASKS = 3, /* without an answer: the coordinator knows of no deltas */
+	DELTAS_PATIENCE_MS = 300000, /* while they are being made */
 };
 
 /* ---- what the core hears ---- */
@@ -61,6 +63,27 @@ static void tell_progress(struct agent *agent, struct fetch_job *job, uint64_t n
 	tell_waiting(agent, &job->release, &event);
 }
 
+static void end_set(struct agent *agent, struct fetch_job *job)
+{
+	for (struct fetch_job *other = agent->jobs; other; other = other->next)
+		if (digest_equal(&other->waits_for, &job->release)) {
+			other->waits_for = (struct digest){0};
+			other->at_ms = 0;
+		}
+	job->at_ms = UINT64_MAX;
+	agent->again = true; /* whoever waited goes on, and this job goes */
+}
+
+/* The release does without it. */
+static void give_set_up(struct agent *agent, struct fetch_job *job, const char *text)
+{
+	const struct chunk_store_ops *store = &agent->world->store;
+
+	(void)!store->put(store->context, &job->release, OBJECT_SET, &job->release, NULL, 0, NULL);
+	shell_log(agent, LOG_LEVEL_WARNING, "fetch: no deltas: %s; the chunks come whole", text);
+	end_set(agent, job);
+}
+
 /* Tries again after a pause, or gives the release up. */
 static void fail(struct agent *agent, struct fetch_job *job, const struct fault *fault)
 {
@@ -77,6 +100,11 @@ static void fail(struct agent *agent, struct fetch_job *job, const struct fault 
 		fetch_free(job->batch);
 	job->batch = NULL;
 	job->manifest = job->sealing = false;
+	job->asks = 0;
+	if (job->is_set) {
+		give_set_up(agent, job, fault->text);
+		return;
+	}
 	shell_log(agent, event.permanent ? LOG_LEVEL_ERR : LOG_LEVEL_WARNING, "fetch: %s%s",
 		  fault->text, event.permanent ? "" : "; trying again");
 	tell_waiting(agent, &job->release, &event);
@@ -142,6 +170,13 @@ void fetching_end(struct agent *agent)
 	struct fetch_job **at = &agent->jobs;
 	bool had = agent->jobs != NULL;
 
+	for (const struct fetch_job *job = agent->jobs; job; job = job->next) {
+		struct fetch_job *set = find_job(agent, &job->waits_for);
+
+		if (set && job->wanted)
+			set->wanted = true;
+	}
+
 	while (*at) {
 		struct fetch_job *job = *at;
 
@@ -171,11 +206,27 @@ void fetching_free(struct agent *agent)
 
 /* ---- steps ---- */
 
+/* A set of deltas is fetched like a release of its own; this one waits, and looks now and then how
+ * far it came. */
+static void wait_for_set(struct agent *agent, struct fetch_job *job)
+{
+	struct fetch_job *set;
+
+	if (!job->manifest || job->single.kind != OBJECT_SET || job->is_set)
+		return;
+	job->manifest = false;
+	job->waits_for = job->single.digest;
+	fetching_want(agent, &job->waits_for);
+	set = find_job(agent, &job->waits_for);
+	set->is_set = true;
+	job->at_ms = agent_now(agent) + PROGRESS_MS;
+}
+
 /* What is missing next? */
 static void refill(struct agent *agent, struct fetch_job *job)
 {
 	const struct chunk_store_ops *store = &agent->world->store;
-	AUTO_FREE struct wanted_object *items = mem_resize(NULL, BATCH_OBJECTS, sizeof(*items));
+	AUTO_FREE struct wanted_object *items = mem_array(BATCH_OBJECTS, sizeof(*items));
 	AUTO_FREE struct chunk_ref *refs = mem_resize(NULL, BATCH_OBJECTS, sizeof(*refs));
 	struct err err = {0};
 	size_t count = 0;
@@ -187,9 +238,13 @@ static void refill(struct agent *agent, struct fetch_job *job)
 		return;
 	}
 	job->sealing = job->progress.complete;
-	job->manifest = !job->progress.manifest && count > 0;
-	if (count == 0 || job->manifest)
+	job->manifest = count > 0 && items[0].kind != OBJECT_CHUNK;
+	if (count == 0 || job->manifest) {
+		job->single = items[0];
+		job->asks = 0;
+		wait_for_set(agent, job);
 		return;
+	}
 	for (size_t i = 0; i < count; i++)
 		refs[i] = (struct chunk_ref){items[i].digest, items[i].size};
 	job->batch = fetch_create(refs, count);
@@ -206,11 +261,26 @@ static int ask(struct agent *agent, const struct wanted_object *object)
 	return r == 0 || r == -ENOTCONN ? r : -EAGAIN;
 }
 
+/* The release is fetched chunk by chunk. */
+static void no_deltas(struct agent *agent, struct fetch_job *job)
+{
+	const struct chunk_store_ops *store = &agent->world->store;
+
+	(void)!store->put(store->context, &job->release, OBJECT_DELTAS, &job->release, NULL, 0, NULL);
+	job->manifest = false;
+	job->at_ms = 0;
+}
+
 static void step_manifest(struct agent *agent, struct fetch_job *job, uint64_t now_ms)
 {
-	struct wanted_object object = {OBJECT_MANIFEST, job->release, 0};
-	int r = ask(agent, &object);
+	int r;
 
+	if (job->single.kind == OBJECT_DELTAS && job->asks == DELTAS_ASKS) {
+		no_deltas(agent, job);
+		return;
+	}
+	r = ask(agent, &job->single);
+	job->asks += r == 0;
 	job->at_ms = r == 0		? now_ms + FETCH_TIMEOUT_MS
 		     : r == -ENOTCONN ? UINT64_MAX
 				      : now_ms + BUSY_MS;
@@ -297,7 +367,9 @@ static void step_seal(struct agent *agent, struct fetch_job *job)
 	struct err err = {0};
 	int r = store->seal(store->context, &job->release, &err);
 
-	if (r == 0)
+	if (r == 0 && job->is_set)
+		end_set(agent, job);
+	else if (r == 0)
 		agent->again = true; /* perform_fetch() finds it sealed */
 	else if (r != -EAGAIN)
 		fail_store(agent, job, r, &err);
@@ -350,21 +422,40 @@ void fetching_source(struct agent *agent, bool up)
 	}
 }
 
-static void on_manifest(struct agent *agent, struct fetch_job *job, const struct msg_object *object)
+/* Deltas are being made, or there are none. */
+static void on_no_deltas(struct agent *agent, struct fetch_job *job,
+			 const struct msg_object *object)
+{
+	uint64_t now = agent_now(agent);
+
+	if (job->patience_ms == 0)
+		job->patience_ms = now + DELTAS_PATIENCE_MS;
+	job->asks = 0;
+	if (object->retry_ms == 0 || now >= job->patience_ms)
+		no_deltas(agent, job);
+	else
+		job->at_ms = now + object->retry_ms;
+}
+
+static void on_single(struct agent *agent, struct fetch_job *job, const struct msg_object *object)
 {
 	const struct chunk_store_ops *store = &agent->world->store;
 	struct err err = {0};
 	int r;
 
-	if (!job->manifest)
+	if (!job->manifest || object->kind != job->single.kind)
 		return;
+	if (object->missing && object->kind == OBJECT_DELTAS) {
+		on_no_deltas(agent, job, object);
+		return;
+	}
 	if (object->missing) {
 		fail(agent, job, &(struct fault){.check = "missing",
 						 .text = "the coordinator does not have the "
 							 "manifest of the release"});
 		return;
 	}
-	r = store->put(store->context, &job->release, OBJECT_MANIFEST, &object->digest,
+	r = store->put(store->context, &job->release, object->kind, &object->digest,
 		       object->data.data, object->data.size, &err);
 	if (r < 0) {
 		fail_store(agent, job, r, &err);
@@ -396,12 +487,14 @@ static void on_chunk(struct agent *agent, struct fetch_job *job, const struct ms
 	}
 	r = store->put(store->context, &job->release, OBJECT_CHUNK, &object->digest,
 		       object->data.data, object->data.size, &err);
+	if (r == -ESTALE)
+		shell_log(agent, LOG_LEVEL_WARNING, "fetch: %s", err_text(&err, r));
 	if (r == -EBADMSG) {
 		fetch_received_bad(job->batch, SOURCE_ORIGIN, &object->digest);
 		job->at_ms = 0;
 		return;
 	}
-	if (r < 0) {
+	if (r < 0 && r != -ESTALE) {
 		fail_store(agent, job, r, &err);
 		return;
 	}
@@ -414,8 +507,8 @@ static void on_chunk(struct agent *agent, struct fetch_job *job, const struct ms
 void fetching_object(struct agent *agent, const struct msg_object *object)
 {
 	for (struct fetch_job *job = agent->jobs; job; job = job->next) {
-		if (object->kind == OBJECT_MANIFEST && digest_equal(&job->release, &object->digest))
-			on_manifest(agent, job, object);
+		if (object->kind != OBJECT_CHUNK && digest_equal(&job->release, &object->digest))
+			on_single(agent, job, object);
 		else if (object->kind == OBJECT_CHUNK && job->batch &&
 			 was_asked(job, &object->digest))
 			on_chunk(agent, job, object);

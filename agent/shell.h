@@ -86,7 +86,12 @@ struct fetch_job { /* one release on its way to the disk */
 	struct fetch *batch; /* chunks or indices that are being asked for */
 	struct digest asked[SHELL_ASKED]; /* the latest requests, a ring: nothing else is taken */
 	size_t asked_next;
-	bool manifest;	     /* the manifest is what is missing */
+	bool manifest;	     /* one object is what is missing, `single`: the manifest, or about deltas */
+	struct wanted_object single;
+	uint32_t asks;	     /* for it */
+	uint64_t patience_ms; /* until when to wait for deltas; 0: not yet asked */
+	bool is_set;	     /* `release` is a delta set, which a release waits for */
+	struct digest waits_for; /* the set that comes first; zero: none */
 	bool sealing;
 	uint32_t failures;
 	uint64_t at_ms; /* the next step; UINT64_MAX: waits for an event */

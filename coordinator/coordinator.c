@@ -53,6 +53,8 @@ static int load(struct coordinator *c, struct err *err)
 	if (r == 0)
 		r = agents_load(c, err);
 	if (r == 0)
+		r = deltas_load(c, err);
+	if (r == 0)
 		r = deployments_load(c, err);
 	if (r == 0)
 		r = rollouts_load(c, err);
@@ -92,6 +94,7 @@ void coordinator_free(struct coordinator *c)
 	deployments_free_all(c);
 	reports_free_all(c);
 	agents_free_all(c);
+	deltas_free_all(c);
 	artifacts_free_all(c);
 	enrol_free_all(c);
 	coding_free(c->coding);
@@ -207,6 +210,7 @@ void shell_settle(struct coordinator *c)
 
 void coordinator_tick(struct coordinator *c)
 {
+	deltas_step(c);
 	shell_settle(c);
 }
 
@@ -222,6 +226,7 @@ uint64_t coordinator_deadline(const struct coordinator *c)
 	at = earlier(at, c->lease_check_ms);
 	at = earlier(at, rollouts_deadline(c));
 	at = earlier(at, control_deadline(c));
+	at = earlier(at, deltas_deadline(c));
 	if (c->inbox_count > 0)
 		at = 0;
 	if (c->dirty)

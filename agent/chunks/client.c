@@ -122,15 +122,16 @@ static int open_link(struct origin *origin)
 
 /* ---- the source ---- */
 
-static int origin_request(void *context, enum object_kind kind, const struct digest *digest)
+static int origin_request(void *context, const struct msg_get *wanted)
 {
 	struct origin *origin = context;
-	const struct msg_get get = {.kind = kind, .digest = *digest, .takes_coded = true};
+	struct msg_get get = *wanted;
 	struct bytes bytes = {0};
 	int r;
 
 	sd_event_source_disable_unref(origin->closer);
 	origin->closer = NULL;
+	get.takes_coded = true;
 	if (!origin->link) {
 		r = open_link(origin);
 		return r < 0 ? r : -ENOTCONN;

@@ -389,6 +389,14 @@ bool stage_is_complete(const struct stage *stage)
 	return true;
 }
 
+bool stage_has_indices(const struct stage *stage)
+{
+	for (size_t i = stage->first_open; i < stage->release.blobs_count; i++)
+		if (stage->blobs[i].phase == BLOB_INDEX)
+			return false;
+	return true;
+}
+
 static bool should_flush(const struct stage *stage)
 {
 	return stage->unflushed_bytes >= FLUSH_BYTES ||

@@ -6,6 +6,7 @@
  */
 #include "agent/chunks/store.h"
 
+#include "agent/chunks/delta.h"
 #include "agent/chunks/prune.h"
 #include "agent/chunks/stage.h"
 #include "base/mem.h"
@@ -23,6 +24,8 @@ struct chunk_store {
 	struct chunk_store_config config;
 	struct store_files files;
 	struct stage *stages;
+	struct delta_stage *sets;
+	struct coding *coding; /* while there are sets */
 	struct digest sealed[SEALED_CACHE]; /* looked at since the start */
 	size_t sealed_count;
 	struct digest suspect; /* to be read again when it is staged next; zero: none */
@@ -46,6 +49,20 @@ int chunk_store_open(const struct chunk_store_config *config, struct chunk_store
 	return 0;
 }
 
+static void drop_set(struct chunk_store *store, struct delta_stage *set)
+{
+	struct delta_stage **at = &store->sets;
+
+	while (*at != set)
+		at = &(*at)->next;
+	*at = set->next;
+	delta_stage_free(set);
+	if (store->sets)
+		return;
+	coding_free(store->coding);
+	store->coding = NULL;
+}
+
 static void drop_stages(struct chunk_store *store)
 {
 	while (store->stages) {
@@ -54,6 +71,8 @@ static void drop_stages(struct chunk_store *store)
 		store->stages = stage->next;
 		stage_free(stage);
 	}
+	while (store->sets)
+		drop_set(store, store->sets);
 }
 
 void chunk_store_close(struct chunk_store *store)
@@ -164,14 +183,157 @@ static int check_room(const struct chunk_store *store, const struct stage_progre
 		       needed_text, room_text);
 }
 
+/* ---- deltas ---- */
+
+static struct delta_stage *find_set(const struct chunk_store *store, const struct digest *digest)
+{
+	for (struct delta_stage *set = store->sets; set; set = set->next)
+		if (digest_equal(&set->id, digest))
+			return set;
+	return NULL;
+}
+
+struct holding {
+	const struct digest *not_this;
+	struct held_release *held;
+	size_t count;
+};
+
+/* Comes with the longest unused first: the latest ones stay, in front. */
+static int add_held(void *context, const struct digest *release, uint64_t used_unix_ms, bool sealed)
+{
+	struct holding *holding = context;
+
+	if (!sealed || digest_equal(release, holding->not_this))
+		return 0;
+	memmove(&holding->held[1], &holding->held[0], (LIMIT_HELD - 1) * sizeof(*holding->held));
+	holding->held[0].digest = *release;
+	holding->count += holding->count < LIMIT_HELD;
+	return 0;
+}
+
+size_t chunk_store_held(struct chunk_store *store, const struct digest *not_this,
+			struct held_release ret_held[LIMIT_HELD])
+{
+	struct holding holding = {not_this, ret_held, 0};
+
+	return journal_each_release(store->config.journal, add_held, &holding, NULL) < 0
+		       ? 0
+		       : holding.count;
+}
+
+/* Chunks are missing: perhaps deltas make them of what lies here. True: ret_item comes first. */
+static bool deltas_come_first(struct chunk_store *store, struct stage *stage,
+			      struct wanted_object *ret_item)
+{
+	struct held_release held[LIMIT_HELD];
+
+	if (stage->deltas == DELTAS_UNASKED && chunk_store_held(store, &stage->id, held) == 0)
+		stage->deltas = DELTAS_OVER;
+	if (stage->deltas == DELTAS_OVER)
+		return false;
+	*ret_item = stage->deltas == DELTAS_UNASKED
+			    ? (struct wanted_object){OBJECT_DELTAS, stage->id, 0}
+			    : (struct wanted_object){OBJECT_SET, stage->set, 0};
+	return true;
+}
+
+static int missing_of_set(const struct delta_stage *set, struct wanted_object *ret_items,
+			  size_t max, size_t *ret_count, struct stage_progress *ret_progress)
+{
+	*ret_progress = (struct stage_progress){.manifest = set->opened,
+						.complete = set->opened && set->left == 0};
+	*ret_count = max > 0 ? 1 : 0;
+	if (!set->opened && max > 0)
+		ret_items[0] = (struct wanted_object){OBJECT_SET, set->id, 0};
+	else
+		delta_stage_missing(set, ret_items, max, ret_count);
+	return 0;
+}
+
+/* What a set is for goes on without it. */
+static void end_set(struct chunk_store *store, struct delta_stage *set)
+{
+	struct stage *stage = find_stage(store, &set->target);
+
+	if (stage)
+		stage->deltas = DELTAS_OVER;
+	drop_set(store, set);
+}
+
+static int source_read(void *context, const struct digest *chunk, struct bytes *ret_data)
+{
+	return chunk_store_read(context, chunk, ret_data, NULL);
+}
+
+static bool source_has(void *context, const struct digest *chunk)
+{
+	const struct chunk_store *store = context;
+	struct digest blob;
+	uint64_t offset, size;
+
+	return journal_find_chunk(store->config.journal, chunk, NULL, &blob, &offset, &size,
+				  NULL) == 0;
+}
+
+/* The answer to DELTAS. */
+static int put_deltas(struct chunk_store *store, const struct digest *release, const void *data,
+		      size_t size, struct err *err)
+{
+	struct stage *stage = find_stage(store, release);
+	struct delta_stage *set;
+	struct digest digest;
+
+	if (!stage || stage->deltas != DELTAS_UNASKED)
+		return 0;
+	stage->deltas = DELTAS_OVER;
+	if (size == 0)
+		return 0;
+	if (size != DIGEST_SIZE)
+		return err_set(err, -EBADMSG, "the name of a delta set is no digest");
+	memcpy(digest.bytes, data, DIGEST_SIZE);
+	if (find_set(store, &digest))
+		return 0; /* for another release: that cannot be */
+	set = delta_stage_create(&digest, release);
+	set->next = store->sets;
+	store->sets = set;
+	if (!store->coding)
+		store->coding = coding_create();
+	stage->deltas = DELTAS_WAIT;
+	stage->set = digest;
+	return 0;
+}
+
+static int put_for_set(struct chunk_store *store, struct delta_stage *set,
+		       const struct wanted_object *object, const struct bytes *data,
+		       struct err *err)
+{
+	const struct delta_source source = {store, source_read, source_has};
+	struct stage *stage = find_stage(store, &set->target);
+
+	if (!stage || data->size == 0) {
+		end_set(store, set);
+		return 0;
+	}
+	if (object->kind == OBJECT_SET)
+		return set->opened ? 0 : delta_stage_open(set, data->data, data->size, &source, err);
+	return delta_stage_put(set, stage, store->coding, &source, &object->digest, data, err);
+}
+
+/* ---- missing, put ---- */
+
 static int store_missing(void *context, const struct digest *release,
 			 struct wanted_object *ret_items, size_t max, size_t *ret_count,
 			 struct stage_progress *ret_progress, struct err *err)
 {
 	struct chunk_store *store = context;
+	const struct delta_stage *set = find_set(store, release);
 	struct stage *stage;
-	int r = need_stage(store, release, &stage, err);
+	int r;
 
+	if (set)
+		return missing_of_set(set, ret_items, max, ret_count, ret_progress);
+	r = need_stage(store, release, &stage, err);
 	if (r == -ENOENT) {
 		*ret_count = max > 0 ? 1 : 0;
 		if (max > 0)
@@ -181,6 +343,9 @@ static int store_missing(void *context, const struct digest *release,
 	}
 	if (r == 0)
 		r = stage_missing(stage, ret_items, max, ret_count, ret_progress, err);
+	if (r == 0 && *ret_count > 0 && stage_has_indices(stage) &&
+	    deltas_come_first(store, stage, &ret_items[0]))
+		*ret_count = 1;
 	return r < 0 ? r : check_room(store, ret_progress, err);
 }
 
@@ -188,15 +353,26 @@ static int store_put(void *context, const struct digest *release, enum object_ki
 		     const struct digest *digest, const void *data, size_t size, struct err *err)
 {
 	struct chunk_store *store = context;
+	struct delta_stage *set = find_set(store, release);
 	struct digest found;
 	struct stage *stage;
 	int r;
 
 	if (kind == OBJECT_MANIFEST)
 		return put_manifest(store, release, data, size, err);
+	if (kind == OBJECT_DELTAS)
+		return put_deltas(store, release, data, size, err);
+	if (kind == OBJECT_SET && size == 0) {
+		if (set)
+			end_set(store, set);
+		return 0;
+	}
 	digest_of(&found, data, size);
 	if (!digest_equal(&found, digest))
 		return err_set(err, -EBADMSG, "a chunk is not what its digest says");
+	if (set)
+		return put_for_set(store, set, &(struct wanted_object){kind, *digest, size},
+				   &(struct bytes){(uint8_t *)(uintptr_t)data, size}, err);
 	r = need_stage(store, release, &stage, err);
 	return r < 0 ? r : stage_put(stage, digest, data, size, err);
 }
@@ -262,9 +438,15 @@ static bool store_sealed(void *context, const struct digest *digest)
 static int store_seal(void *context, const struct digest *release, struct err *err)
 {
 	struct chunk_store *store = context;
+	struct delta_stage *set = find_set(store, release);
 	struct stage *stage;
-	int r = need_stage(store, release, &stage, err);
+	int r;
 
+	if (set) {
+		end_set(store, set);
+		return 0;
+	}
+	r = need_stage(store, release, &stage, err);
 	if (r == 0)
 		r = stage_seal_step(stage, err);
 	if (r == 0)

@@ -41,4 +41,9 @@ struct chunk_store_ops chunk_store_ops(struct chunk_store *store);
 int chunk_store_read(struct chunk_store *store, const struct digest *chunk,
 		     struct bytes *ret_data, struct err *err) COVEY_MUST_CHECK;
 
+/* The releases that lie sealed here, but for one, the latest used first: what deltas may start from.
+ * Returns how many. */
+size_t chunk_store_held(struct chunk_store *store, const struct digest *not_this,
+			struct held_release ret_held[LIMIT_HELD]);
+
 uint64_t chunk_store_free_bytes(const struct chunk_store *store);
