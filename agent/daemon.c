@@ -8,11 +8,13 @@
 
 #include "agent/agent.h"
 #include "agent/chunks/client.h"
+#include "agent/chunks/peers.h"
 #include "agent/chunks/store.h"
 #include "agent/helper_client.h"
 #include "agent/joined.h"
 #include "agent/local.h"
 #include "agent/machine.h"
+#include "agent/observe_sockets.h"
 #include "agent/probe/health.h"
 #include "agent/probe/smoke.h"
 #include "base/clock.h"
@@ -30,6 +32,7 @@
 
 enum {
 	TIMER_ACCURACY_US = 10000,
+	SOCKETS = 8 + 6 * (LIMIT_NEIGHBOURS + 1), /* two links to each; each has a monitor */
 	LEAVE_LOOK_MS = 100,
 	LEAVE_HELPER_MS = 20000, /* for the helper to answer at all */
 	LEAVE_DRAIN_MS = 900000, /* for all deployments to drain and go */
@@ -46,9 +49,11 @@ struct daemon {
 	struct zhub *hub;
 	struct link *link;
 	struct origin *origin;
+	struct peers *peers;
 	struct helper_client *helper;
 	struct health *health;
 	struct smoke *smoke;
+	struct observe_sockets *observed;
 	struct local *local;
 	struct journal *journal;
 	struct chunk_store *store;
@@ -145,6 +150,14 @@ static int world_get(void *context, uint32_t source, const struct wanted_object 
 	return origin.request(origin.context, &get);
 }
 
+static int world_tell_origin(void *context, const void *data, size_t size)
+{
+	struct daemon *d = context;
+	struct chunk_source origin = origin_source(d->origin);
+
+	return origin.tell(origin.context, data, size);
+}
+
 static void world_get_idle(void *context)
 {
 	struct daemon *d = context;
@@ -171,6 +184,28 @@ static void world_refused(void *context, const char *text)
 				      .node = d->joined.identity.name},
 		  "the coordinator refuses this node: %s", text);
 	link_refuse(d->link);
+}
+
+static int world_observe_open(void *context, const char *deployment, enum colour colour,
+			      uint64_t handle)
+{
+	struct daemon *d = context;
+
+	return observe_sockets_open(d->observed, deployment, colour, handle);
+}
+
+static ssize_t world_observe_read(void *context, uint64_t handle, void *data, size_t size)
+{
+	struct daemon *d = context;
+
+	return observe_sockets_read(d->observed, handle, data, size);
+}
+
+static void world_observe_close(void *context, uint64_t handle)
+{
+	struct daemon *d = context;
+
+	observe_sockets_close(d->observed, handle);
 }
 
 static bool world_memory_is_short(void *context)
@@ -214,14 +249,19 @@ static void make_world(struct daemon *d)
 		.smoke = world_smoke,
 		.cancel = world_cancel,
 		.get = world_get,
+		.tell_origin = world_tell_origin,
 		.get_idle = world_get_idle,
 		.relink = world_relink,
 		.refused = world_refused,
+		.observe_open = world_observe_open,
+		.observe_read = world_observe_read,
+		.observe_close = world_observe_close,
 		.memory_is_short = world_memory_is_short,
 		.arm = world_arm,
 		.log = world_log,
 		.event = world_event,
 		.store = chunk_store_ops(d->store),
+		.peers = peers_ops(d->peers),
 	};
 }
 
@@ -283,6 +323,42 @@ static void on_origin_object(void *context, const struct msg_object *object)
 	agent_on_object(d->agent, SOURCE_ORIGIN, object);
 }
 
+static void on_origin_message(void *context, const void *data, size_t size)
+{
+	struct daemon *d = context;
+
+	agent_on_origin(d->agent, data, size);
+}
+
+static void on_peer_up(void *context, uint32_t peer)
+{
+	struct daemon *d = context;
+
+	agent_on_peer_up(d->agent, peer);
+}
+
+static void on_peer_down(void *context, uint32_t peer, enum peer_fault fault, const char *text)
+{
+	struct daemon *d = context;
+
+	agent_on_peer_down(d->agent, peer, fault, text);
+}
+
+static void on_peer_message(void *context, uint32_t peer, enum peer_way way, const void *data,
+			    size_t size)
+{
+	struct daemon *d = context;
+
+	agent_on_peer_message(d->agent, peer, way, data, size);
+}
+
+static void on_peers_listen(void *context, const char *problem)
+{
+	struct daemon *d = context;
+
+	agent_on_peers_listen(d->agent, problem);
+}
+
 static void on_helper_up(void *context)
 {
 	struct daemon *d = context;
@@ -316,6 +392,13 @@ static void on_probed(void *context, uint64_t id, bool ok, const char *text)
 	struct daemon *d = context;
 
 	agent_on_probe(d->agent, id, ok, text);
+}
+
+static uint64_t on_observed(void *context, uint64_t handle)
+{
+	struct daemon *d = context;
+
+	return agent_on_observed(d->agent, handle);
 }
 
 static void on_smoked(void *context, uint64_t id, bool ok, const char *test, const char *text)
@@ -384,12 +467,31 @@ static int open_files(struct daemon *d, struct err *err)
 	return r < 0 ? r : chunk_store_open(&config, &d->store, err);
 }
 
+static int open_peers(struct daemon *d, struct err *err)
+{
+	const struct peers_events events = {.up = on_peer_up,
+					    .down = on_peer_down,
+					    .message = on_peer_message,
+					    .listens = on_peers_listen};
+	AUTO_FREE char *listen = mem_format("tcp://[::]:%u", d->config->peers.port);
+	const struct peers_config config = {.listen = d->config->peers.port ? listen : NULL,
+					    .key = &d->joined.link_key,
+					    .root = &d->joined.root,
+					    .unix_ms = clock_unix_ms};
+
+	return peers_new(d->hub, &config, &events, d, &d->peers, err);
+}
+
 static int open_links(struct daemon *d, struct err *err)
 {
 	const struct link_events events = {
 		.up = on_link_up, .down = on_link_down, .message = on_link_message};
 	const struct chunk_source_events data_events = {
-		.up = on_origin_up, .down = on_origin_down, .object = on_origin_object};
+		.up = on_origin_up,
+		.down = on_origin_down,
+		.object = on_origin_object,
+		.message = on_origin_message};
+	const struct zcontext_config context = {.max_sockets = SOCKETS};
 	char agents[LIMIT_ENDPOINT + 1], data[LIMIT_ENDPOINT + 1];
 	struct link_config config = {.endpoint = agents,
 				     .key = &d->joined.link_key,
@@ -403,14 +505,14 @@ static int open_links(struct daemon *d, struct err *err)
 	if (r == 0)
 		r = endpoint_channel(d->joined.root.endpoint, PORT_OFFSET_DATA, data, err);
 	if (r == 0)
-		r = zcontext_new(NULL, &d->zmq_context, err);
+		r = zcontext_new(&context, &d->zmq_context, err);
 	if (r == 0 && zhub_new(d->event, d->zmq_context, &d->hub) < 0)
 		r = err_set(err, -ENOMEM, "the hub for sockets could not be made");
 	if (r == 0)
 		r = link_new(d->hub, &config, &events, d, &d->link, err);
 	if (r == 0)
 		d->origin = origin_new(d->hub, &origin, &data_events, d);
-	return r;
+	return r == 0 ? open_peers(d, err) : r;
 }
 
 static int open_modules(struct daemon *d, struct err *err)
@@ -426,6 +528,9 @@ static int open_modules(struct daemon *d, struct err *err)
 	if (r == 0)
 		r = smoke_new(d->event, &smoke, on_smoked, d, &d->smoke, err);
 	if (r == 0)
+		r = observe_sockets_new(d->event, d->config->run_dir, on_observed, d, &d->observed,
+					err);
+	if (r == 0)
 		r = local_new(d->event, d->config->run_dir, fill_local, d, &d->local, err);
 	if (r == 0)
 		r = helper_client_new(d->event, d->config->helper.socket, &events, d, &d->helper,
@@ -435,11 +540,19 @@ static int open_modules(struct daemon *d, struct err *err)
 
 static int open_agent(struct daemon *d, struct err *err)
 {
+	const struct config_peers *peers = &d->config->peers;
 	struct agent_options options = {
 		.name = d->joined.identity.name,
 		.fetch_rate = d->config->fetch_rate,
+		.peering = {.on = peers->on,
+			    .port = peers->port,
+			    .upload_rate = peers->upload_rate,
+			    .metered = peers->metered},
 	};
 
+	STR_CUT(options.peering.address, peers->address);
+	STR_CUT(options.peering.window, peers->window);
+	STR_CUT(options.peering.timezone, peers->timezone);
 	make_world(d);
 	return agent_create(&options, &d->world, d->journal, &d->agent, err);
 }
@@ -449,9 +562,11 @@ static void daemon_close(struct daemon *d)
 	if (d->agent)
 		agent_free(d->agent);
 	helper_client_free(d->helper);
+	observe_sockets_free(d->observed);
 	local_free(d->local);
 	smoke_free(d->smoke);
 	health_free(d->health);
+	peers_free(d->peers);
 	origin_free(d->origin);
 	link_free(d->link);
 	zhub_free(d->hub);
@@ -512,6 +627,7 @@ int daemon_run(const struct agent_config *config)
 	malloc_trim(0);
 	notify_ready("started");
 	r = sd_event_loop(d.event);
+	agent_stop(d.agent);
 	daemon_close(&d);
 	return r < 0 ? 1 : 0;
 }

@@ -121,6 +121,7 @@ static void note_address(struct slot_work *work, const struct helper_slot *slot)
 static void tell_exited(struct agent *agent, const char *deployment, enum colour colour,
 			const struct digest *release, const char *text, const char *log)
 {
+	observing_exited(agent, deployment, colour, release);
 	shell_tell(agent, deployment,
 		   (struct deploy_event){.kind = DEPLOY_EVENT_SLOT_EXITED,
 					 .colour = colour,

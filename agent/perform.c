@@ -49,6 +49,13 @@ static bool is_open(const char *window, const struct tm *tm)
 			      (unsigned)(60 * tm->tm_hour + tm->tm_min));
 }
 
+bool perform_window(const char *window, const char *timezone, uint64_t unix_ms)
+{
+	struct tm tm = local_time(timezone, unix_ms);
+
+	return is_open(window, &tm);
+}
+
 static void tell_windows(struct agent *agent, const struct deploy *deploy, struct work *work)
 {
 	const struct window_spec *windows = &deploy->record.assignment.windows;

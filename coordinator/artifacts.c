@@ -385,6 +385,11 @@ void coordinator_on_data(struct coordinator *c, const struct node_id *id, const 
 	r = message_decode(data, size, CHANNEL_DATA, FROM_AGENT, &message, NULL);
 	if (r < 0)
 		return;
+	if (message.type != MESSAGE_GET) {
+		seeds_message(c, node, &message);
+		message_free(&message);
+		return;
+	}
 	get = message.body;
 	object.kind = get->kind;
 	object.digest = get->digest;

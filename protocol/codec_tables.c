@@ -311,6 +311,8 @@ static const struct codec_field deployment_report_fields[] = {
 	F_U64(11, bytes_total),
 	F_ARRAY(12, slots, slot_report),
 	F_STRUCT(13, last, outcome),
+	F_U64(14, bytes_from_peers),
+	F_U64(15, fetch_rate),
 };
 CODEC_STRUCT(deployment_report);
 #undef THIS
@@ -341,6 +343,130 @@ static const struct codec_field node_status_fields[] = {
 CODEC_STRUCT(node_status);
 #undef THIS
 
+/* ---- evidence ---- */
+
+#define THIS struct baseline_edge
+static const struct codec_field baseline_edge_fields[] = {
+	F_F64(1, value),
+};
+CODEC_STRUCT(baseline_edge);
+#undef THIS
+
+#define THIS struct baseline_feature
+static const struct codec_field baseline_feature_fields[] = {
+	F_STR(1, name),
+	F_ENUM(2, kind, FEATURE_KIND_COUNT),
+	F_LIST(3, edges, baseline_edge, LIMIT_BINS - BINS_OUTER + 1),
+	F_LIST(4, values, text_item, LIMIT_BINS - BINS_OUTER),
+	F_NUMBERS(5, counts, LIMIT_BINS),
+};
+CODEC_STRUCT(baseline_feature);
+#undef THIS
+
+#define THIS struct baseline
+static const struct codec_field baseline_fields[] = {
+	F_U64(1, observations),
+	F_LIST(2, features, baseline_feature, LIMIT_FEATURES),
+};
+CODEC_STRUCT(baseline);
+#undef THIS
+
+#define THIS struct observed_counts
+static const struct codec_field observed_counts_fields[] = {
+	F_U64(1, attempted),
+	F_U64(2, ok),
+	F_U64(3, errors),
+	F_U64(4, timeouts),
+	F_U64(5, crashes),
+	F_U64(6, invalid),
+	F_U64(7, smoke_attempted),
+	F_U64(8, smoke_failures),
+	F_U64(9, minutes),
+	F_U64(10, incidents),
+	F_U64(11, latencies),
+	F_U64(12, latency_sum_us),
+	F_U64(13, labels_right),
+	F_U64(14, labels_wrong),
+	F_U64(15, unknown),
+	F_U64(16, rubbish),
+	F_U64(17, dropped),
+};
+CODEC_STRUCT(observed_counts);
+#undef THIS
+
+#define THIS struct latency_exceedance
+static const struct codec_field latency_exceedance_fields[] = {
+	F_U64(1, threshold_us),
+	F_U64(2, exceeded),
+};
+CODEC_STRUCT(latency_exceedance);
+#undef THIS
+
+#define THIS struct latency_bucket
+static const struct codec_field latency_bucket_fields[] = {
+	F_U32(1, index),
+	F_U64(2, count),
+};
+CODEC_STRUCT(latency_bucket);
+#undef THIS
+
+#define THIS struct feature_counts
+static const struct codec_field feature_counts_fields[] = {
+	F_NUMBERS(1, bins, LIMIT_BINS),
+};
+CODEC_STRUCT(feature_counts);
+#undef THIS
+
+#define THIS struct named_counter
+static const struct codec_field named_counter_fields[] = {
+	F_STR(1, name),
+	F_U64(2, count),
+};
+CODEC_STRUCT(named_counter);
+#undef THIS
+
+#define THIS struct observation_record
+static const struct codec_field observation_record_fields[] = {
+	F_U64(1, boot_epoch),
+	F_U64(2, sequence),
+	F_STR(3, deployment),
+	F_ENUM(4, colour, COLOUR_COUNT),
+	F_FIXED(5, release),
+	F_FIXED(6, rollout),
+	F_FIXED(7, baseline),
+	F_U64(8, start_unix_ms),
+	F_U64(9, length_ms),
+	F_U64(10, age_ms),
+	F_BOOL(11, serving),
+	F_BOOL(12, urgent),
+	F_U32(13, periods),
+	F_U64(14, lost),
+	F_STRUCT(15, counts, observed_counts),
+	F_ARRAY(16, exceedances, latency_exceedance),
+	F_LIST(17, buckets, latency_bucket, LIMIT_LATENCY_BUCKETS),
+	F_LIST(18, features, feature_counts, LIMIT_FEATURES),
+	F_LIST(19, counters, named_counter, LIMIT_NAMED_COUNTERS),
+};
+CODEC_STRUCT(observation_record);
+#undef THIS
+
+#define THIS struct latency_threshold
+static const struct codec_field latency_threshold_fields[] = {
+	F_U64(1, us),
+};
+CODEC_STRUCT(latency_threshold);
+#undef THIS
+
+#define THIS struct observe_order
+static const struct codec_field observe_order_fields[] = {
+	F_FIXED(1, rollout),
+	F_FIXED(2, baseline),
+	F_U64(3, period_ms),
+	F_ARRAY(4, thresholds, latency_threshold),
+};
+CODEC_STRUCT(observe_order);
+#undef THIS
+
 /* ---- desired state ---- */
 
 #define THIS struct assignment
@@ -359,6 +485,7 @@ static const struct codec_field assignment_fields[] = {
 	F_BOOL(12, hold_old),
 	F_U64(13, node_deadline_ms),
 	F_STRUCT(14, windows, window_spec),
+	F_STRUCT(15, observe, observe_order),
 };
 CODEC_STRUCT(assignment);
 #undef THIS
@@ -435,6 +562,39 @@ static const struct codec_field msg_logs_fields[] = {
 	F_PROSE(3, error),
 };
 CODEC_STRUCT(msg_logs);
+#undef THIS
+
+#define THIS struct baseline_proposal
+static const struct codec_field baseline_proposal_fields[] = {
+	F_STR(1, deployment),
+	F_FIXED(2, release),
+	F_BYTES(3, baseline, LIMIT_BASELINE),
+};
+CODEC_STRUCT(baseline_proposal);
+#undef THIS
+
+#define THIS struct msg_observed
+static const struct codec_field msg_observed_fields[] = {
+	F_LIST(1, records, observation_record, LIMIT_RECORDS),
+	F_LIST(2, proposals, baseline_proposal, LIMIT_DEPLOYMENTS_PER_NODE),
+};
+CODEC_STRUCT(msg_observed);
+#undef THIS
+
+#define THIS struct msg_observed_ack
+static const struct codec_field msg_observed_ack_fields[] = {
+	F_U64(1, boot_epoch),
+	F_U64(2, sequence),
+};
+CODEC_STRUCT(msg_observed_ack);
+#undef THIS
+
+#define THIS struct msg_baseline
+static const struct codec_field msg_baseline_fields[] = {
+	F_STR(1, deployment),
+	F_BYTES(2, baseline, LIMIT_BASELINE),
+};
+CODEC_STRUCT(msg_baseline);
 #undef THIS
 
 #define THIS struct held_release

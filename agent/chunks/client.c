@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "protocol/chunk_data.h"
 #include "protocol/coding/coding.h"
 #include "protocol/message.h"
 
@@ -96,11 +97,17 @@ static void on_message(void *context, const void *data, size_t size)
 	struct origin *origin = context;
 	struct message message = {0};
 
+	if (chunk_data_is(data, size, MESSAGE_SEED_CHUNK)) {
+		origin->events.message(origin->context, data, size);
+		return;
+	}
 	if (message_decode(data, size, CHANNEL_DATA, FROM_COORDINATOR, &message, NULL) < 0)
 		return; /* asked for again when it does not come */
 	if (message.type == MESSAGE_OBJECT) {
 		decode(origin, message.body);
 		origin->events.object(origin->context, message.body);
+	} else {
+		origin->events.message(origin->context, data, size);
 	}
 	message_free(&message);
 }
@@ -113,8 +120,8 @@ static int open_link(struct origin *origin)
 		.key = &origin->key,
 		.server_key = &origin->server_key,
 		.max_message_size = LIMIT_DATA_MESSAGE,
-		.send_queue = 4 * LIMIT_FETCH_REQUESTS,
-		.receive_queue = LIMIT_FETCH_REQUESTS,
+		.send_queue = 16 * LIMIT_FETCH_REQUESTS,
+		.receive_queue = 2 * LIMIT_FETCH_REQUESTS,
 	};
 
 	return link_new(origin->hub, &config, &events, origin, &origin->link, NULL);
@@ -122,23 +129,30 @@ static int open_link(struct origin *origin)
 
 /* ---- the source ---- */
 
-static int origin_request(void *context, const struct msg_get *wanted)
+static int origin_tell(void *context, const void *data, size_t size)
 {
 	struct origin *origin = context;
-	struct msg_get get = *wanted;
-	struct bytes bytes = {0};
 	int r;
 
 	sd_event_source_disable_unref(origin->closer);
 	origin->closer = NULL;
-	get.takes_coded = true;
 	if (!origin->link) {
 		r = open_link(origin);
 		return r < 0 ? r : -ENOTCONN;
 	}
+	return link_send(origin->link, data, size);
+}
+
+static int origin_request(void *context, const struct msg_get *wanted)
+{
+	struct msg_get get = *wanted;
+	struct bytes bytes = {0};
+	int r;
+
+	get.takes_coded = true;
 	r = message_encode(MESSAGE_GET, &get, &bytes, NULL);
 	if (r == 0)
-		r = link_send(origin->link, bytes.data, bytes.size);
+		r = origin_tell(context, bytes.data, bytes.size);
 	free(bytes.data);
 	return r;
 }
@@ -166,6 +180,7 @@ struct chunk_source origin_source(struct origin *origin)
 {
 	return (struct chunk_source){.context = origin,
 				     .request = origin_request,
+				     .tell = origin_tell,
 				     .cancel = origin_cancel,
 				     .state = origin_state};
 }

@@ -17,8 +17,7 @@
 #include <unistd.h>
 
 enum {
-	WINDOW_BLOBS = 1024,	      /* open at a time ... */
-	WINDOW_CHUNKS = LIMIT_CHUNKS, /* ... and chunks in their indices: memory */
+	WINDOW_CHUNKS = LIMIT_CHUNKS, /* in the indices of blobs that are open at a time: memory */
 	STEP_BYTES = 8 << 20,	      /* copied or looked at in one call */
 	STEP_LOOKUPS = 256,
 	FLUSH_BYTES = 16 << 20,
@@ -164,7 +163,7 @@ static int open_part(const struct stage *stage, const struct release_blob *of, i
 }
 
 /* Makes the part as long as its blob, without blocks. */
-static int size_part(const struct stage *stage, const struct release_blob *of, bool *ret_resumed,
+static int size_part(struct stage *stage, const struct release_blob *of, bool *ret_resumed,
 		     struct err *err)
 {
 	AUTO_CLOSE int fd = -1;
@@ -176,6 +175,7 @@ static int size_part(const struct stage *stage, const struct release_blob *of, b
 	if (fstat(fd, &st) < 0)
 		return err_errno(err, -errno, "look at a part");
 	*ret_resumed = (uint64_t)st.st_size == of->size;
+	stage->new_parts |= !*ret_resumed;
 	if (!*ret_resumed && ftruncate(fd, (off_t)of->size) < 0)
 		return err_errno(err, -errno, "size a part");
 	return 0;
@@ -361,13 +361,13 @@ static int list_window(struct stage *stage, struct wanted_object *items, size_t 
 {
 	AUTO_FREE void *buffer = mem_alloc(LIMIT_CHUNK);
 	struct budget budget = {STEP_BYTES, STEP_LOOKUPS, buffer};
-	size_t blobs = 0, chunks = 0;
+	size_t chunks = 0;
 	int r = 0;
 
 	for (size_t i = stage->first_open; r == 0 && i < stage->release.blobs_count; i++) {
 		struct stage_blob *blob = &stage->blobs[i];
 
-		if (blobs >= WINDOW_BLOBS || chunks >= WINDOW_CHUNKS || *count >= max)
+		if (chunks >= WINDOW_CHUNKS || *count >= max)
 			break;
 		if (blob->phase == BLOB_CLOSED)
 			r = open_blob(stage, blob, err);
@@ -375,7 +375,6 @@ static int list_window(struct stage *stage, struct wanted_object *items, size_t 
 			continue;
 		r = look_for_chunks(stage, blob, &budget, err);
 		list_chunks(blob->assembly, items, max, count);
-		blobs++;
 		chunks += blob->assembly->index.chunks_count;
 	}
 	return r;
@@ -389,11 +388,16 @@ bool stage_is_complete(const struct stage *stage)
 	return true;
 }
 
-bool stage_has_indices(const struct stage *stage)
+static bool is_looked_at(const struct stage *stage)
 {
-	for (size_t i = stage->first_open; i < stage->release.blobs_count; i++)
-		if (stage->blobs[i].phase == BLOB_INDEX)
+	for (size_t i = stage->first_open; i < stage->release.blobs_count; i++) {
+		const struct stage_blob *blob = &stage->blobs[i];
+
+		if (blob->phase == BLOB_INDEX || blob->phase == BLOB_CLOSED ||
+		    (blob->phase == BLOB_OPEN &&
+		     blob->assembly->first_unknown < blob->assembly->index.chunks_count))
 			return false;
+	}
 	return true;
 }
 
@@ -432,6 +436,7 @@ int stage_missing(struct stage *stage, struct wanted_object *ret_items, size_t m
 	*ret_count = count;
 	*ret_progress = (struct stage_progress){.manifest = true,
 						.complete = stage_is_complete(stage),
+						.looked = count < max && is_looked_at(stage),
 						.bytes_done = stage->bytes_done,
 						.bytes_total = stage->bytes_total};
 	return 0;
@@ -479,9 +484,41 @@ int stage_put(struct stage *stage, const struct digest *digest, const void *data
 	return r;
 }
 
+/* ---- reading back ---- */
+
+static const struct assembly *find_written(const struct stage *stage, const struct digest *chunk,
+					   size_t *ret_blob, size_t *ret_at)
+{
+	for (size_t b = 0; b < stage->release.blobs_count; b++) {
+		const struct assembly *a = stage->blobs[b].assembly;
+
+		for (size_t i = 0; a && i < a->index.chunks_count; i++) {
+			if (a->states[i] < CHUNK_WRITTEN ||
+			    !digest_equal(&a->index.chunks[i].digest, chunk))
+				continue;
+			*ret_blob = b;
+			*ret_at = i;
+			return a;
+		}
+	}
+	return NULL;
+}
+
+int stage_read(const struct stage *stage, const struct digest *chunk, void *buffer, size_t size)
+{
+	size_t blob, at;
+	const struct assembly *a = find_written(stage, chunk, &blob, &at);
+	AUTO_CLOSE int fd = -1;
+
+	if (!a || a->index.chunks[at].size != size)
+		return -ENOENT;
+	fd = open_holder(stage, &stage->blobs[blob].of->content);
+	return fd < 0 ? -ENOENT : store_read_at(fd, buffer, size, a->offsets[at]);
+}
+
 /* ---- to the platter, and into the journal ---- */
 
-static int force_out(const struct stage *stage, struct err *err)
+static int force_out(struct stage *stage, struct err *err)
 {
 	size_t dirty = 0;
 	int r = 0;
@@ -501,6 +538,11 @@ static int force_out(const struct stage *stage, struct err *err)
 		if (r == 0 && fdatasync(fd) < 0)
 			r = err_errno(err, -errno, "sync a part");
 	}
+	/* a row may not outlive the name of the file that it speaks of */
+	if (r == 0 && stage->new_parts && fsync(stage->files->parts) < 0)
+		r = err_errno(err, -errno, "sync the folder of parts");
+	if (r == 0)
+		stage->new_parts = false;
 	return r;
 }
 

@@ -56,6 +56,7 @@ struct stage {
 	struct digest set; /* DELTAS_WAIT */
 	uint64_t bytes_done, bytes_total;
 	uint64_t unflushed_bytes, flushed_ms;
+	bool new_parts; /* files were made whose names are not on the platter yet */
 	size_t hash_blob; /* seal: which blob is being read, and how far */
 	uint64_t hash_offset;
 	struct digest_state hash;
@@ -80,8 +81,10 @@ int stage_take_index(struct stage *stage, const struct digest *digest, const voi
 /* From the disk. -ENOENT: not there, or damaged (and removed). */
 int stage_load_index(const struct store_files *files, const struct release_blob *of,
 		     struct chunk_index *ret_index, struct err *err) COVEY_MUST_CHECK;
+/* A chunk of a blob that is being assembled. -ENOENT: not written, or not as long. */
+int stage_read(const struct stage *stage, const struct digest *chunk, void *buffer,
+	       size_t size) COVEY_MUST_CHECK;
 /* Bytes to the platter, then rows into the journal. */
 int stage_flush(struct stage *stage, struct err *err) COVEY_MUST_CHECK;
 int stage_seal_step(struct stage *stage, struct err *err) COVEY_MUST_CHECK;
 bool stage_is_complete(const struct stage *stage);
-bool stage_has_indices(const struct stage *stage); /* of all blobs that lack anything */

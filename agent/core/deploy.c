@@ -191,7 +191,7 @@ bool deploy_apply(struct deploy *deploy, const struct deploy_event *event)
 		deploy->waiting_since_ms = 0;
 	else if (!deploy->waiting_since_ms)
 		deploy->waiting_since_ms = deploy->now_ms;
-	return memcmp(&before, &deploy->record, sizeof(before)) != 0;
+	return !deploy_record_same(&before, &deploy->record);
 }
 
 static void sooner(const struct deploy *d, uint64_t *when, uint64_t at)

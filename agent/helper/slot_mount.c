@@ -138,7 +138,7 @@ int slot_mount(struct worker *worker, const struct slot_name *slot, const struct
 	paths_slot_run(config, slot, target, "/rootfs");
 	if (mkdir(target, 0755) < 0 && errno != EEXIST)
 		return err_errno(err, -errno, "%s", target);
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_SLAVE, NULL) < 0)
 		return err_errno(err, -errno, "no mount namespace for the slot");
 	if (chdir(paths_slot_run(config, slot, lower, "/lower")) < 0)
 		return err_errno(err, -errno, "%s", lower);

@@ -220,11 +220,11 @@ static int run_hierarchical(const struct replay *replay, json_t **ret_result)
 		r = check_counts(replay, json_object_get(replay->evidence, "events"), "events",
 		                 events, 2);
 	if (r == 0)
-		r = refused(replay, share_null_init(&null, pi0, m), "m",
+		r = refused(replay, share_null_init(&null, pi0, m, 1, 2), "m",
 		            "write a number up to 1000000000 with m pi0 and m (1 - pi0) at least "
 		            "0.001");
 	if (r == 0)
-		r = refused(replay, share_null_add(&null, events[0], events[1]), "events", "");
+		r = refused(replay, share_null_add(&null, events[0], events[1], pi0), "events", "");
 	if (r == 0)
 		*ret_result = json_pack("{so}", "ln_e_halt", real(share_null_ln_halt(&null)));
 	return r;

@@ -133,8 +133,9 @@ int layer_inflate(int *fd, struct err *err)
 /* ---- the entries of a layer ---- */
 
 struct check {
-	json_t
-	    *names; /* clean name -> true: a symbolic link, false: a file; folders are not in it */
+	/* Clean name -> true: a symbolic link, false: a file; folders are not in it. Names are bytes:
+	 * nobody checks that they are UTF-8. */
+	json_t *names;
 	uint64_t left; /* bytes that entries may still claim */
 	struct err *err;
 };
@@ -209,7 +210,7 @@ static int check_hard_link(struct check *c, const char *name, const char *path, 
 		return refuse(c, name, "is a hard link to something outside the image's root");
 	if (!json_is_false(json_object_get(c->names, str_get(&clean_target))))
 		return refuse(c, name, "is a hard link to what is no file of its layer");
-	json_object_set_new(c->names, path, json_false());
+	json_object_set_new_nocheck(c->names, path, json_false());
 	return 0;
 }
 
@@ -238,12 +239,12 @@ static int check_type(struct check *c, struct archive_entry *entry, const char *
 		if (size > c->left)
 			return refuse(c, name, "claims more content than the archive has");
 		c->left -= size;
-		json_object_set_new(c->names, path, json_false());
+		json_object_set_new_nocheck(c->names, path, json_false());
 		return 0;
 	case AE_IFLNK:
 		if (!link || climbs_out(path, link))
 			return refuse(c, name, "is a symbolic link that leaves the image's root");
-		json_object_set_new(c->names, path, json_true());
+		json_object_set_new_nocheck(c->names, path, json_true());
 		return 0;
 	case AE_IFCHR:
 	case AE_IFBLK:

@@ -10,12 +10,6 @@
 
 #include <stddef.h>
 
-#define COL(kind, type, member)                                                                    \
-	{COLUMN_##kind, offsetof(struct type, member), sizeof(((struct type *)0)->member)}
-#define RECORD(name)                                                                               \
-	static const struct record name##_record = {name##_columns, ARRAY_SIZE(name##_columns),    \
-						    sizeof(struct store_##name)}
-
 static const struct column node_columns[] = {
 	COL(FIXED, store_node, id),	   COL(STR, store_node, name),
 	COL(FIXED, store_node, link_key),  COL(FIXED, store_node, sign_key),
@@ -106,20 +100,6 @@ static const struct column digest_columns[] = {{COLUMN_FIXED, 0, DIGEST_SIZE}};
 static const struct record digest_record = {digest_columns, 1, sizeof(struct digest)};
 static const struct column u64_columns[] = {{COLUMN_U64, 0, 0}};
 static const struct record u64_record = {u64_columns, 1, sizeof(uint64_t)};
-
-/* One adapter from void rows to typed callbacks for each record. */
-#define WALK(name, type)                                                                           \
-	struct name##_walk {                                                                       \
-		store_##name##_fn *fn;                                                             \
-		void *arg;                                                                         \
-		size_t count;                                                                      \
-	};                                                                                         \
-	static int name##_row(void *walk, void *row)                                               \
-	{                                                                                          \
-		struct name##_walk *w = walk;                                                      \
-		w->count++;                                                                        \
-		return w->fn(w->arg, (const struct type *)row);                                    \
-	}
 
 WALK(token, store_token)
 WALK(release, store_release)
@@ -536,4 +516,13 @@ const struct store_ops sqlite_ops = {
 	.event_trim = op_event_trim,
 	.audit_append = op_audit_append,
 	.audit_each = op_audit_each,
+	.observation_append = sqlite_observation_append,
+	.observation_each = sqlite_observation_each,
+	.observation_last = sqlite_observation_last,
+	.observation_trim = sqlite_observation_trim,
+	.mark_put = sqlite_mark_put,
+	.mark_each = sqlite_mark_each,
+	.baseline_put = sqlite_baseline_put,
+	.baseline_remove = sqlite_baseline_remove,
+	.baseline_each = sqlite_baseline_each,
 };

@@ -113,6 +113,30 @@ struct store_audit { /* one operator action; hash covers the previous one's hash
 	struct digest hash;
 };
 
+struct store_observation { /* one observation_record of a node, and the order of its commit */
+	struct node_id node;
+	uint64_t boot_epoch, sequence; /* with the node: unique */
+	char deployment[LIMIT_NAME + 1];
+	struct digest release;
+	struct rollout_id rollout; /* of the order in force; zero: none */
+	uint64_t received_ms;
+	struct bytes record; /* encoded */
+	uint64_t id; /* given by the store on append; rises */
+};
+
+struct store_mark { /* newest observation of a node that was ever committed; outlives its row */
+	struct node_id node;
+	uint64_t boot_epoch, sequence;
+};
+
+struct store_baseline { /* learned in production; fixed once for each deployment and release */
+	char deployment[LIMIT_NAME + 1];
+	struct digest release;
+	struct digest id; /* of the body */
+	uint64_t learned_ms;
+	struct bytes body; /* encoded */
+};
+
 typedef int store_node_fn(void *arg, const struct store_node *node);
 typedef int store_token_fn(void *arg, const struct store_token *token);
 typedef int store_release_fn(void *arg, const struct store_release *release);
@@ -125,6 +149,9 @@ typedef int store_report_fn(void *arg, const struct store_report *report);
 typedef int store_desired_fn(void *arg, const struct store_desired *desired);
 typedef int store_event_fn(void *arg, const struct store_event *event);
 typedef int store_audit_fn(void *arg, const struct store_audit *audit);
+typedef int store_observation_fn(void *arg, const struct store_observation *observation);
+typedef int store_mark_fn(void *arg, const struct store_mark *mark);
+typedef int store_baseline_fn(void *arg, const struct store_baseline *baseline);
 
 /* `put` inserts or replaces by key. `remove` of what is not there is 0. Walks are ordered by key
  * unless said otherwise. */
@@ -199,6 +226,23 @@ struct store_ops {
 	int (*audit_append)(struct store *s, const struct store_audit *audit, struct err *err);
 	int (*audit_each)(struct store *s, uint64_t since, store_audit_fn *fn, void *arg,
 			  struct err *err);
+
+	/* -EEXIST: that name is taken. */
+	int (*observation_append)(struct store *s, const struct store_observation *observation,
+				  struct err *err);
+	/* Of a deployment, those after `since` (an id), at most limit, in the order of commit. */
+	int (*observation_each)(struct store *s, const char *deployment, uint64_t since,
+				uint64_t limit, store_observation_fn *fn, void *arg,
+				struct err *err);
+	int (*observation_last)(struct store *s, uint64_t *ret_id, struct err *err); /* 0: none */
+	int (*observation_trim)(struct store *s, uint64_t up_to_id, struct err *err); /* marks stay */
+	int (*mark_put)(struct store *s, const struct store_mark *mark, struct err *err);
+	int (*mark_each)(struct store *s, store_mark_fn *fn, void *arg, struct err *err);
+	/* -EEXIST: that release of that deployment has one. */
+	int (*baseline_put)(struct store *s, const struct store_baseline *baseline,
+			    struct err *err);
+	int (*baseline_remove)(struct store *s, const char *deployment, struct err *err);
+	int (*baseline_each)(struct store *s, store_baseline_fn *fn, void *arg, struct err *err);
 };
 
 struct store { /* first member of every implementation */

@@ -36,7 +36,7 @@ static void open_journal(void)
 	const int size = 1 << 20;
 
 	assert_int_equal(unshare(CLONE_NEWNS), 0);
-	assert_int_equal(mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL), 0);
+	assert_int_equal(mount("none", "/", "none", MS_REC | MS_SLAVE, NULL), 0);
 	assert_int_equal(mkdir("/run/systemd", 0755) < 0 && errno != EEXIST, 0);
 	assert_int_equal(mkdir("/run/systemd/journal", 0755) < 0 && errno != EEXIST, 0);
 	assert_int_equal(mount("tmpfs", "/run/systemd/journal", "tmpfs", 0, NULL), 0);
@@ -96,6 +96,7 @@ static struct digest start_script(const char *script)
 	return digest;
 }
 
+/* spec: SLOT-18 */
 static void output_reaches_the_journal(void **state)
 {
 	struct digest digest = start_script("echo first; echo \"se\033cond\" >&2; "
@@ -125,6 +126,7 @@ static void output_reaches_the_journal(void **state)
 	assert_string_equal(next_entry(300), "");
 }
 
+/* spec: SLOT-18 */
 static void a_flood_is_bounded_and_the_rest_survives_rotation(void **state)
 {
 	struct helper_request request = {.op = HELPER_LOGS, .deployment = "web", .lines = 1};
@@ -189,6 +191,7 @@ static bool may_talk(uid_t uid)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
+/* spec: SLOT-12 */
 static void strangers_are_turned_away(void **state)
 {
 	struct stat st;
@@ -202,6 +205,7 @@ static void strangers_are_turned_away(void **state)
 	assert_false(may_talk(65534));
 }
 
+/* spec: SLOT-12 */
 static void garbage_closes_the_connection_only(void **state)
 {
 	(void)state;
@@ -231,6 +235,7 @@ static void a_socket_of_systemd_is_taken(void **state)
 }
 
 /* Forwarding was off: nobody but slots may profit from it, in this boot and after a restart. */
+/* spec: SLOT-9 */
 static void a_node_does_not_become_a_router_for_others(void **state)
 {
 	(void)state;

@@ -446,6 +446,41 @@ static void worker_passes_what_is_right(void **state)
 	assert_true(outcome.ok);
 }
 
+/* Somebody kills the first worker, or the first two. */
+static struct outcome_of_smoke smoke_with_kills(int kills)
+{
+	char dir[] = "/tmp/covey-killed-XXXXXX";
+	const char *real = worker_path;
+	AUTO_FREE char *script = NULL, *command = NULL;
+	struct outcome_of_smoke outcome;
+
+	assert_non_null(mkdtemp(dir));
+	script = mem_format("%s/worker", dir);
+	command = mem_format("printf '#!/bin/sh\\nfor i in $(seq %d); do [ -e %s/$i ] || "
+			     "{ : >%s/$i; kill -9 $$; }; done; exec %s \"$@\"\\n' >%s && "
+			     "chmod +x %s",
+			     kills, dir, dir, real, script, script);
+	assert_int_equal(system(command), 0);
+	worker_path = script;
+	outcome = run_smoke(serve_model, &classify, 1, 5000);
+	worker_path = real;
+	free(command);
+	command = mem_format("rm -r %s", dir);
+	assert_int_equal(system(command), 0);
+	return outcome;
+}
+
+static void a_killed_worker_does_not_blame_the_release(void **state)
+{
+	struct outcome_of_smoke outcome = smoke_with_kills(1);
+
+	assert_string_equal(outcome.text, "");
+	assert_true(outcome.ok);
+	outcome = smoke_with_kills(2);
+	assert_false(outcome.ok);
+	assert_string_equal(outcome.text, "the program that runs the smoke tests failed");
+}
+
 static void worker_names_the_test_and_the_difference(void **state)
 {
 	struct release_smoke smokes[] = {classify, classify};
@@ -503,6 +538,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(status_text_and_body_are_compared),
 		cmocka_unit_test(line_of_the_worker_is_read),
 		cmocka_unit_test(worker_passes_what_is_right),
+		cmocka_unit_test(a_killed_worker_does_not_blame_the_release),
 		cmocka_unit_test(worker_names_the_test_and_the_difference),
 		cmocka_unit_test(worker_follows_no_redirect),
 		cmocka_unit_test(worker_bounds_body_and_time),

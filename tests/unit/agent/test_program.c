@@ -497,6 +497,7 @@ static void assert_says(const char *output, const char *text)
 		fail_msg("'%s' is not in '%s'", text, output);
 }
 
+/* spec: TRUST-9 */
 static void joining_keeps_keys_identity_and_root(void **state)
 {
 	static const char *const again[] = {"--rejoin", "--name", "other", "-", NULL};
@@ -555,6 +556,7 @@ static void refusals_are_sentences(void **state)
 	assert_int_equal(site->enrolled, 0);
 }
 
+/* spec: TRUST-9 */
 static void root_of_another_server_is_not_pinned(void **state)
 {
 	struct site *site = *state;

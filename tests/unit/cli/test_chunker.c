@@ -104,6 +104,7 @@ static void use_header(struct chunker *c, const struct str *header, uint64_t siz
 	tensors_free(&tensors);
 }
 
+/* spec: REL-4 */
 static void test_tensors(void **state)
 {
 	const uint64_t sizes[] = {300 * KIB, 100, 200, 600 * KIB, 130 * KIB};
@@ -164,6 +165,7 @@ static void test_keys(void **state)
 }
 
 /* A longer header moves no chunk of the weights. */
+/* spec: REL-4 */
 static void test_header_moves_nothing(void **state)
 {
 	const uint64_t sizes[] = {500 * KIB, 700 * KIB};

@@ -59,6 +59,7 @@ static void check_image(const char *source, const char *arch)
 	image_free(&image);
 }
 
+/* spec: REL-1 */
 static void test_every_form(void **state)
 {
 	static const char compressions[] = {0, 'g', 'z'};
@@ -131,6 +132,7 @@ static void test_damaged_images(void **state)
 	}
 }
 
+/* spec: REL-11 */
 static void test_architectures(void **state)
 {
 	AUTO_FREE char *layout = mem_format("%s/two", folder);

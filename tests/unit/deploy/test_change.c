@@ -2,6 +2,7 @@
 /* Changes that go well: every step in its order, and nothing before its time. */
 #include "traces.h"
 
+/* spec: NODE-1, NODE-2 */
 static void first_install_serves_after_smoke_and_commits_after_bake(void **state)
 {
 	struct world w;
@@ -21,6 +22,7 @@ static void first_install_serves_after_smoke_and_commits_after_bake(void **state
 	world_free(&w);
 }
 
+/* spec: NODE-4 */
 static void swap_keeps_the_old_slot_until_keep_warm_is_over(void **state)
 {
 	struct world w;
@@ -43,6 +45,7 @@ static void swap_keeps_the_old_slot_until_keep_warm_is_over(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-4 */
 static void old_slot_stays_warm_while_the_rollout_has_not_ended(void **state)
 {
 	struct world w;
@@ -59,6 +62,7 @@ static void old_slot_stays_warm_while_the_rollout_has_not_ended(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-5 */
 static void memory_pressure_stops_a_warm_slot_early(void **state)
 {
 	struct world w;
@@ -79,6 +83,7 @@ static void memory_pressure_stops_a_warm_slot_early(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-10 */
 static void drain_lasts_until_connections_end_or_drain_is_over(void **state)
 {
 	struct world w;
@@ -160,6 +165,7 @@ static void proven_slot_is_watched_while_it_waits(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-16 */
 static void stop_first_never_runs_two(void **state)
 {
 	struct world w;
@@ -178,6 +184,7 @@ static void stop_first_never_runs_two(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-29 */
 static void time_windows_hold_download_and_switch(void **state)
 {
 	struct assignment *a;
@@ -228,6 +235,7 @@ static void a_dead_link_is_waited_for(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-3 */
 static void bake_commits_without_the_coordinator(void **state)
 {
 	struct world w;
@@ -242,6 +250,7 @@ static void bake_commits_without_the_coordinator(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-3 */
 static void bake_ends_only_on_a_healthy_answer(void **state)
 {
 	struct world w;
@@ -375,6 +384,7 @@ static void rollout_that_completes_in_a_late_bake_changes_nothing(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-18 */
 static void removal_drains_then_stops(void **state)
 {
 	struct world w;
