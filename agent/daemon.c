@@ -140,10 +140,14 @@ static int world_get(void *context, uint32_t source, const struct wanted_object 
 {
 	struct daemon *d = context;
 	struct chunk_source origin = origin_source(d->origin);
+	struct held_release held[LIMIT_HELD];
+	struct msg_get get = {.kind = object->kind, .digest = object->digest, .held = held};
 
 	if (source != SOURCE_ORIGIN)
 		return -EINVAL;
-	return origin.request(origin.context, object->kind, &object->digest);
+	if (get.kind == OBJECT_DELTAS)
+		get.held_count = chunk_store_held(d->store, &get.digest, held);
+	return origin.request(origin.context, &get);
 }
 
 static int world_tell_origin(void *context, const void *data, size_t size)

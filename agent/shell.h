@@ -109,7 +109,12 @@ struct fetch_job { /* one release on its way to the disk */
 	struct fetch *fetch;	 /* over the list */
 	bool whole;		 /* the list is the release's: its numbers are what neighbours mean */
 	bool seed;		 /* the origin is asked as a seed (seeds.c) */
-	bool manifest;		 /* the manifest is what is missing */
+	bool manifest;		 /* one object is missing: the manifest, or one about deltas */
+	struct wanted_object single; /* ... this one */
+	uint32_t asks;		 /* for it */
+	uint64_t patience_ms;	 /* how long deltas are waited for; 0: they were not asked for */
+	bool is_set;		 /* `release` is a delta set, which a release waits for */
+	struct digest waits_for; /* the set that comes first; zero: none */
 	bool sealing;
 	uint32_t busy; /* sources that take nothing now, a bit each, and when to try again */
 	uint64_t busy_ms;
@@ -269,6 +274,17 @@ void helping_down(struct agent *agent);
 void helping_reply(struct agent *agent, const struct helper_reply *reply);
 void helping_tick(struct agent *agent, uint64_t now_ms);
 bool helping_under_way(const struct agent *agent, uint64_t id);
+
+/* sets.c */
+/* The job goes on when the set is done, or given up. */
+void sets_wait(struct agent *agent, struct fetch_job *job, const struct digest *set);
+void sets_keep(struct agent *agent, const struct fetch_job *job); /* that it waits for */
+void sets_end(struct agent *agent, struct fetch_job *set);
+void sets_give_up(struct agent *agent, struct fetch_job *set, const char *text);
+/* Nobody answers the question for deltas: it is not asked again. */
+bool sets_unanswered(struct agent *agent, struct fetch_job *job);
+/* There are none, or not yet. */
+void sets_missing(struct agent *agent, struct fetch_job *job, const struct msg_object *object);
 
 /* fetching.c: brings wanted releases to the disk. */
 void fetching_want(struct agent *agent, const struct digest *release);

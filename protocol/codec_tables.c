@@ -612,11 +612,19 @@ static const struct codec_field msg_baseline_fields[] = {
 CODEC_STRUCT(msg_baseline);
 #undef THIS
 
+#define THIS struct held_release
+static const struct codec_field held_release_fields[] = {
+	F_FIXED(1, digest),
+};
+CODEC_STRUCT(held_release);
+#undef THIS
+
 #define THIS struct msg_get
 static const struct codec_field msg_get_fields[] = {
 	F_ENUM(1, kind, OBJECT_KIND_COUNT),
 	F_FIXED(2, digest),
 	F_BOOL(3, takes_coded),
+	F_LIST(4, held, held_release, LIMIT_HELD),
 };
 CODEC_STRUCT(msg_get);
 #undef THIS
@@ -628,6 +636,7 @@ static const struct codec_field msg_object_fields[] = {
 	F_BOOL(3, missing),
 	F_BYTES(4, data, LIMIT_OBJECT),
 	F_BOOL(5, coded),
+	F_U32(6, retry_ms),
 };
 CODEC_STRUCT(msg_object);
 #undef THIS
