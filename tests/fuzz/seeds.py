@@ -97,7 +97,8 @@ def make_images():
     layer = layers()["plain"]
     save("inflate", "gzip", gzip.compress(layer, mtime=0))
     save("inflate", "plain", layer)
-    save("inflate", "zstd", subprocess.run(["zstd", "-q", "-c"], input=layer, capture_output=True, check=True).stdout)
+    zstd = subprocess.run(["zstd", "-q", "-c"], input=layer, capture_output=True, check=True)
+    save("inflate", "zstd", zstd.stdout)
     packed = gzip.compress(layer, mtime=0)
     save("inflate", "damaged", packed[:40] + b"?" + packed[41:])
     save("layout", "gzip", packed, *image_parts(layer)[1:])
@@ -115,7 +116,8 @@ def make_images():
     save("image", "gzip", gzip.compress(docker, mtime=0))
     describe = lambda data: {"digest": "sha256:" + sha(data), "size": len(data)}
     oci_manifest = json.dumps({"config": describe(config), "layers": [describe(layer)]}).encode()
-    index = json.dumps({"manifests": [{**describe(oci_manifest), "platform": {"os": "linux", "architecture": "amd64"}}]}).encode()
+    platform = {"os": "linux", "architecture": "amd64"}
+    index = json.dumps({"manifests": [{**describe(oci_manifest), "platform": platform}]}).encode()
     blob = lambda data: ("blobs/sha256/" + sha(data), f, data)
     save("image", "oci", tar(("index.json", f, index), blob(oci_manifest), blob(config), blob(layer)))
     save("image", "neither", tar(("a", f, b"b")))
@@ -316,18 +318,41 @@ def make_frames():
 
 def make_control():
     requests = {
-        "version": {}, "status": {}, "events": {"since": 0, "limit": 5, "wait_ms": 10}, "logs": {"node": "edge-1", "deployment": "reader", "lines": 5},
-        "freeze": {"reason": "x"}, "unfreeze": {}, "token.create": {"ttl_ms": 1000, "uses": 2, "labels": {"a": "b"}, "approval": True},
-        "token.ls": {}, "token.rm": {"id": "00"}, "node.ls": {"selector": "site=lyon"}, "node.show": {"node": "edge-1"},
-        "node.label": {"node": "edge-1", "set": {"a": "b"}, "remove": ["site"]}, "node.cordon": {"node": "edge-2"},
-        "node.uncordon": {"node": "edge-2"}, "node.approve": {"node": "edge-1"}, "node.revoke": {"node": "edge-3"},
-        "node.rm": {"node": "edge-3", "force": True}, "object.missing": {"digests": ["blake2b:" + HEX]},
-        "object.get": {"digest": "blake2b:" + HEX}, "release.get": {"release": "ocr@1.0.0"}, "release.ls": {"model": "ocr"},
-        "release.show": {"release": "ocr@2.0.0"}, "release.rm": {"release": "ocr@2.0.0"}, "rollout.ls": {},
-        "rollout.show": {"rollout": "1", "since": "x", "wait_ms": 10}, "rollout.pause": {"rollout": "1"}, "rollout.resume": {"rollout": "1"},
-        "rollout.promote": {"rollout": "1", "full": True}, "rollout.abort": {"rollout": "1"}, "rollout.retry": {"rollout": "1", "node": "edge-1"},
-        "rollout.undo": {"rollout": "1"}, "deployment.ls": {}, "deployment.show": {"deployment": "reader"},
-        "deployment.history": {"deployment": "reader"}, "deployment.rm": {"deployment": "reader"},
+        "version": {},
+        "status": {},
+        "events": {"since": 0, "limit": 5, "wait_ms": 10},
+        "logs": {"node": "edge-1", "deployment": "reader", "lines": 5},
+        "freeze": {"reason": "x"},
+        "unfreeze": {},
+        "token.create": {"ttl_ms": 1000, "uses": 2, "labels": {"a": "b"}, "approval": True},
+        "token.ls": {},
+        "token.rm": {"id": "00"},
+        "node.ls": {"selector": "site=lyon"},
+        "node.show": {"node": "edge-1"},
+        "node.label": {"node": "edge-1", "set": {"a": "b"}, "remove": ["site"]},
+        "node.cordon": {"node": "edge-2"},
+        "node.uncordon": {"node": "edge-2"},
+        "node.approve": {"node": "edge-1"},
+        "node.revoke": {"node": "edge-3"},
+        "node.rm": {"node": "edge-3", "force": True},
+        "object.missing": {"digests": ["blake2b:" + HEX]},
+        "object.get": {"digest": "blake2b:" + HEX},
+        "release.get": {"release": "ocr@1.0.0"},
+        "release.ls": {"model": "ocr"},
+        "release.show": {"release": "ocr@2.0.0"},
+        "release.rm": {"release": "ocr@2.0.0"},
+        "rollout.ls": {},
+        "rollout.show": {"rollout": "1", "since": "x", "wait_ms": 10},
+        "rollout.pause": {"rollout": "1"},
+        "rollout.resume": {"rollout": "1"},
+        "rollout.promote": {"rollout": "1", "full": True},
+        "rollout.abort": {"rollout": "1"},
+        "rollout.retry": {"rollout": "1", "node": "edge-1"},
+        "rollout.undo": {"rollout": "1"},
+        "deployment.ls": {},
+        "deployment.show": {"deployment": "reader"},
+        "deployment.history": {"deployment": "reader"},
+        "deployment.rm": {"deployment": "reader"},
     }
     for verb, body in requests.items():
         save("control", verb, verb + "\n" + json.dumps(body) + "\n")
