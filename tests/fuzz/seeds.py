@@ -140,6 +140,7 @@ smoke:
     request: {method: GET, path: /}
     expect: {contains: "ok"}
 lineage: {code: "train.py", data: "sklearn", metrics: {accuracy: 0.972}}
+observe: {metrics: /metrics, requests: http_total, errors: 'http_total{code="5"}', counters: [a, b], score: [0, 1]}
 """
 DEPLOYMENT = """deployment: reader
 release: ocr@2.1.0
@@ -161,6 +162,13 @@ gates:
   - {metric: errors, tolerance: 1, margin: 2, weight: 1, critical: true, require: evidence, min_bake: 1m}
   - {metric: latency, absolute: true, slo: 0.01, dry_run: true, deadline: 1h}
 on_inconclusive: hold
+"""
+
+
+BASELINE = """observations: 10
+features:
+  ink: {edges: [0, 2.5, 9], counts: [3, 7], under: 1, over: 0, nan: 2}
+  site: {values: {lyon: 5, "a \\"b\\"": 3}, unseen: 4, missing: 2}
 """
 
 
@@ -287,6 +295,9 @@ def varint(n):
 
 
 def make_observations():
+    save("csv", "plain", 'ink,site,"a ""b"""\r\n1,lyon,\n\n2.5,"x\ny",z\n')
+    save("csv", "column", 'a\n""\nb\n')
+    save("baseline_yaml", "two", BASELINE)
     save("observation", "line", "latency_us=1830 status=200 class=7 score=0.93 x.ink=0.21 x.site=lyon\n")
     save("observation", "two", "begin\n", "end status=500\nlabel=wrong\n", "begin\nbegin\n", "crash")
     save("observation", "strange", "n=1000000 lost=5 latency_us=1e9 x.ink=nan x.ink=inf y=1 score=2\nend\nstatus=timeout")
@@ -375,6 +386,8 @@ def make_shown():
 WORDS = {
     "release_yaml": ["coordinator/cli/yml_release.c", "coordinator/cli/yml_values.c"],
     "deployment_yaml": ["coordinator/cli/yml_deployment.c", "coordinator/cli/yml_values.c"],
+    "baseline_yaml": ["coordinator/cli/yml_baseline.c"],
+    "observation": ["agent/observe/observation.c"],
     "control": sorted(p.relative_to(SOURCE).as_posix() for p in pathlib.Path(SOURCE).glob("coordinator/control*.c")),
     "config_agent": ["agent/config.c"],
     "config_coordinator": ["coordinator/config.c", "coordinator/operators.c"],
