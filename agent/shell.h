@@ -110,6 +110,7 @@ struct agent {
 	char name[LIMIT_NAME + 1];
 	uint64_t fetch_rate;
 	uint64_t boot_epoch;
+	uint64_t epoch, generation; /* of desired state, as the journal has it */
 	bool rebooted;
 	struct inventory inventory;
 	char runtime[LIMIT_SHORT_TEXT + 1];
