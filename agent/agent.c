@@ -77,6 +77,8 @@ static int load(struct agent *agent, struct err *err)
 	agent->boot_epoch = node.boot_epoch + 1;
 	agent->rebooted = node.boot_id[0] != '\0' && !str_equal(node.boot_id, boot_id);
 	node_core_restore_generation(agent->core, node.epoch, node.generation);
+	agent->epoch = node.epoch;
+	agent->generation = node.generation;
 	r = journal_each_record(agent->journal, restore_record, agent, err);
 	if (r < 0)
 		return r;
@@ -305,7 +307,7 @@ static void turn(struct agent *agent)
 	forget_facts(agent);
 	forget_works(agent);
 	exchanging_step(agent, agent_now(agent));
-	if (!agent->journal_broken) /* nothing is said that a crash could undo */
+	if (!agent->journal_broken && !agent->again) /* nothing is said that a crash could undo */
 		reporting_update(agent, agent_now(agent));
 	observing_update(agent, agent_now(agent));
 	arm(agent);

@@ -198,6 +198,7 @@ struct agent {
 	struct node_core *core;
 	char name[LIMIT_NAME + 1];
 	uint64_t boot_epoch;
+	uint64_t epoch, generation; /* of desired state, as the journal has it */
 	bool rebooted;
 	struct inventory inventory;
 	char runtime[LIMIT_SHORT_TEXT + 1];

@@ -131,6 +131,7 @@ static int world_send(void *context, const void *data, size_t size)
 		break;
 	case MESSAGE_HEARTBEAT:
 		node->heartbeats++;
+		node->beat = *(struct msg_heartbeat *)message.body;
 		break;
 	case MESSAGE_STATUS:
 		node->statuses++;
