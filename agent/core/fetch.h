@@ -52,6 +52,7 @@ enum {
 	FETCH_TIMEOUT_MIN_MS = 2000,
 	FETCH_TIMEOUT_MAX_MS = 120000,
 	FETCH_PATIENCE_MS = 2000,
+	FETCH_HOLD_MS = 300, /* an origin that was a seed is not asked by number before */
 	FETCH_STRIKES = 3, /* time-outs in a row after which a source rests and is named */
 	FETCH_LIES = 3,    /* chunks that a peer said it has and then had not: out */
 };

@@ -85,7 +85,8 @@ static bool has_room(const struct fetch *f, const struct fetch_source *s, uint32
 
 static bool may_ask(const struct fetch_source *s, uint64_t now_ms)
 {
-	return s->up && !s->out && s->open < requests_limit(s) && now_ms >= s->rest_until_ms;
+	return s->up && !s->out && s->open < requests_limit(s) && now_ms >= s->rest_until_ms &&
+	       now_ms >= s->hold_until_ms;
 }
 
 static uint32_t choose_any(const struct fetch *f, const struct fetch_source *s)
@@ -221,6 +222,9 @@ bool fetch_next(struct fetch *fetch, uint64_t now_ms, uint64_t random,
 		uint32_t at = (fetch->turn + i) % fetch->sources_count, c;
 		struct fetch_source *s = &fetch->sources[at];
 
+		if (s->hold)
+			s->hold_until_ms = now_ms + FETCH_HOLD_MS;
+		s->hold = false;
 		if (!may_ask(s, now_ms) || !has_room(fetch, s, fetch->smallest))
 			continue;
 		c = choose_for(fetch, s, now_ms, random);

@@ -21,13 +21,14 @@ struct fetch_source {
 	enum fetch_kind kind;
 	enum fetch_role role;
 	bool up, out;
+	bool hold;	/* was a seed: the neighbours' turn comes first, for FETCH_HOLD_MS */
 	bool told;      /* FETCH_STALLED was told and nothing came since */
 	uint8_t blames; /* a bit for each fault that is still to be told */
 	uint8_t strikes, lies;
 	uint8_t open, cancels;
 	uint32_t credit;
 	uint32_t useful; /* chunks that it has and nobody was asked for */
-	uint64_t asked_bytes, rest_until_ms;
+	uint64_t asked_bytes, rest_until_ms, hold_until_ms;
 	uint64_t rate, window_ms, window_bytes; /* measured while something was open */
 	struct fetch_open requests[FETCH_REQUESTS];
 	uint64_t *has; /* a bit for each chunk */

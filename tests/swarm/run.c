@@ -189,9 +189,6 @@ static void measure(struct swarm *s, struct swarm_result *r)
 			times[count++] = (double)(n->finish - s->began) / 1e9;
 	}
 	qsort(times, count, sizeof(*times), by_value);
-	if (getenv("SWT"))
-		for (int q = 50; q < 100; q += 5)
-			fprintf(stderr, "p%d %.2f\n", q, times[count * (size_t)q / 100]);
 	r->bound = swarm_bound(s->about);
 	r->first = count ? times[0] : 0;
 	r->median = count ? times[count / 2] : 0;
@@ -221,7 +218,7 @@ void swarm_run(const struct swarm_case *about, uint64_t seed, enum bug bug,
 	for (uint32_t i = 1; i <= about->nodes; i++)
 		peer_step(&s, i);
 	while (s.unfinished && s.now < s.limit && links_next(&s, &event))
-		{ static int o; peer_hear(&s, &event); if (!o && getenv("SWT") && !seeding_left(s.seeding,0,0)) { o=1; fprintf(stderr, "all out %.3f\n", (double)(s.now-s.began)/1e9);}}
+		peer_hear(&s, &event);
 	*ret_result = (struct swarm_result){0};
 	measure(&s, ret_result);
 	ret_result->seconds_cpu = (double)(clock() - began) / CLOCKS_PER_SEC;
