@@ -12,8 +12,8 @@ enum { FETCH_FREE = UINT32_MAX - 1 };
 struct fetch_open {     /* a request under way */
 	uint32_t chunk; /* FETCH_ANY; FETCH_FREE: none */
 	bool cancel;    /* not wanted any more; fetch_next_cancel() tells and frees it */
-	bool again;     /* the second of two */
-	uint64_t late_ms, deadline_ms;
+	bool again;	/* another source was asked since */
+	uint64_t due_ms, late_ms, deadline_ms; /* expected; worth a second copy; given up */
 };
 
 struct fetch_source {

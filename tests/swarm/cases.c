@@ -59,7 +59,7 @@ const struct swarm_case swarm_faults[] = {
 	{.name = "a node joins late", SIXTEEN, .faults = {{FAULT_JOIN, 16, 1, 50}}, FEW(.90)},
 	{.name = "full disks on half of the nodes", SIXTEEN, .faults = {{FAULT_FULL, 1, 8, 50}},
 	 FEW(.90)},
-	{.name = "half of the nodes stop serving", SIXTEEN, .faults = {{FAULT_CLOSE, 1, 8, 30}},
+	{.name = "half of the nodes stop serving", SIXTEEN, .faults = {{FAULT_CLOSE, 1, 8, 0}},
 	 BARS(.85)},
 	{.name = "limits of 40 up, 60 down", SIXTEEN, .limit_up_mbit = 40, .limit_down_mbit = 60,
 	 BARS(.85)},
