@@ -31,14 +31,16 @@ static bool is_prefix(enum judge_metric kind)
 	return last == '.' || last == ':';
 }
 
-static int metric_kind(const char *metric, enum judge_metric *ret_kind)
+int judge_gate_kind(struct judge_gate *gate)
 {
+	const char *metric = gate->metric;
+
 	for (size_t i = 0; i < METRIC_COUNT; i++) {
 		bool prefix = is_prefix(i);
 
 		if (prefix ? str_starts(metric, metrics[i].text) && metric[metrics[i].size]
 		           : str_equal(metric, metrics[i].text)) {
-			*ret_kind = i;
+			gate->kind = i;
 			return 0;
 		}
 	}
@@ -104,7 +106,7 @@ static int make_gate(const struct gate_spec *spec, struct judge_gate *gate, stru
 	    .clump = 1,
 	};
 	STR_CUT(gate->metric, spec->metric);
-	if (metric_kind(gate->metric, &gate->kind) < 0)
+	if (judge_gate_kind(gate) < 0)
 		return err_set(err, -EINVAL,
 		               "metric: `%s` is not known; write error_rate, timeouts, "
 		               "invalid_output, latency, label_error, drift.<feature>, drift.score "

@@ -60,6 +60,8 @@ struct judge_policy {
  * gate's place, "gates[2]: metric: ...". */
 int judge_policy_make(const struct deployment_spec *spec, struct judge_policy *ret_policy,
 		      struct err *err) COVEY_MUST_CHECK;
+/* Sets the kind by the metric's text; -EINVAL: unknown. */
+int judge_gate_kind(struct judge_gate *gate) COVEY_MUST_CHECK;
 /* What follows the prefix: the feature, the counter; "" without. */
 const char *judge_gate_subject(const struct judge_gate *gate);
 /* ln E at which the gate fails: 1 / (alpha v), for a critical one not above JUDGE_CRITICAL. */

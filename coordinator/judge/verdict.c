@@ -99,6 +99,15 @@ void judge_result(const struct judge *judge, size_t gate, struct judge_result *r
 	*ret_result = result;
 }
 
+const char *judge_result_word(const struct judge_gate *gate, const struct judge_result *result)
+{
+	if (!result->evidence)
+		return "none";
+	if (result->failed)
+		return "fail";
+	return gate->required && !result->passed ? "inconclusive" : "pass";
+}
+
 /* ---- the verdict ---- */
 
 __attribute__((format(printf, 4, 5))) static void decide(struct judge_verdict *verdict,
