@@ -21,7 +21,8 @@ static const char *const outcome_names[OUTCOME_COUNT] = {"none",    "completed",
 							 "aborted", "failed",	 "unreachable"};
 static const char *const strategy_names[STRATEGY_COUNT] = {"canary", "blue_green", "rolling"};
 static const char *const swap_names[SWAP_COUNT] = {"start-first", "stop-first"};
-static const char *const inconclusive_names[INCONCLUSIVE_COUNT] = {"hold", "promote", "rollback"};
+static const char *const inconclusive_names[INCONCLUSIVE_COUNT] = {"hold", "promote", "rollback",
+								"promote-if-promised"};
 
 static json_t *release_name(const struct coordinator *c, const struct digest *digest)
 {

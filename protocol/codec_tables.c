@@ -138,6 +138,20 @@ static const struct codec_field release_metric_fields[] = {
 CODEC_STRUCT(release_metric);
 #undef THIS
 
+#define THIS struct release_observe
+static const struct codec_field release_observe_fields[] = {
+	F_TEXT(1, metrics, LIMIT_PATH),
+	F_TEXT(2, requests, LIMIT_SHORT_TEXT),
+	F_TEXT(3, errors, LIMIT_SHORT_TEXT),
+	F_TEXT(4, latency, LIMIT_SHORT_TEXT),
+	F_LIST(5, counters, text_item, LIMIT_NAMED_COUNTERS),
+	F_BOOL(6, has_range),
+	F_F64(7, score_min),
+	F_F64(8, score_max),
+};
+CODEC_STRUCT(release_observe);
+#undef THIS
+
 #define THIS struct release
 static const struct codec_field release_fields[] = {
 	F_STR(1, model),
@@ -157,6 +171,7 @@ static const struct codec_field release_fields[] = {
 	F_TEXT(15, lineage_code, LIMIT_REASON_TEXT),
 	F_TEXT(16, lineage_data, LIMIT_REASON_TEXT),
 	F_LIST(17, lineage_metrics, release_metric, LIMIT_METRICS),
+	F_STRUCT(18, observe, release_observe),
 };
 CODEC_STRUCT(release);
 #undef THIS
@@ -185,6 +200,8 @@ static const struct codec_field gate_spec_fields[] = {
 	F_ENUM(9, require, GATE_REQUIRE_COUNT),
 	F_U64(10, min_bake_ms),
 	F_U64(11, deadline_ms),
+	F_BOOL(12, has_policy),
+	F_ENUM(13, policy, INCONCLUSIVE_COUNT),
 };
 CODEC_STRUCT(gate_spec);
 #undef THIS

@@ -9,7 +9,7 @@
 #define CODEC_TABLES(X)                                                                            \
 	X(text_item) X(label) X(share) X(public_key) X(chunk_ref) X(chunk_index)                   \
 	X(release_blob) X(env_var) X(release_serve) X(release_resources) X(release_health)         \
-	X(release_smoke) X(release_metric) X(release)                                              \
+	X(release_smoke) X(release_metric) X(release_observe) X(release)                                              \
 	X(stage_spec) X(gate_spec) X(failure_spec) X(deadline_spec) X(window_spec)                 \
 	X(deployment_spec)                                                                         \
 	X(reason) X(outcome) X(slot_report) X(deployment_report) X(inventory) X(node_status)       \

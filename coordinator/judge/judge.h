@@ -85,6 +85,9 @@ void judge_look(const struct judge *judge, struct judge_verdict *ret_verdict);
 const uint64_t *judge_bins_of(const struct judge *judge, size_t feature, enum cohort cohort);
 double judge_drift(const struct judge *judge, size_t feature, enum cohort cohort);
 
+/* Every gate that requires evidence has it, or keeps its promised rate (slo) with the same proof. */
+bool judge_promised(const struct judge *judge);
+
 /* Leave one node out. without[i] is the same judge, fed without canary nodes[i]. The node that
  * carries the verdict of `gate`: the only one without which nothing speaks for harm (ln E <= 0);
  * its index in nodes, or `count`: nobody, or several would do. */

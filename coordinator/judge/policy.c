@@ -173,6 +173,30 @@ int judge_policy_make(const struct deployment_spec *spec, struct judge_policy *r
 
 /* ---- how long it takes ---- */
 
+int judge_deadlines_check(const struct deployment_spec *spec, uint64_t period_ms, struct err *err)
+{
+	uint64_t least_ms = JUDGE_PERIODS_MIN * period_ms;
+	char given[STR_DURATION_MAX], least[STR_DURATION_MAX], period[STR_DURATION_MAX];
+
+	for (size_t i = 0; i < spec->gates_count; i++) {
+		const struct gate_spec *gate = &spec->gates[i];
+		uint64_t deadline_ms =
+		    gate->deadline_ms ? gate->deadline_ms : spec->deadlines.stage_ms;
+
+		if (gate->require != GATE_EVIDENCE || gate->dry_run || deadline_ms >= least_ms)
+			continue;
+		str_format_duration(given, deadline_ms);
+		str_format_duration(least, least_ms);
+		str_format_duration(period, period_ms);
+		return err_set(err, -EINVAL,
+		               "gates[%zu]: deadline: %s is too short for evidence: nodes report "
+		               "every %s, and a server's first %d reports do not count; write at "
+		               "least %s",
+		               i, given, period, JUDGE_WARMUP_PERIODS, least);
+	}
+	return 0;
+}
+
 static double divergence(double p, double q) /* of Bernoulli(p) from Bernoulli(q), in nats */
 {
 	return p * log(p / q) + (1 - p) * log((1 - p) / (1 - q));

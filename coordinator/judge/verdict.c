@@ -235,6 +235,22 @@ static void unharmed(const struct judge *judge, struct judge_verdict *verdict)
 		                : "no evidence of harm so far");
 }
 
+bool judge_promised(const struct judge *judge)
+{
+	for (size_t i = 0; i < judge->gates_count; i++) {
+		const struct gate_state *g = &judge->gates[i];
+		struct judge_result result;
+
+		if (!g->gate.required)
+			continue;
+		judge_result(judge, i, &result);
+		if (!result.passed && !(g->gate.slo > 0 && g->gate.test != TEST_LATENCY &&
+		                        promised_ln_promote(&g->promised) >= result.ln_pass))
+			return false;
+	}
+	return true;
+}
+
 void judge_look(const struct judge *judge, struct judge_verdict *ret_verdict)
 {
 	struct judge_verdict verdict = {.gate = JUDGE_NO_GATE}, paused = {0};
