@@ -515,7 +515,7 @@ void agent_stop(struct agent *agent)
 }
 
 /* Chunks and the talk about them come by the hundred: the core is asked only when it heard news. */
-static void exchange_turn(struct agent *agent)
+void shell_exchange_turn(struct agent *agent)
 {
 	uint64_t now_ms = agent_now(agent);
 
@@ -526,42 +526,6 @@ static void exchange_turn(struct agent *agent)
 	}
 	exchanging_step(agent, now_ms);
 	arm(agent);
-}
-
-void agent_on_origin(struct agent *agent, const void *data, size_t size)
-{
-	seeds_said(agent, data, size);
-	exchange_turn(agent);
-}
-
-void agent_on_peer_up(struct agent *agent, uint32_t peer)
-{
-	exchanging_up(agent, peer);
-	exchange_turn(agent);
-}
-
-void agent_on_peer_down(struct agent *agent, uint32_t peer, enum peer_fault fault,
-			const char *text)
-{
-	exchanging_down(agent, peer, fault, text);
-	exchange_turn(agent);
-}
-
-void agent_on_peer_message(struct agent *agent, uint32_t peer, enum peer_way way, const void *data,
-			   size_t size)
-{
-	exchanging_message(agent, peer, way, data, size);
-	exchange_turn(agent);
-}
-
-void agent_on_peers_listen(struct agent *agent, const char *problem)
-{
-	if (!str_equal(agent->peering.problem, problem))
-		agent->peering.report_due = true;
-	if (problem[0])
-		shell_log(agent, LOG_LEVEL_WARNING, "other nodes cannot connect here: %s", problem);
-	STR_CUT(agent->peering.problem, problem);
-	exchange_turn(agent);
 }
 
 void agent_tick(struct agent *agent, uint64_t now_ms)

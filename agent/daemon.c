@@ -9,6 +9,7 @@
 #include "agent/agent.h"
 #include "agent/chunks/client.h"
 #include "agent/chunks/peers.h"
+#include "agent/daemon_peers.h"
 #include "agent/chunks/store.h"
 #include "agent/helper_client.h"
 #include "agent/joined.h"
@@ -330,35 +331,6 @@ static void on_origin_message(void *context, const void *data, size_t size)
 	agent_on_origin(d->agent, data, size);
 }
 
-static void on_peer_up(void *context, uint32_t peer)
-{
-	struct daemon *d = context;
-
-	agent_on_peer_up(d->agent, peer);
-}
-
-static void on_peer_down(void *context, uint32_t peer, enum peer_fault fault, const char *text)
-{
-	struct daemon *d = context;
-
-	agent_on_peer_down(d->agent, peer, fault, text);
-}
-
-static void on_peer_message(void *context, uint32_t peer, enum peer_way way, const void *data,
-			    size_t size)
-{
-	struct daemon *d = context;
-
-	agent_on_peer_message(d->agent, peer, way, data, size);
-}
-
-static void on_peers_listen(void *context, const char *problem)
-{
-	struct daemon *d = context;
-
-	agent_on_peers_listen(d->agent, problem);
-}
-
 static void on_helper_up(void *context)
 {
 	struct daemon *d = context;
@@ -468,21 +440,6 @@ static int open_files(struct daemon *d, struct err *err)
 	return r < 0 ? r : chunk_store_open(&config, &d->store, err);
 }
 
-static int open_peers(struct daemon *d, struct err *err)
-{
-	const struct peers_events events = {.up = on_peer_up,
-					    .down = on_peer_down,
-					    .message = on_peer_message,
-					    .listens = on_peers_listen};
-	AUTO_FREE char *listen = mem_format("tcp://[::]:%u", d->config->peers.port);
-	const struct peers_config config = {.listen = d->config->peers.port ? listen : NULL,
-					    .key = &d->joined.link_key,
-					    .root = &d->joined.root,
-					    .unix_ms = clock_unix_ms};
-
-	return peers_new(d->hub, &config, &events, d, &d->peers, err);
-}
-
 static int open_links(struct daemon *d, struct err *err)
 {
 	const struct link_events events = {
@@ -513,7 +470,8 @@ static int open_links(struct daemon *d, struct err *err)
 		r = link_new(d->hub, &config, &events, d, &d->link, err);
 	if (r == 0)
 		d->origin = origin_new(d->hub, &origin, &data_events, d);
-	return r == 0 ? open_peers(d, err) : r;
+	return r == 0 ? daemon_peers_open(d->hub, d->config, &d->joined, &d->agent, &d->peers, err)
+		      : r;
 }
 
 static int open_modules(struct daemon *d, struct err *err)
@@ -541,19 +499,12 @@ static int open_modules(struct daemon *d, struct err *err)
 
 static int open_agent(struct daemon *d, struct err *err)
 {
-	const struct config_peers *peers = &d->config->peers;
 	struct agent_options options = {
 		.name = d->joined.identity.name,
 		.fetch_rate = d->config->fetch_rate,
-		.peering = {.on = peers->on,
-			    .port = peers->port,
-			    .upload_rate = peers->upload_rate,
-			    .metered = peers->metered},
 	};
 
-	STR_CUT(options.peering.address, peers->address);
-	STR_CUT(options.peering.window, peers->window);
-	STR_CUT(options.peering.timezone, peers->timezone);
+	daemon_peers_options(d->config, &options.peering);
 	make_world(d);
 	return agent_create(&options, &d->world, d->journal, &d->agent, err);
 }
