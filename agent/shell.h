@@ -9,7 +9,7 @@
 #include "agent/core/fetch.h"
 #include "agent/core/node.h"
 #include "agent/exchange.h"
-#include "agent/observe/tally.h"
+#include "agent/observe/metrics.h"
 #include "agent/outbox.h"
 #include "base/bucket.h"
 #include "protocol/chunk_list.h"
@@ -34,19 +34,23 @@ struct release_facts { /* of a manifest on disk, what the shell needs all the ti
 	uint32_t port;	 /* clients' */
 	size_t smokes;
 	struct digest baseline; /* its own; zero: none */
+	struct release_observe observe;
 };
 
 struct watch { /* the observations of what runs in a slot */
 	uint64_t handle; /* of its socket; 0: not open */
 	uint64_t open_at_ms; /* try again */
 	struct digest release;
-	uint64_t started_ms;
+	uint64_t started_ms; /* the server, or when we met it */
+	bool adopted;	     /* it ran before this agent did */
 	struct tally *tally;
 	struct digest wanted; /* baseline that was last looked for */
 	struct digest baseline; /* that it counts against */
 	uint64_t end_ms; /* of the period, once something was counted */
 	double tokens;
 	uint64_t tokens_ms;
+	uint64_t scrape_id, scrape_at_ms;
+	struct metrics *metrics; /* the last look; NULL: none */
 	struct learn *learn;	/* NULL: there is a baseline, or it is not the time */
 	struct bytes proposal; /* what was learned; sent along until one is ordered */
 };
@@ -109,7 +113,12 @@ struct fetch_job { /* one release on its way to the disk */
 	struct fetch *fetch;	 /* over the list */
 	bool whole;		 /* the list is the release's: its numbers are what neighbours mean */
 	bool seed;		 /* the origin is asked as a seed (seeds.c) */
-	bool manifest;		 /* the manifest is what is missing */
+	bool manifest;		 /* one object is missing: the manifest, or one about deltas */
+	struct wanted_object single; /* ... this one */
+	uint32_t asks;		 /* for it */
+	uint64_t patience_ms;	 /* how long deltas are waited for; 0: they were not asked for */
+	bool is_set;		 /* `release` is a delta set, which a release waits for */
+	struct digest waits_for; /* the set that comes first; zero: none */
 	bool sealing;
 	uint32_t busy; /* sources that take nothing now, a bit each, and when to try again */
 	uint64_t busy_ms;
@@ -139,6 +148,7 @@ struct reporting {
 struct observing {
 	struct outbox *box;
 	size_t watches;
+	bool resumed; /* slots that ran before us are watched by now */
 	uint64_t send_ms; /* not before; UINT64_MAX: nothing to send */
 	uint32_t sends;	  /* without an answer */
 	char *datagram;	  /* OBSERVE_DATAGRAM_MAX, while anybody is watched */
@@ -150,6 +160,7 @@ struct agent {
 	struct node_core *core;
 	char name[LIMIT_NAME + 1];
 	uint64_t boot_epoch;
+	uint64_t epoch, generation; /* of desired state, as the journal has it */
 	bool rebooted;
 	struct inventory inventory;
 	char runtime[LIMIT_SHORT_TEXT + 1];
@@ -229,6 +240,17 @@ void helping_reply(struct agent *agent, const struct helper_reply *reply);
 void helping_tick(struct agent *agent, uint64_t now_ms);
 bool helping_under_way(const struct agent *agent, uint64_t id);
 
+/* sets.c */
+/* The job goes on when the set is done, or given up. */
+void sets_wait(struct agent *agent, struct fetch_job *job, const struct digest *set);
+void sets_keep(struct agent *agent, const struct fetch_job *job); /* that it waits for */
+void sets_end(struct agent *agent, struct fetch_job *set);
+void sets_give_up(struct agent *agent, struct fetch_job *set, const char *text);
+/* Nobody answers the question for deltas: it is not asked again. */
+bool sets_unanswered(struct agent *agent, struct fetch_job *job);
+/* There are none, or not yet. */
+void sets_missing(struct agent *agent, struct fetch_job *job, const struct msg_object *object);
+
 /* fetching.c: brings wanted releases to the disk. */
 void fetching_want(struct agent *agent, const struct digest *release);
 void fetching_begin(struct agent *agent); /* before the wishes are collected */
@@ -284,6 +306,14 @@ void observing_baseline(struct agent *agent, const struct msg_baseline *baseline
 void observing_link(struct agent *agent, bool up);
 void observing_stop(struct agent *agent);
 uint64_t observing_deadline(const struct agent *agent);
+
+/* For what is counted into a tally where nothing was counted yet: its period begins now. */
+void observing_begin_if_clean(struct agent *agent, struct watch *watch);
+
+/* observing_metrics.c */
+void observing_scrape(struct agent *agent, const struct slot_work *slot, struct watch *watch,
+		      uint64_t now_ms);
+bool observing_scraped(struct agent *agent, uint64_t id, const char *data, size_t size);
 
 /* observing_baseline.c */
 /* Which one the slot is to count against; with a digest that is not zero, *ret_baseline. */

@@ -38,6 +38,12 @@ struct stage_blob {
 	struct assembly *assembly; /* BLOB_OPEN */
 };
 
+enum stage_deltas {
+	DELTAS_UNASKED,
+	DELTAS_WAIT, /* for the set */
+	DELTAS_OVER, /* there are none, or all came */
+};
+
 struct stage {
 	struct stage *next;
 	const struct store_files *files;
@@ -46,6 +52,8 @@ struct stage {
 	struct release release;
 	struct stage_blob *blobs;
 	size_t first_open; /* no blob before it lacks anything */
+	enum stage_deltas deltas;
+	struct digest set; /* DELTAS_WAIT */
 	uint64_t bytes_done, bytes_total;
 	uint64_t unflushed_bytes, flushed_ms;
 	bool new_parts; /* files were made whose names are not on the platter yet */

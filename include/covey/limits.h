@@ -30,6 +30,8 @@ enum {
 	LIMIT_FILES = 65536,	     /* a model folder */
 	LIMIT_CHUNKS = 131072,	     /* a blob: 4 MiB each make 512 GiB */
 	LIMIT_TENSORS = 32768,	     /* of one file that deltas look for */
+	LIMIT_DELTAS = 49152,	     /* of one pair of releases */
+	LIMIT_HELD = 8,		     /* releases that a node names as bases */
 	LIMIT_ARGV = 256,
 	LIMIT_ENV = 512,
 	LIMIT_SMOKES = 64,

@@ -245,9 +245,9 @@ static void make_rollouts(void)
 static void make_helper(void)
 {
 	static const char record[] =
-		"\n%%\nboot=@boot\nrelease=0101010101010101010101010101010101010101010101010101010101"
-		"010101\nhost=0\negress=0\ninterface=cvaaaaaad1\naddress=10.213.0.6\naddress6=fd00::2"
-		"\nport=8000\ncontainer=1 1\nsupervisor=1 1\nend=\n";
+		"\n%%\nboot=@boot\nrelease=01010101010101010101010101010101010101010101010101010101"
+		"01010101\nhost=0\negress=0\ninterface=cvaaaaaad1\naddress=10.213.0.6\n"
+		"address6=fd00::2\nport=8000\ncontainer=1 1\nsupervisor=1 1\nend=\n";
 	struct helper_route routes[] = {{"a", 8080, COLOUR_BLUE, {{0}}},
 					{"b", 8081, COLOUR_GREEN, {{0}}}};
 	struct helper_request request = {.id = 1, .op = HELPER_TRAFFIC, .routes = routes};
@@ -345,15 +345,18 @@ static void make_node_messages(void)
 				     .deployments = &report, .deployments_count = 1};
 	struct msg_get get = {.kind = OBJECT_MANIFEST};
 	struct msg_leave leave = {.boot_epoch = 1};
-	struct msg_enrol enrol = {.protocol_version = PROTOCOL_VERSION, .token_id = "00", .name = "x"};
+	struct msg_enrol enrol = {.protocol_version = PROTOCOL_VERSION, .token_id = "00"};
 	const struct {
 		const char *head;
 		enum message_type type;
 		const void *body;
 	} all[] = {
-		{"agent\n", MESSAGE_SUBSCRIBE, &subscribe}, {"agent\n", MESSAGE_HEARTBEAT, &heartbeat},
-		{"agent\n", MESSAGE_STATUS, &status},	    {"agent\n", MESSAGE_LEAVE, &leave},
-		{"data\n", MESSAGE_GET, &get},		    {"enrol\n", MESSAGE_ENROL, &enrol},
+		{"agent\n", MESSAGE_SUBSCRIBE, &subscribe},
+		{"agent\n", MESSAGE_HEARTBEAT, &heartbeat},
+		{"agent\n", MESSAGE_STATUS, &status},
+		{"agent\n", MESSAGE_LEAVE, &leave},
+		{"data\n", MESSAGE_GET, &get},
+		{"enrol\n", MESSAGE_ENROL, &enrol},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
