@@ -53,9 +53,10 @@ enum {
 	FETCH_TIMEOUT_MIN_MS = 2000,
 	FETCH_TIMEOUT_MAX_MS = 120000,
 	FETCH_PATIENCE_MS = 2000,
+	FETCH_LATER_MS = 500,
 	FETCH_HOLD_MS = 400, /* an origin that was a seed is not asked by number before */
-	FETCH_STRIKES = 3, /* time-outs in a row after which a source rests and is named */
-	FETCH_LIES = 3,    /* chunks that a peer said it has and then had not: out */
+	FETCH_STRIKES = 3,   /* time-outs in a row after which a source rests and is named */
+	FETCH_LIES = 3,      /* chunks that a peer said it has and then had not: out */
 };
 
 enum fetch_kind { FETCH_ORIGIN, FETCH_PEER };
@@ -131,7 +132,7 @@ bool fetch_have_bits(struct fetch *fetch, uint32_t id, const uint8_t *bits, size
 bool fetch_lacks(const struct fetch *fetch, uint32_t id, uint32_t chunk);
 
 bool fetch_next(struct fetch *fetch, uint64_t now_ms, uint64_t random,
-                struct fetch_request *ret_request);
+		struct fetch_request *ret_request);
 bool fetch_next_cancel(struct fetch *fetch, struct fetch_request *ret_request);
 bool fetch_next_blame(struct fetch *fetch, struct fetch_blame *ret_blame);
 
@@ -141,8 +142,10 @@ enum fetch_answer fetch_received(struct fetch *fetch, uint32_t id, uint32_t chun
 void fetch_received_bad(struct fetch *fetch, uint32_t id);
 /* The source says that it does not have the chunk. */
 void fetch_received_missing(struct fetch *fetch, uint32_t id, uint32_t chunk);
-/* It will not send the chunk now (REFUSED: closed, no credit, later): rests FETCH_PATIENCE_MS. */
+/* It will not send the chunk now (REFUSED: closed, no credit): rests FETCH_PATIENCE_MS. */
 void fetch_received_refusal(struct fetch *fetch, uint32_t id, uint32_t chunk, uint64_t now_ms);
+/* The origin gave it to somebody just now: it is not asked for it again for FETCH_LATER_MS. */
+void fetch_received_later(struct fetch *fetch, uint32_t id, uint32_t chunk, uint64_t now_ms);
 void fetch_tick(struct fetch *fetch, uint64_t now_ms, uint64_t random);
 uint64_t fetch_deadline(const struct fetch *fetch); /* UINT64_MAX: only an event helps */
 

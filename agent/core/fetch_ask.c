@@ -38,21 +38,29 @@ static void look(const struct fetch *f, uint64_t word, uint32_t base, bool alone
 	}
 }
 
+/* What a source could be asked for, of one word. */
+static uint64_t candidates(const struct fetch *f, const struct fetch_source *s, uint32_t word)
+{
+	uint64_t bits = f->todo[word] & s->has[word];
+
+	return s->kind == FETCH_ORIGIN ? bits & ~f->later[word] : bits;
+}
+
 /* The rarest of a sample; alone: only what no neighbour has. */
 static uint32_t choose(const struct fetch *f, const struct fetch_source *s, bool alone,
-                       uint64_t random)
+		       uint64_t random)
 {
 	uint32_t start = (uint32_t)(random % f->count), at = start / 64;
 	struct sample t = {FETCH_SAMPLE, FETCH_FREE, UINT32_MAX};
 	uint64_t above = UINT64_MAX << (start % 64);
 
-	look(f, f->todo[at] & s->has[at] & above, at * 64, alone, &t);
+	look(f, candidates(f, s, at) & above, at * 64, alone, &t);
 	for (uint32_t i = 1; i < f->words && t.left; i++) {
 		uint32_t w = (at + i) % f->words;
 
-		look(f, f->todo[w] & s->has[w], w * 64, alone, &t);
+		look(f, candidates(f, s, w), w * 64, alone, &t);
 	}
-	look(f, f->todo[at] & s->has[at] & ~above, at * 64, alone, &t);
+	look(f, candidates(f, s, at) & ~above, at * 64, alone, &t);
 	return t.best;
 }
 
@@ -65,7 +73,8 @@ static uint32_t requests_limit(const struct fetch_source *s)
 	return s->kind == FETCH_ORIGIN ? LIMIT_FETCH_REQUESTS : FETCH_REQUESTS;
 }
 
-/* More than AHEAD_MS of what a source delivers only waits there, while others could have sent it. */
+/* More than AHEAD_MS of what a source delivers only waits there, while others could have sent it.
+ */
 static uint64_t credit_of(const struct fetch_source *s)
 {
 	uint64_t ahead = s->rate * AHEAD_MS / 1000;
@@ -95,7 +104,7 @@ static uint32_t choose_any(const struct fetch *f, const struct fetch_source *s)
 }
 
 static uint32_t choose_for(const struct fetch *f, const struct fetch_source *s, uint64_t now_ms,
-                           uint64_t random)
+			   uint64_t random)
 {
 	uint32_t c = FETCH_FREE;
 
@@ -181,7 +190,8 @@ static struct fetch_source *idle_source(struct fetch *f, uint32_t c, uint64_t no
 		struct fetch_source *s = &f->sources[i];
 
 		if (s->open == 0 && may_ask(s, now_ms) && s->role == FETCH_NEIGHBOUR &&
-		    fetch_bit(s->has, c) && better(s, best))
+		    fetch_bit(s->has, c) && better(s, best) &&
+		    !(s->kind == FETCH_ORIGIN && fetch_bit(f->later, c)))
 			best = s;
 	}
 	return best;
@@ -241,8 +251,12 @@ static bool ask_again(struct fetch *f, uint64_t now_ms, struct fetch_request *re
 }
 
 bool fetch_next(struct fetch *fetch, uint64_t now_ms, uint64_t random,
-                struct fetch_request *ret_request)
+		struct fetch_request *ret_request)
 {
+	if (fetch->later_until_ms && now_ms >= fetch->later_until_ms) {
+		memset(fetch->later, 0, fetch->words * sizeof(fetch->later[0]));
+		fetch->later_until_ms = 0;
+	}
 	for (uint32_t i = 0; i < fetch->sources_count && fetch->todo_count; i++) {
 		uint32_t at = (fetch->turn + i) % fetch->sources_count, c;
 		struct fetch_source *s = &fetch->sources[at];

@@ -120,10 +120,10 @@ static void print_table(uint32_t most)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"bars", no_argument, NULL, 'b'},     {"faults", no_argument, NULL, 'f'},
-		{"planted", no_argument, NULL, 'p'},  {"twice", no_argument, NULL, 't'},
-		{"table", no_argument, NULL, 'T'},    {"seeds", required_argument, NULL, 's'},
-		{"nodes", required_argument, NULL, 'n'}, {NULL, 0, NULL, 0}};
+	    {"bars", no_argument, NULL, 'b'},        {"faults", no_argument, NULL, 'f'},
+	    {"planted", no_argument, NULL, 'p'},     {"twice", no_argument, NULL, 't'},
+	    {"table", no_argument, NULL, 'T'},       {"seeds", required_argument, NULL, 's'},
+	    {"nodes", required_argument, NULL, 'n'}, {NULL, 0, NULL, 0}};
 	uint32_t seeds = 1, most = UINT32_MAX;
 	int option, what = 'b';
 

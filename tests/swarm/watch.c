@@ -143,8 +143,9 @@ void watch_send(struct swarm *s, uint32_t wire, uint32_t side, uint32_t chunk)
 				node, to);
 	if (!s->nodes[node].corrupt && !(watch->good[chunk / 64] >> (chunk % 64) & 1))
 		watch_violation(s, "node %u sends chunk %u, which it has not", node, chunk);
-	if (node && limit > 0 && !leaks(&watch->up_level, &watch->up_at, s->now, limit, BURST_MS,
-				s->sizes[chunk], s->sizes[0]))
+	if (node && limit > 0 &&
+	    !leaks(&watch->up_level, &watch->up_at, s->now, limit, BURST_MS, s->sizes[chunk],
+		   s->sizes[0]))
 		watch_violation(s, "node %u sends more than its limit", node);
 }
 
