@@ -26,8 +26,8 @@
 
 enum {
 	UPLINK_BUDGET_MS = 250,
-	UPLINK_BUDGET_MIN = 512 << 10, /* bytes; before a rate is known, and on slow links */
-	UPLINK_STALE_MS = 2000,
+	UPLINK_BUDGET_MIN = 1 << 20, /* bytes; before a rate is known, and on slow links */
+	UPLINK_STALE_MS = 500,
 };
 
 struct uplink_item {

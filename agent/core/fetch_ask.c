@@ -146,7 +146,7 @@ void fetch_set_times(struct fetch_source *s, struct fetch_open *q, uint64_t now_
 	bool any = q->chunk == FETCH_ANY; /* keeps nothing from anybody: may take any time */
 
 	q->due_ms = now_ms + expected_ms(s);
-	q->late_ms = any ? UINT64_MAX : q->due_ms + expected_ms(s) + LATE_MIN_MS;
+	q->late_ms = any ? UINT64_MAX : q->due_ms + LATE_MIN_MS;
 	q->deadline_ms = any ? UINT64_MAX : now_ms + timeout_ms(s);
 }
 
@@ -197,21 +197,22 @@ static struct fetch_source *idle_source(struct fetch *f, uint32_t c, uint64_t no
 	return best;
 }
 
-/* How much sooner `to` would bring it, in ms; 0: not worth two copies. */
+/* How much sooner `to` would bring it, in ms; 0: not worth two copies. An overdue one gets as much
+ * time again as the other source would need: who waits so costs at most twice the best. */
 static uint64_t gain(const struct fetch *f, const struct fetch_open *q,
 		     const struct fetch_source *to, uint64_t now_ms)
 {
-	uint64_t there;
+	uint64_t there = LATE_MIN_MS;
 
-	if (now_ms >= q->late_ms)
-		return UINT64_MAX;
+	there += to->rate ? f->sizes[q->chunk] * 1000ull / to->rate : LATE_UNKNOWN_MS;
+	if (now_ms >= q->due_ms)
+		return now_ms - q->due_ms >= there ? UINT64_MAX : 0;
 	if (!to->rate || to->strikes)
 		return 0;
-	there = now_ms + 2 * f->sizes[q->chunk] * 1000ull / to->rate + LATE_MIN_MS;
-	return q->due_ms > there ? q->due_ms - there : 0;
+	return q->due_ms - now_ms > 2 * there ? q->due_ms - now_ms - 2 * there : 0;
 }
 
-/* The request for which asking another source gains most; that one is late in its turn. */
+/* The request for which asking another source gains most; the other is late in its turn. */
 static struct fetch_open *find_late(struct fetch *f, uint64_t now_ms, struct fetch_source **ret_to)
 {
 	struct fetch_open *late = NULL;
@@ -226,6 +227,8 @@ static struct fetch_open *find_late(struct fetch *f, uint64_t now_ms, struct fet
 			if (q->chunk == FETCH_FREE || q->chunk == FETCH_ANY || q->again ||
 			    q->cancel)
 				continue;
+			if (now_ms >= q->late_ms)
+				q->late_ms = now_ms + LATE_MIN_MS;
 			to = idle_source(f, q->chunk, now_ms);
 			if (!to || gain(f, q, to, now_ms) <= most)
 				continue;

@@ -13,7 +13,7 @@ struct fetch_open {     /* a request under way */
 	uint32_t chunk; /* FETCH_ANY; FETCH_FREE: none */
 	bool cancel;    /* not wanted any more; fetch_next_cancel() tells and frees it */
 	bool again;     /* another source was asked since */
-	uint64_t due_ms, late_ms, deadline_ms; /* expected; worth a second copy; given up */
+	uint64_t due_ms, late_ms, deadline_ms; /* expected; to be looked at; given up */
 };
 
 struct fetch_source {
