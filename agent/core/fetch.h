@@ -16,9 +16,9 @@
  *                    for FETCH_PATIENCE_MS: the origin of a large fleet, peers behind a thin link.
  *
  * Credit. At a source at most so many bytes are open (at least one chunk always may be): what the
- * sender has to queue for us, fetch_set_credit(). End-game: when all that is left is asked for, an
- * idle source is asked a second time for what is overdue by the measured rates; the loser is
- * cancelled. Nothing else is ever asked for twice.
+ * sender has to queue for us, fetch_set_credit(). End-game: when all that is left and can be
+ * asked for is asked for, an idle source is asked for what is overdue elsewhere, or what it brings
+ * much sooner by the measured rates; the loser is cancelled. Nothing else is asked for twice.
  *
  * Contract with the shell, in this order after each event, until all are silent:
  *   fetch_next_cancel()  -> send CANCEL
@@ -45,6 +45,7 @@ enum {
 	FETCH_SOURCES = 32,     /* most sources of one fetch, the origin among them */
 	FETCH_ANY = UINT32_MAX, /* as a chunk: whatever the origin has not given out yet */
 	FETCH_SAMPLE = 24,
+	FETCH_END = 8,	    /* so few chunks not asked for, none of which can be: end-game */
 	FETCH_UNSEEN = 8,              /* fresh chunks that no neighbour has: behind */
 	FETCH_REQUESTS = 8,            /* under way at a peer; LIMIT_FETCH_REQUESTS at the origin */
 	FETCH_CREDIT_ORIGIN = 4 << 20, /* bytes; the default of fetch_set_credit() */

@@ -206,7 +206,7 @@ static uint64_t source_deadline(const struct fetch *f, const struct fetch_source
 		if (q->chunk == FETCH_FREE || q->cancel)
 			continue;
 		when = earlier(when, q->deadline_ms);
-		if (f->todo_count == 0 && f->sources_count > 1 && !q->again)
+		if (f->todo_count <= FETCH_END && f->sources_count > 1 && !q->again)
 			when = earlier(when, q->late_ms);
 	}
 	if (!f->todo_count || !s->up || s->out)

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Whom to ask for what. Sources take turns; each is filled up to its credit. What it is asked for
- * is the rarest of a sample that begins at a random place. While nothing is left that nobody was
- * asked for, a source with nothing to do may be asked for what is late elsewhere, or what it can
- * bring much sooner: both by the measured rates, because any fixed time is too short for one link
- * and wastes the other.
+ * is the rarest of a sample that begins at a random place. At the end, when next to nothing is left
+ * that nobody was asked for, a source with nothing to do is asked for what is late elsewhere, or
+ * what it brings much sooner: both by the measured rates, because any fixed time is too short for
+ * one link and wastes the other.
  */
 #include "agent/core/fetch_state.h"
 
 enum {
 	AHEAD_MS = 300,
 	FEW_SOURCES = 4, /* so few have to be kept busy across a round trip each */
-	LATE_MIN_MS = 200,
+	LATE_MIN_MS = 150,
 	LATE_UNKNOWN_MS = 2500,
 	RATE_MIN = 64 << 10, /* bytes a second that a source is given time for */
 };
@@ -197,19 +197,18 @@ static struct fetch_source *idle_source(struct fetch *f, uint32_t c, uint64_t no
 	return best;
 }
 
-/* How much sooner `to` would bring it, in ms; 0: not worth two copies. An overdue one gets as much
- * time again as the other source would need: who waits so costs at most twice the best. */
+/* How much sooner `to` would bring it, in ms; 0: not worth two copies. */
 static uint64_t gain(const struct fetch *f, const struct fetch_open *q,
 		     const struct fetch_source *to, uint64_t now_ms)
 {
-	uint64_t there = LATE_MIN_MS;
+	uint64_t there = now_ms + LATE_MIN_MS;
 
-	there += to->rate ? f->sizes[q->chunk] * 1000ull / to->rate : LATE_UNKNOWN_MS;
-	if (now_ms >= q->due_ms)
-		return now_ms - q->due_ms >= there ? UINT64_MAX : 0;
+	if (now_ms >= q->due_ms + LATE_MIN_MS)
+		return UINT64_MAX;
 	if (!to->rate || to->strikes)
 		return 0;
-	return q->due_ms - now_ms > 2 * there ? q->due_ms - now_ms - 2 * there : 0;
+	there += f->sizes[q->chunk] * 1000ull / to->rate;
+	return q->due_ms > there ? q->due_ms - there : 0;
 }
 
 /* The request for which asking another source gains most; the other is late in its turn. */
@@ -278,7 +277,8 @@ bool fetch_next(struct fetch *fetch, uint64_t now_ms, uint64_t random,
 		    (struct fetch_request){s->id, c, fetch_request_size(fetch, c), false};
 		return true;
 	}
-	if (!fetch->todo_count && fetch->open && ask_again(fetch, now_ms, ret_request))
+	if (fetch->todo_count <= FETCH_END && fetch->open &&
+	    ask_again(fetch, now_ms, ret_request))
 		return true;
 	fetch->looked_ms = now_ms;
 	return false;
