@@ -9,7 +9,7 @@
 #include "agent/core/fetch_state.h"
 
 enum {
-	AHEAD_MS = 300,
+	AHEAD_MS = 200,
 	FEW_SOURCES = 4, /* so few have to be kept busy across a round trip each */
 	LATE_MIN_MS = 150,
 	LATE_UNKNOWN_MS = 2500,

@@ -134,7 +134,7 @@ const struct swarm_case swarm_faults[] = {
 		{FAULT_JOIN, 13, 3, 40},
 		{FAULT_FULL, 16, 4, 40}},
      BARS(.45),
-     .names = 1u << FETCH_BAD | 1u << FETCH_LIAR | 1u << FETCH_STALLED},
+     .names = 1u << FETCH_BAD | 1u << FETCH_LIAR},
 };
 const size_t swarm_faults_count = ARRAY_SIZE(swarm_faults);
 
