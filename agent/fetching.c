@@ -534,7 +534,7 @@ void fetching_take(struct agent *agent, struct fetch_job *job, uint32_t source, 
 	job->failures = 0;
 	*(source == SOURCE_ORIGIN ? &job->from_origin : &job->from_peers) += size;
 	if (job->whole)
-		talking_have(agent, job, chunk);
+		talking_have(agent, job, source, chunk);
 }
 
 static void on_chunk(struct agent *agent, struct fetch_job *job, const struct msg_object *object)
