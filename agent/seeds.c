@@ -112,6 +112,7 @@ static void on_refusal(struct agent *agent, struct fetch_job *job,
 	} else if (refusal->reason == REFUSAL_RELEASE || refusal->reason == REFUSAL_BUSY) {
 		/* It began anew and knows nothing of us: it is asked by digest again. */
 		job->seed = false;
+		seeds_lost(agent);
 		fetch_source_down(job->fetch, SOURCE_ORIGIN);
 		fetch_set_role(job->fetch, SOURCE_ORIGIN, FETCH_NEIGHBOUR);
 		fetch_source_up(job->fetch, SOURCE_ORIGIN);
@@ -138,7 +139,7 @@ static void hear(struct agent *agent, const void *data, size_t size)
 	struct message message = {0};
 	struct fetch_job *job;
 
-	if (chunk_data_is(data, size, MESSAGE_SEED_CHUNK)) {
+	if (message_is(data, size, MESSAGE_SEED_CHUNK)) {
 		if (chunk_data_open(data, size, &chunk, NULL) == 0)
 			on_seed_chunk(agent, &chunk);
 	} else if (message_decode(data, size, CHANNEL_DATA, FROM_COORDINATOR, &message, NULL) == 0) {

@@ -233,7 +233,7 @@ static int answer(const struct fixture *f, const struct fake_node *node)
 
 	assert_true(f->data_count > 0);
 	assert_true(node_id_equal(&packet->node, &node->id));
-	if (chunk_data_is(packet->data.data, packet->data.size, MESSAGE_SEED_CHUNK)) {
+	if (message_is(packet->data.data, packet->data.size, MESSAGE_SEED_CHUNK)) {
 		assert_int_equal(
 			chunk_data_open(packet->data.data, packet->data.size, &chunk, NULL), 0);
 		return (int)chunk.chunk;
@@ -294,6 +294,22 @@ static void test_a_stranger_to_the_release_gets_nothing(void **state)
 	fixture_free(f);
 }
 
+/* A node that counts otherwise, and the end of an exchange: nobody waits for what never comes. */
+static void test_who_counts_otherwise_begins_anew(void **state)
+{
+	struct fixture *f = fleet(2);
+	struct digest release = roll_out(f, "1.0.0");
+	const struct msg_taken taken = {.taken = 1 << 30};
+
+	offer(f, &f->nodes[0], &release, 0);
+	fixture_send_data(f, &f->nodes[0], MESSAGE_SEED_TAKEN, &taken);
+	assert_int_equal(answer(f, &f->nodes[0]), -1 - REFUSAL_RELEASE);
+	offer(f, &f->nodes[0], &release, 0);
+	ask(f, &f->nodes[0], &release, true, 0);
+	assert_true(answer(f, &f->nodes[0]) >= 0);
+	fixture_free(f);
+}
+
 /* After a restart the coordinator knows of no exchange: nodes report, and it goes on. */
 static void test_after_a_restart(void **state)
 {
@@ -332,6 +348,7 @@ int main(void)
 		cmocka_unit_test(test_each_chunk_goes_out_once),
 		cmocka_unit_test(test_what_a_node_has_is_out),
 		cmocka_unit_test(test_a_stranger_to_the_release_gets_nothing),
+		cmocka_unit_test(test_who_counts_otherwise_begins_anew),
 		cmocka_unit_test(test_after_a_restart),
 	};
 
