@@ -40,10 +40,10 @@ struct shell_node {
 	struct store_mark observed;   /* newest of its observations that is committed */
 
 	uint32_t slot;		 /* its place in coordinator.slots */
-	char seen_at[LIMIT_SHORT_TEXT + 1]; /* address from which its link comes */
+	char seen_at[64];	 /* address from which its link comes */
 	bool has_peering;	 /* it has said how it takes part in exchange: */
 	struct msg_peer_report peering; /* owned */
-	struct shell_trouble troubles[SHELL_TROUBLES]; /* the newest */
+	struct shell_trouble *troubles; /* the newest SHELL_TROUBLES; NULL: none */
 	uint64_t exchanging, fetching; /* releases in exchange, a bit each */
 	struct digest neighbours_told; /* of its list; zero: an empty one */
 	bool neighbours_due;	       /* tell it again */
