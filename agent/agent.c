@@ -456,9 +456,9 @@ void agent_on_helper(struct agent *agent, const struct helper_reply *reply)
 	turn(agent);
 }
 
-void agent_on_probe(struct agent *agent, uint64_t id, bool ok, const char *text)
+void agent_on_probe(struct agent *agent, uint64_t id, enum probe_answer answer, const char *text)
 {
-	perform_probed(agent, id, ok, text);
+	perform_probed(agent, id, answer, text);
 	turn(agent);
 }
 

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "agent/journal.h"
+#include "agent/peering.h"
 #include "agent/world.h"
 
 struct agent;
@@ -50,7 +51,7 @@ void agent_on_message(struct agent *agent, const void *data, size_t size);
 void agent_on_helper_up(struct agent *agent); /* connected (again): HELLO, LIST, repeats */
 void agent_on_helper_down(struct agent *agent);
 void agent_on_helper(struct agent *agent, const struct helper_reply *reply);
-void agent_on_probe(struct agent *agent, uint64_t id, bool ok, const char *text);
+void agent_on_probe(struct agent *agent, uint64_t id, enum probe_answer answer, const char *text);
 /* test: name of the test that failed, "" when none is to blame; text: one sentence. */
 void agent_on_smoke(struct agent *agent, uint64_t id, bool ok, const char *test,
 		    const char *text);
@@ -82,6 +83,8 @@ uint64_t agent_deadline(const struct agent *agent); /* what world->arm() was tol
 
 /* The node's status as the coordinator gets it; caller: codec_free(&codec_node_status, ...). */
 void agent_status(const struct agent *agent, struct node_status *ret_status);
+/* caller: free neighbours. */
+void agent_peering(const struct agent *agent, struct peering_view *ret_view);
 /* True when every committed deployment's serving slot answers its probe. */
 bool agent_is_healthy(const struct agent *agent);
 bool agent_link_is_up(const struct agent *agent);

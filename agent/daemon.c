@@ -387,11 +387,11 @@ static void on_helper_reply(void *context, const struct helper_reply *reply)
 		agent_on_helper(d->agent, reply);
 }
 
-static void on_probed(void *context, uint64_t id, bool ok, const char *text)
+static void on_probed(void *context, uint64_t id, enum probe_answer answer, const char *text)
 {
 	struct daemon *d = context;
 
-	agent_on_probe(d->agent, id, ok, text);
+	agent_on_probe(d->agent, id, answer, text);
 }
 
 static uint64_t on_observed(void *context, uint64_t handle)
@@ -418,6 +418,7 @@ static void fill_local(void *context, struct local_status *ret_status)
 	ret_status->linked = agent_link_is_up(d->agent);
 	ret_status->healthy = agent_is_healthy(d->agent);
 	agent_status(d->agent, &ret_status->status);
+	agent_peering(d->agent, &ret_status->peers);
 }
 
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)

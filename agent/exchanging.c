@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "protocol/chunk_data.h"
 #include "protocol/codec_tables.h"
+#include "protocol/digest.h"
 #include "protocol/message.h"
 
 enum { MINUTE_MS = 60000 };
@@ -626,6 +627,45 @@ uint64_t exchanging_deadline(const struct agent *agent)
 	return agent->peering.exchange
 		       ? shell_min(agent->peering.window_ms, serving_deadline(agent))
 		       : agent->peering.window_ms;
+}
+
+/* ---- for people ---- */
+
+static void view_peer(const struct peer_state *peer, struct peering_neighbour *view)
+{
+	STR_CUT(view->name, peer->of.name);
+	node_id_text(view->node, &peer->of.id);
+	STR_CUT(view->endpoint, peer->of.endpoint);
+	STR_CUT(view->text, peer->complaint);
+	view->up = peer->up;
+	view->far = peer->of.far;
+	view->got = peer->got;
+	view->given = peer->given;
+}
+
+void agent_peering(const struct agent *agent, struct peering_view *ret_view)
+{
+	const struct exchange *exchange = agent->peering.exchange;
+	struct peering_view view = {
+		.on = agent->peering.options.on,
+		.open = agent->peering.open,
+		.neighbours = mem_array(LIMIT_NEIGHBOURS, sizeof(struct peering_neighbour))};
+	struct serve_stats stats = {0};
+
+	STR_CUT(view.text, agent->peering.problem);
+	for (const struct fetch_job *job = agent->jobs; job; job = job->next) {
+		view.from_origin += job->from_origin;
+		view.from_peers += job->from_peers;
+		view.rate_down += job->rate;
+	}
+	if (exchange)
+		serve_stats(exchange->serve, &stats);
+	view.rate_up = stats.rate;
+	for (size_t i = 0; exchange && i < LIMIT_NEIGHBOURS; i++)
+		if (exchange->peers[i].used)
+			view_peer(&exchange->peers[i],
+				  &view.neighbours[view.neighbours_count++]);
+	*ret_view = view;
 }
 
 void exchanging_start(struct agent *agent, const struct agent_peering *options)

@@ -63,6 +63,7 @@ struct slot_work { /* what is under way for one slot; nothing of it survives a r
 	uint64_t probe_id;   /* under way; 0: none */
 	uint64_t probe_at_ms; /* the next one */
 	uint64_t probe_late_ms; /* no answer is expected any more */
+	bool blind;	     /* the last probe could not be asked, and that was said */
 	uint64_t smoke_id;
 	struct digest probed; /* that probe and smoke test speak of */
 	uint64_t connections_id, connections_at_ms;
@@ -262,7 +263,7 @@ uint64_t perform_probes_deadline(const struct agent *agent);
 /* Is the window open now? Closed, when nobody can read it. */
 bool perform_window(const char *window, const char *timezone, uint64_t unix_ms);
 /* A probe by EXEC or by the world ended. */
-void perform_probed(struct agent *agent, uint64_t id, bool ok, const char *text);
+void perform_probed(struct agent *agent, uint64_t id, enum probe_answer answer, const char *text);
 
 /* helping.c: requests to the helper and what comes back. */
 /* 0: the request is under way, ret_id says as which. */

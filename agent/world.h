@@ -13,6 +13,8 @@
 #include "covey/message.h"
 #include "covey/release.h"
 
+#include <errno.h>
+
 #include <sys/types.h>
 
 enum { BOOT_ID_TEXT_MAX = 40 };
@@ -27,6 +29,19 @@ struct agent_probe { /* one probe of one slot; borrowed texts live for the call 
 	const char *http_path;	/* HEALTH_HTTP */
 	uint64_t timeout_ms;
 };
+
+enum probe_answer {
+	PROBE_BAD,
+	PROBE_GOOD,
+	PROBE_LOST, /* the node could not ask, for want of something of its own: nobody is to blame */
+};
+
+/* error: errno of an attempt to ask. */
+static inline bool probe_is_lost(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS ||
+	       error == EAGAIN || error == EADDRNOTAVAIL || error == ECANCELED;
+}
 
 struct agent_smoke { /* all smoke tests of a release against one slot */
 	uint64_t id; /* comes back with agent_on_smoke() */

@@ -53,6 +53,7 @@ struct uplink {
 	uint32_t waiting; /* items */
 	uint64_t flight;  /* unconfirmed bytes of peers that are not stale */
 	uint64_t sent, rate, window_ms, window_bytes;
+	uint64_t idle_ms; /* since when nothing is under way, if so */
 	bool limited; /* the budget was the limit in this window */
 	struct bucket bucket;
 	struct list lists[LISTS];
@@ -319,10 +320,10 @@ static void count_sent(struct uplink *u, uint32_t at, uint32_t size, uint64_t no
 {
 	struct peer *p = &u->peers[at];
 
-	if (u->flight == 0) { /* a pause is no part of a window */
-		u->window_ms = now_ms;
-		u->window_bytes = 0;
-		u->limited = false;
+	if (u->flight == 0) { /* a pause for want of work is no part of the window */
+		uint64_t since = u->idle_ms > u->window_ms ? u->idle_ms : u->window_ms;
+
+		u->window_ms += now_ms - since;
 	}
 	if (under_way(p) == 0)
 		p->heard_ms = now_ms;
@@ -411,6 +412,8 @@ bool uplink_taken(struct uplink *uplink, uint32_t peer, uint64_t total, uint64_t
 		append(uplink, FLIGHT, peer);
 	if (p->count)
 		enter_turn(uplink, peer);
+	if (uplink->flight == 0)
+		uplink->idle_ms = now_ms;
 	count_rate(uplink, fresh, now_ms);
 	return true;
 }

@@ -118,6 +118,7 @@ int verb_rollout_promote(struct control_call *call);
 int verb_rollout_abort(struct control_call *call);
 int verb_rollout_retry(struct control_call *call);
 int verb_rollout_undo(struct control_call *call);
+int verb_observations(struct control_call *call); /* control_observed.c */
 int verb_deployment_ls(struct control_call *call); /* control_deployment.c */
 int verb_deployment_show(struct control_call *call);
 int verb_deployment_history(struct control_call *call);

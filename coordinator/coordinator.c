@@ -76,6 +76,7 @@ int coordinator_new(const struct coordinator_config *config,
 	c->store = store;
 	c->coding = coding_create();
 	c->exchange_due_ms = UINT64_MAX;
+	c->observe_period_ms = config->observe_period_ms;
 	r = open_root(c, &config->root, err);
 	if (r == 0)
 		r = load(c, err);
@@ -204,6 +205,9 @@ void shell_settle(struct coordinator *c)
 		observations_take(c);
 		agents_check_leases(c, now);
 		settle_machines(c, now);
+		judging_take(c);
+		c->observations_fresh = false;
+		settle_machines(c, now);
 		if (c->retry_ms == 0 && desired_is_due(c, now))
 			desired_update(c);
 		if (c->retry_ms == 0)
@@ -239,6 +243,7 @@ uint64_t coordinator_deadline(const struct coordinator *c)
 
 	at = earlier(at, c->lease_check_ms);
 	at = earlier(at, rollouts_deadline(c));
+	at = earlier(at, judging_deadline(c));
 	at = earlier(at, control_deadline(c));
 	at = earlier(at, deltas_deadline(c));
 	at = earlier(at, c->exchange_due_ms);

@@ -20,6 +20,7 @@ enum operator_role { ROLE_VIEWER, ROLE_OPERATOR, ROLE_ADMIN };
 
 struct coordinator_config {
 	struct bytes root; /* the signed root document; borrowed during coordinator_new() */
+	uint64_t observe_period_ms; /* of nodes' observation records; 0: their default */
 };
 
 /* Loads everything from the store, replays, decides. world is copied, store is borrowed and must

@@ -492,7 +492,8 @@ static int open_all(struct service *s, struct err *err)
 		r = open_loop(s, err);
 	if (r < 0)
 		return r;
-	config.root = s->root;
+	config = (struct coordinator_config){.root = s->root,
+					     .observe_period_ms = s->config.observe_period_ms};
 	r = coordinator_new(&config, &world, s->store, &s->coordinator, err);
 	return r == 0 ? open_doors(s, err) : r;
 }

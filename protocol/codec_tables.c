@@ -158,6 +158,20 @@ static const struct codec_field release_metric_fields[] = {
 CODEC_STRUCT(release_metric);
 #undef THIS
 
+#define THIS struct release_observe
+static const struct codec_field release_observe_fields[] = {
+	F_TEXT(1, metrics, LIMIT_PATH),
+	F_TEXT(2, requests, LIMIT_SHORT_TEXT),
+	F_TEXT(3, errors, LIMIT_SHORT_TEXT),
+	F_TEXT(4, latency, LIMIT_SHORT_TEXT),
+	F_LIST(5, counters, text_item, LIMIT_NAMED_COUNTERS),
+	F_BOOL(6, has_range),
+	F_F64(7, score_min),
+	F_F64(8, score_max),
+};
+CODEC_STRUCT(release_observe);
+#undef THIS
+
 #define THIS struct release
 static const struct codec_field release_fields[] = {
 	F_STR(1, model),
@@ -177,6 +191,7 @@ static const struct codec_field release_fields[] = {
 	F_TEXT(15, lineage_code, LIMIT_REASON_TEXT),
 	F_TEXT(16, lineage_data, LIMIT_REASON_TEXT),
 	F_LIST(17, lineage_metrics, release_metric, LIMIT_METRICS),
+	F_STRUCT(18, observe, release_observe),
 };
 CODEC_STRUCT(release);
 #undef THIS

@@ -11,7 +11,7 @@
 	X(text_item) X(label) X(share) X(public_key) X(chunk_ref) X(element) X(tensor_ref)          \
 	X(chunk_index)                                                                             \
 	X(release_blob) X(env_var) X(release_serve) X(release_resources) X(release_health)         \
-	X(release_smoke) X(release_metric) X(release)                                              \
+	X(release_smoke) X(release_metric) X(release_observe) X(release)                           \
 	X(delta_item) X(delta_object) X(delta_set)                                                 \
 	X(stage_spec) X(gate_spec) X(failure_spec) X(deadline_spec) X(window_spec)                 \
 	X(deployment_spec)                                                                         \

@@ -29,7 +29,7 @@ coverage_main() {
 	say "building with gcov into $COVERAGE_BUILD ..."
 	build_into "$COVERAGE_BUILD" -Db_coverage=true -Dbuildtype=debug -Doptimization=0
 	find "$COVERAGE_BUILD" -name '*.gcda' -delete
-	meson test -C "$COVERAGE_BUILD" --no-rebuild --quiet --no-suite fleet --no-suite sim \
+	meson test -C "$COVERAGE_BUILD" --no-rebuild --quiet --no-suite fleet --no-suite sim --no-suite lint \
 		>"$COVERAGE_BUILD/tests.log" 2>&1 ||
 		say "some tests fail in this build; see $COVERAGE_BUILD/meson-logs/testlog.txt"
 	python3 "$COVEY_SOURCE/tools/coverage.py" "$COVEY_SOURCE" "$COVERAGE_BUILD" "$COVERAGE_WANTED" $COVERAGE_FILES

@@ -575,6 +575,7 @@ static void init_peers(struct peers *peers)
 		peers->peers[i].peers = peers;
 		for (size_t k = 0; k < PEER_WAYS; k++)
 			peers->peers[i].ways[k].peer = &peers->peers[i];
+		end_session(&peers->peers[i]);
 	}
 }
 

@@ -34,6 +34,7 @@ struct fetch *fetch_create(const uint32_t *sizes, uint32_t count)
 		fetch_put_bit(f->todo, c, true);
 		f->bytes_total += sizes[c];
 		f->largest = sizes[c] > f->largest ? sizes[c] : f->largest;
+		f->smallest = c == 0 || sizes[c] < f->smallest ? sizes[c] : f->smallest;
 	}
 	return f;
 }
@@ -194,7 +195,7 @@ bool fetch_is_done(const struct fetch *fetch, uint32_t chunk)
 struct fetch_source *fetch_find_source(const struct fetch *f, uint32_t id)
 {
 	for (uint32_t i = 0; i < f->sources_count; i++)
-		if (f->sources[i].id == id)
+		if (f->ids[i] == id)
 			return (struct fetch_source *)&f->sources[i];
 	return NULL;
 }
@@ -208,6 +209,7 @@ int fetch_add_source(struct fetch *fetch, uint32_t id, enum fetch_kind kind)
 		return -EEXIST;
 	if (fetch->sources_count == FETCH_SOURCES)
 		return -ENOSPC;
+	fetch->ids[fetch->sources_count] = id;
 	s = &fetch->sources[fetch->sources_count++];
 	*s = (struct fetch_source){
 	    .id = id,
@@ -265,6 +267,7 @@ void fetch_remove_source(struct fetch *fetch, uint32_t id)
 	gone = *s;
 	*s = *last;
 	last->has = gone.has;
+	fetch->ids[s - fetch->sources] = s->id;
 	fetch->turn = 0;
 }
 

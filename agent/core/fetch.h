@@ -139,6 +139,8 @@ enum fetch_answer fetch_received(struct fetch *fetch, uint32_t id, uint32_t chun
 void fetch_received_bad(struct fetch *fetch, uint32_t id);
 /* The source says that it does not have the chunk. */
 void fetch_received_missing(struct fetch *fetch, uint32_t id, uint32_t chunk);
+/* It will not send the chunk now (REFUSED: closed, no credit, later): rests FETCH_PATIENCE_MS. */
+void fetch_received_refusal(struct fetch *fetch, uint32_t id, uint32_t chunk, uint64_t now_ms);
 void fetch_tick(struct fetch *fetch, uint64_t now_ms, uint64_t random);
 uint64_t fetch_deadline(const struct fetch *fetch); /* UINT64_MAX: only an event helps */
 

@@ -102,6 +102,16 @@ void fetch_received_bad(struct fetch *fetch, uint32_t id)
 		fetch_throw_out(fetch, s, FETCH_BAD);
 }
 
+static void give_chunk_back(struct fetch *f, struct fetch_source *s, uint32_t c)
+{
+	for (uint32_t i = 0; s->open && i < FETCH_REQUESTS; i++)
+		if (s->requests[i].chunk == c) {
+			fetch_close(f, s, &s->requests[i]);
+			if (c != FETCH_ANY)
+				fetch_todo_add(f, c);
+		}
+}
+
 void fetch_received_missing(struct fetch *fetch, uint32_t id, uint32_t chunk)
 {
 	struct fetch_source *s = fetch_find_source(fetch, id);
@@ -110,14 +120,20 @@ void fetch_received_missing(struct fetch *fetch, uint32_t id, uint32_t chunk)
 	if (!s || s->out || chunk >= fetch->count)
 		return;
 	said = fetch_bit(s->has, chunk);
-	for (uint32_t i = 0; i < FETCH_REQUESTS; i++)
-		if (s->requests[i].chunk == chunk) {
-			fetch_close(fetch, s, &s->requests[i]);
-			fetch_todo_add(fetch, chunk);
-		}
+	give_chunk_back(fetch, s, chunk);
 	fetch_set_has(fetch, s, chunk, false);
 	if (s->kind == FETCH_PEER && said && ++s->lies == FETCH_LIES)
 		fetch_throw_out(fetch, s, FETCH_LIAR);
+}
+
+void fetch_received_refusal(struct fetch *fetch, uint32_t id, uint32_t chunk, uint64_t now_ms)
+{
+	struct fetch_source *s = fetch_find_source(fetch, id);
+
+	if (!s || (chunk >= fetch->count && chunk != FETCH_ANY))
+		return;
+	give_chunk_back(fetch, s, chunk);
+	s->rest_until_ms = now_ms + FETCH_PATIENCE_MS;
 }
 
 /* ---- time ---- */

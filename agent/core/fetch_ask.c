@@ -9,6 +9,7 @@
 #include "agent/core/fetch_state.h"
 
 enum {
+	AHEAD_MS = 300,
 	FEW_SOURCES = 4, /* so few have to be kept busy across a round trip each */
 	LATE_MIN_MS = 200,
 	LATE_UNKNOWN_MS = 2500,
@@ -64,13 +65,21 @@ static uint32_t requests_limit(const struct fetch_source *s)
 	return s->kind == FETCH_ORIGIN ? LIMIT_FETCH_REQUESTS : FETCH_REQUESTS;
 }
 
+/* More than AHEAD_MS of what a source delivers only waits there, while others could have sent it. */
+static uint64_t credit_of(const struct fetch_source *s)
+{
+	uint64_t ahead = s->rate * AHEAD_MS / 1000;
+
+	return s->rate && s->role != FETCH_SEED && ahead < s->credit ? ahead : s->credit;
+}
+
 static bool has_room(const struct fetch *f, const struct fetch_source *s, uint32_t size)
 {
 	if (s->open == 0)
 		return true;
 	if (s->open >= requests_limit(s))
 		return false;
-	return s->asked_bytes + size <= s->credit ||
+	return s->asked_bytes + size <= credit_of(s) ||
 	       (s->open == 1 && f->sources_count <= FEW_SOURCES);
 }
 
@@ -149,7 +158,7 @@ static void open_request(struct fetch *f, struct fetch_source *s, uint32_t c, ui
 	s->asked_bytes += fetch_request_size(f, c);
 	s->open++;
 	f->open++;
-	*q = (struct fetch_open){.chunk = c, .asked_ms = now_ms};
+	*q = (struct fetch_open){.chunk = c};
 	fetch_set_times(s, q, now_ms);
 }
 
@@ -212,7 +221,7 @@ bool fetch_next(struct fetch *fetch, uint64_t now_ms, uint64_t random,
 		uint32_t at = (fetch->turn + i) % fetch->sources_count, c;
 		struct fetch_source *s = &fetch->sources[at];
 
-		if (!may_ask(s, now_ms))
+		if (!may_ask(s, now_ms) || !has_room(fetch, s, fetch->smallest))
 			continue;
 		c = choose_for(fetch, s, now_ms, random);
 		if (c == FETCH_FREE)

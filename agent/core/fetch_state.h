@@ -13,7 +13,7 @@ struct fetch_open {     /* a request under way */
 	uint32_t chunk; /* FETCH_ANY; FETCH_FREE: none */
 	bool cancel;    /* not wanted any more; fetch_next_cancel() tells and frees it */
 	bool again;     /* the second of two */
-	uint64_t asked_ms, late_ms, deadline_ms;
+	uint64_t late_ms, deadline_ms;
 };
 
 struct fetch_source {
@@ -38,7 +38,7 @@ struct fetch {
 	uint32_t count, words, done_count, todo_count, open, cancels, any_open;
 	uint32_t sources_count, turn;
 	uint32_t nowhere; /* chunks to do that no source could have */
-	uint32_t unseen_count, largest;
+	uint32_t unseen_count, largest, smallest;
 	bool had_origin;
 	uint64_t bytes_done, bytes_total, bytes_duplicate;
 	uint64_t rate, window_bytes, window_ms, last_ms;
@@ -49,6 +49,7 @@ struct fetch {
 	uint64_t *unseen;      /* fresh from the origin; no neighbour has it */
 	uint8_t *live;         /* neighbours that are up and have it: what makes it rare */
 	uint8_t *could;        /* sources that are not out and have it, up or down */
+	uint32_t ids[FETCH_SOURCES]; /* of the sources, close together: looked at all the time */
 	struct fetch_source sources[FETCH_SOURCES];
 };
 

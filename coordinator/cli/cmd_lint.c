@@ -2,6 +2,7 @@
 /* `covey lint`: every check of a file that needs no coordinator and no network. */
 #include "coordinator/cli/cmd.h"
 #include "coordinator/cli/yml_files.h"
+#include "evidence/build.h"
 #include "protocol/spec.h"
 
 static int lint_release(struct cli *cli)
@@ -11,6 +12,16 @@ static int lint_release(struct cli *cli)
 
 	if (r == 0)
 		release_file_free(&file);
+	return r;
+}
+
+static int lint_baseline(struct cli *cli)
+{
+	struct baseline baseline = {0};
+	int r = baseline_file_read(cli->options.file, &baseline, &cli->err);
+
+	if (r == 0)
+		build_free(&baseline);
 	return r;
 }
 
@@ -26,6 +37,8 @@ static int lint_deployment(struct cli *cli)
 
 int cmd_lint(struct cli *cli)
 {
+	static const char *const words[] = {"release", "deployment", "baseline"};
+	static int (*const lints[])(struct cli *) = {lint_release, lint_deployment, lint_baseline};
 	enum file_kind kind = FILE_RELEASE;
 	AUTO_JSON json_t *result = NULL;
 	int r;
@@ -35,11 +48,11 @@ int cmd_lint(struct cli *cli)
 		                "covey lint needs a file; write `covey lint -f FILE`");
 	r = yml_file_kind(cli->options.file, &kind, &cli->err);
 	if (r == 0)
-		r = kind == FILE_RELEASE ? lint_release(cli) : lint_deployment(cli);
+		r = lints[kind](cli);
 	if (r < 0)
 		return EXIT_USAGE;
 	result = json_pack("{ssssso}", "file", cli->options.file, "kind",
-	                   kind == FILE_RELEASE ? "release" : "deployment", "ok", json_true());
+	                   words[kind], "ok", json_true());
 	if (cli->options.output == OUTPUT_JSON)
 		output_json(&cli->out, result);
 	else

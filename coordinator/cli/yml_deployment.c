@@ -336,6 +336,8 @@ int yml_file_kind(const char *name, enum file_kind *ret_kind, struct err *err)
 		*ret_kind = FILE_DEPLOYMENT;
 	else if (yml_get(&yaml, root, "model"))
 		*ret_kind = FILE_RELEASE;
+	else if (yml_get(&yaml, root, "features"))
+		*ret_kind = FILE_BASELINE;
 	else
 		r = yml_fail(&yaml, root,
 		             "this is neither a release nor a deployment; begin with `model: NAME` "

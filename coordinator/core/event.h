@@ -34,7 +34,8 @@
 	X(SUPERSEDE, "supersede")		/* a newer rollout takes over */                   \
 	X(RETRY, "retry")			/* node or ROLLOUT_NO_NODE: all that failed */     \
 	X(FREEZE, "freeze")			/* nobody new; going back goes on */               \
-	X(UNFREEZE, "unfreeze")
+	X(UNFREEZE, "unfreeze")                                                                   \
+	X(QUARANTINE, "quarantine")		/* evidence speaks against this node alone */
 
 #define X(name, text) EVENT_##name,
 enum rollout_event_kind { ROLLOUT_EVENTS(X) EVENT_COUNT };

@@ -282,9 +282,9 @@ bool seeding_next(struct seeding *seeding, uint64_t now_ms, struct seeding_send 
 		return false;
 	n = &seeding->nodes[item.peer];
 	send = (struct seeding_send){item.peer, (uint32_t)(item.item >> 32), (uint32_t)item.item,
-	                             item.size};
+	                             item.size, (uint32_t)item.item == SEEDING_ANY};
 	r = &seeding->releases[send.release];
-	if (send.chunk == SEEDING_ANY) {
+	if (send.fresh) {
 		send.chunk = give(r, n, now_ms);
 		send.size = send.chunk == SEEDING_ANY ? 0 : r->sizes[send.chunk];
 		uplink_correct(seeding->uplink, &item, send.size);

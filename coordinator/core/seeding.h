@@ -48,6 +48,7 @@ struct seeding_send {
 	uint32_t node, release;
 	uint32_t chunk; /* send it now; SEEDING_ANY: the last went to another, say ALL_OUT */
 	uint32_t size;
+	bool fresh; /* the answer to an "any" */
 };
 
 struct seeding;

@@ -92,23 +92,21 @@ static void add_count(struct judge_count *sum, const struct judge_count *count)
 		sum->over[i] += count->over[i];
 }
 
-static bool is_left_out(const struct judge *judge, const struct judge_row *row, uint32_t without)
+static bool is_left_out(const struct judge_row *row, uint64_t without)
 {
-	if (row->cohort != COHORT_CANARY || row->node == JUDGE_NO_NODE)
-		return false;
-	return row->node == without;
+	return row->cohort == COHORT_CANARY && row->node < JUDGE_NODE_ROWS &&
+	       (without >> row->node & 1);
 }
 
-static void sum_stratum(const struct judge *judge, const struct judge_period *period,
-                        uint32_t stratum, size_t gate, uint32_t without,
-                        struct judge_count sums[COHORT_COUNT])
+static void sum_stratum(const struct judge_period *period, uint32_t stratum, size_t gate,
+                        uint64_t without, struct judge_count sums[COHORT_COUNT])
 {
 	memset(sums, 0, COHORT_COUNT * sizeof(*sums));
 	for (size_t i = 0; i < period->rows_count; i++) {
 		const struct judge_row *row = &period->rows[i];
 
 		if (row->stratum == stratum && gate < row->counts_count &&
-		    !is_left_out(judge, row, without))
+		    !is_left_out(row, without))
 			add_count(&sums[row->cohort], &row->counts[gate]);
 	}
 }
@@ -140,7 +138,7 @@ static int add_comparison(struct gate_state *g, const struct judge_count *c,
 }
 
 static int add_gate(struct judge *judge, const struct judge_period *period, uint32_t stratum,
-                    size_t gate, uint32_t without)
+                    size_t gate, uint64_t without)
 {
 	struct gate_state *g = &judge->gates[gate];
 	struct judge_count sums[COHORT_COUNT];
@@ -148,7 +146,7 @@ static int add_gate(struct judge *judge, const struct judge_period *period, uint
 	bool latency = g->gate.test == TEST_LATENCY;
 	int r = 0;
 
-	sum_stratum(judge, period, stratum, gate, without, sums);
+	sum_stratum(period, stratum, gate, without, sums);
 	if (g->gate.slo > 0 && !latency)
 		r = promised_add(&g->promised, c->attempts, c->bad);
 	if (r == 0 && g->gate.test != TEST_ABSOLUTE)
@@ -174,7 +172,7 @@ static void add_bins(struct judge *judge, const struct judge_bins *bins)
 		state->bins[bins->cohort][i] += bins->bins[i];
 }
 
-int judge_add(struct judge *judge, const struct judge_period *period, uint32_t without)
+int judge_add(struct judge *judge, const struct judge_period *period, uint64_t without)
 {
 	uint32_t strata = 0;
 	int r = 0;

@@ -67,10 +67,10 @@ struct judge *judge_new(const struct judge_frozen *frozen);
 void judge_free(struct judge *judge);
 COVEY_DEFINE_CLEANUP(struct judge *, judge_free)
 
-/* Adds a closed period. Rows of `without` (a canary node, or JUDGE_NO_NODE) are left out.
- * -EINVAL, -ERANGE: counts that mean nothing; then nothing of that row's gate was added. */
+/* Adds a closed period. Rows of canary nodes whose bit is set in `without` are left out. -EINVAL,
+ * -ERANGE: counts that mean nothing; then nothing of that stratum and gate was added. */
 int judge_add(struct judge *judge, const struct judge_period *period,
-	      uint32_t without) COVEY_MUST_CHECK;
+	      uint64_t without) COVEY_MUST_CHECK;
 
 void judge_result(const struct judge *judge, size_t gate, struct judge_result *ret_result);
 void judge_look(const struct judge *judge, struct judge_verdict *ret_verdict);

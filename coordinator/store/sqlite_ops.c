@@ -518,6 +518,7 @@ const struct store_ops sqlite_ops = {
 	.audit_each = op_audit_each,
 	.observation_append = sqlite_observation_append,
 	.observation_each = sqlite_observation_each,
+	.observation_tail = sqlite_observation_tail,
 	.observation_last = sqlite_observation_last,
 	.observation_trim = sqlite_observation_trim,
 	.mark_put = sqlite_mark_put,
@@ -525,4 +526,9 @@ const struct store_ops sqlite_ops = {
 	.baseline_put = sqlite_baseline_put,
 	.baseline_remove = sqlite_baseline_remove,
 	.baseline_each = sqlite_baseline_each,
+	.judgement_append = sqlite_judgement_append,
+	.judgement_each = sqlite_judgement_each,
+	.watch_put = sqlite_watch_put,
+	.watch_remove = sqlite_watch_remove,
+	.watch_each = sqlite_watch_each,
 };

@@ -149,6 +149,20 @@ typedef int store_report_fn(void *arg, const struct store_report *report);
 typedef int store_desired_fn(void *arg, const struct store_desired *desired);
 typedef int store_event_fn(void *arg, const struct store_event *event);
 typedef int store_audit_fn(void *arg, const struct store_audit *audit);
+struct store_judgement { /* one entry of a rollout's judge */
+	struct rollout_id rollout;
+	uint64_t sequence; /* 1, 2, ... for each rollout */
+	struct bytes entry; /* encoded */
+};
+
+struct store_watch { /* what is watched of a deployment after its rollouts */
+	char deployment[LIMIT_NAME + 1];
+	uint64_t seen; /* id of the newest observation in it */
+	struct bytes body; /* encoded */
+};
+
+typedef int store_judgement_fn(void *arg, const struct store_judgement *judgement);
+typedef int store_watch_fn(void *arg, const struct store_watch *watch);
 typedef int store_observation_fn(void *arg, const struct store_observation *observation);
 typedef int store_mark_fn(void *arg, const struct store_mark *mark);
 typedef int store_baseline_fn(void *arg, const struct store_baseline *baseline);
@@ -234,6 +248,9 @@ struct store_ops {
 	int (*observation_each)(struct store *s, const char *deployment, uint64_t since,
 				uint64_t limit, store_observation_fn *fn, void *arg,
 				struct err *err);
+	/* The id after which a deployment's last `count` begin. */
+	int (*observation_tail)(struct store *s, const char *deployment, uint64_t count,
+				uint64_t *ret_since, struct err *err);
 	int (*observation_last)(struct store *s, uint64_t *ret_id, struct err *err); /* 0: none */
 	int (*observation_trim)(struct store *s, uint64_t up_to_id, struct err *err); /* marks stay */
 	int (*mark_put)(struct store *s, const struct store_mark *mark, struct err *err);
@@ -243,6 +260,15 @@ struct store_ops {
 			    struct err *err);
 	int (*baseline_remove)(struct store *s, const char *deployment, struct err *err);
 	int (*baseline_each)(struct store *s, store_baseline_fn *fn, void *arg, struct err *err);
+
+	/* -EEXIST: that sequence is taken. They go with their rollout. */
+	int (*judgement_append)(struct store *s, const struct store_judgement *judgement,
+				struct err *err);
+	int (*judgement_each)(struct store *s, const struct rollout_id *rollout,
+			      store_judgement_fn *fn, void *arg, struct err *err);
+	int (*watch_put)(struct store *s, const struct store_watch *watch, struct err *err);
+	int (*watch_remove)(struct store *s, const char *deployment, struct err *err);
+	int (*watch_each)(struct store *s, store_watch_fn *fn, void *arg, struct err *err);
 };
 
 struct store { /* first member of every implementation */

@@ -12,6 +12,8 @@
 #include "base/str.h"
 #include "coordinator/core/record.h"
 #include "fuzz.h"
+#include "evidence/build.h"
+#include "protocol/baseline.h"
 #include "protocol/codec_tables.h"
 #include "protocol/digest.h"
 #include "protocol/message.h"
@@ -64,30 +66,54 @@ static void samples(const char *target, const struct codec_struct *type, int whi
 	}
 }
 
+struct row {
+	enum message_type type;
+	const struct codec_struct *body;
+	const char *name;
+	enum message_channel channel;
+	enum message_sender sender;
+};
+
+static void save_copy(const char *target, const char *name, const char *head, struct bytes data)
+{
+	save(target, name, head, strlen(head),
+	     (struct bytes){mem_copy(data.data, data.size), data.size});
+}
+
+/* A message of random values, for the codec and for whoever may get it. */
+static void make_message(const struct row *row, unsigned number)
+{
+	AUTO_FREE void *body = mem_alloc(row->body->size);
+	AUTO_FREE char *name = mem_format("%s-%u", row->name, number);
+	struct rng rng = {.state = 200 + number};
+	struct bytes bytes = {0};
+
+	sample_fill(&rng, row->body, body);
+	if (message_encode(row->type, body, &bytes, NULL) == 0) {
+		if (number == 0 && row->channel == CHANNEL_AGENTS && row->sender == FROM_AGENT)
+			save_copy("control", name, "agent\n", bytes);
+		if (number == 0 && row->channel == CHANNEL_DATA && row->sender == FROM_AGENT)
+			save_copy("control", name, "data\n", bytes);
+		if (number == 0 && row->channel == CHANNEL_AGENTS &&
+		    row->sender == FROM_COORDINATOR)
+			save_copy("node", name, "m", bytes);
+		save("message", name, "", 0, bytes);
+	}
+	codec_free(row->body, body);
+}
+
 static void make_messages(void)
 {
-	static const struct {
-		enum message_type type;
-		const struct codec_struct *body;
-		const char *name;
-	} all[] = {
-#define X(name, of, number, sender, channel, max) {MESSAGE_##name, &codec_##of, #name},
+	static const struct row rows[] = {
+#define X(name, of, number, sender, channel, max) \
+	{MESSAGE_##name, &codec_##of, #name, channel, sender},
 		MESSAGES(X)
 #undef X
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
-		for (unsigned k = 0; k < SAMPLES; k++) {
-			AUTO_FREE void *body = mem_alloc(all[i].body->size);
-			AUTO_FREE char *name = mem_format("%s-%u", all[i].name, k);
-			struct rng rng = {.state = 200 + k};
-			struct bytes bytes = {0};
-
-			sample_fill(&rng, all[i].body, body);
-			if (message_encode(all[i].type, body, &bytes, NULL) == 0)
-				save("message", name, "", 0, bytes);
-			codec_free(all[i].body, body);
-		}
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		for (unsigned k = 0; k < SAMPLES; k++)
+			make_message(&rows[i], k);
 }
 
 static void make_releases(void)
@@ -259,7 +285,7 @@ static void add_object(struct str *text, const void *data, size_t size, struct d
 static void make_push(void)
 {
 	struct chunk_ref chunk = {.size = 5};
-	struct chunk_index index = {&chunk, 1};
+	struct chunk_index index = {.chunks = &chunk, .chunks_count = 1};
 	AUTO_STR struct str text = {0};
 	struct release release;
 	struct bytes encoded;
@@ -385,6 +411,41 @@ static void make_node(const char *name, enum goal goal, bool revert, char after)
 	save("node", name, "", 0, (struct bytes){mem_copy(text.data, text.size), text.size});
 }
 
+static void make_baseline(void)
+{
+	double numbers[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+	struct build_value words[] = {{"lyon", 5}, {"paris", 3}};
+	struct baseline baseline = {.observations = 10,
+				    .features = mem_array(2, sizeof(*baseline.features)),
+				    .features_count = 2};
+	struct bytes bytes = {0};
+	int r = build_numeric("ink", numbers, ARRAY_SIZE(numbers), 4, &baseline.features[0], NULL);
+
+	assert(r == 0);
+	r = build_categorical("site", words, ARRAY_SIZE(words), &baseline.features[1], NULL);
+	assert(r == 0);
+	build_finish(&baseline);
+	r = baseline_encode(&baseline, &bytes, NULL);
+	assert(r == 0);
+	save("baseline", "two", "", 0, bytes);
+	build_free(&baseline);
+}
+
+/* Once as it goes over the wire, once as the record that the target signs. */
+static void make_greeting(void)
+{
+	struct identity identity = {.name = "edge-1", .sign_key = fuzz_key(1)->public_key};
+	struct msg_peer_hello hello = {.protocol_version = PROTOCOL_VERSION, .session = 7};
+	struct bytes bytes;
+
+	node_id_of_key(&identity.id, &identity.sign_key);
+	bytes = encode(&codec_identity, &identity);
+	hello.identity = fuzz_sign(bytes, SIGNED_IDENTITY, 0);
+	save("hello", "record", "", 0, bytes);
+	save("hello", "greeting", "", 0, message_of(MESSAGE_PEER_HELLO, &hello));
+	free(hello.identity.data);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 2) {
@@ -409,6 +470,9 @@ int main(int argc, char **argv)
 	make_node("serve", GOAL_SERVE, false, 'w');
 	make_node("restart", GOAL_SERVE, false, 'a');
 	make_node("revert", GOAL_NONE, true, 'l');
+	samples("baseline", &codec_baseline, -1);
+	make_baseline();
+	make_greeting();
 	samples("release", &codec_release, -1);
 	samples("bundle", &codec_release, -1);
 	samples("index", &codec_chunk_index, -1);

@@ -66,6 +66,14 @@ def layers():
         "root": tar(("./", d, ""), (".", d, ""), ("./a", f, b"")),
         "name-link": tar(("l\udcff", s, "x"), ("l\udcff/secret", f, b"x")),
         "name-hard-link": tar(("f\udcff", f, b"x"), ("h", h, "f\udcff")),
+        "whiteout-entered": tar(("x/.wh.gone", f, b""), ("x/gone/file", f, b"x")),
+        "link-to-whiteout": tar((".wh.x", f, b""), ("h", h, ".wh.x")),
+        "below-file": tar(("a", f, b"1"), ("a/b", f, b"2")),
+        "below-pipe": tar(("a", f, b"1"), ("a", tarfile.FIFOTYPE, ""), ("a/b", f, b"2")),
+        "folder-replaced": tar(("a/b", f, b"1"), ("a", f, b"2")),
+        "folder-linked-over": tar(("a/b", f, b"1"), ("c", f, b""), ("a", h, "c")),
+        "link-to-nothing": tar(("l", s, "")),
+        "owner": tar(("a", f, b"1", {"uid": 2**32 - 1}), form=tarfile.GNU_FORMAT),
         "empty": b"",
     }
 
@@ -241,15 +249,60 @@ def make_probes():
         save("gate", gate["test"], json.dumps(gate))
 
 
-def make_safetensors():
+def make_tensors():
     def file(header):
         text = json.dumps(header).encode()
         return len(text).to_bytes(8, "little") + text
     tensor = lambda a, b: {"dtype": "F32", "shape": [1], "data_offsets": [a, b]}
-    save("safetensors", "two", b"\x40\x10" + file({"a": tensor(0, 400000), "b": tensor(400000, 5000000),
+    save("tensors", "two", b"\x40\x10" + file({"a": tensor(0, 400000), "b": tensor(400000, 5000000),
                                                   "__metadata__": {"format": "pt"}}))
-    save("safetensors", "large", b"\xff\xff" + file({str(i): tensor(i * 600000, i * 600000 + 600000) for i in range(9)}))
-    save("safetensors", "wrong", b"\x01\x00" + file({"a": tensor(-1, 1 << 62)}))
+    save("tensors", "large", b"\xff\xff" + file({str(i): tensor(i * 600000, i * 600000 + 600000) for i in range(9)}))
+    save("tensors", "wrong", b"\x01\x00" + file({"a": tensor(-1, 1 << 62)}))
+
+
+    u64, u32, text = (lambda n: n.to_bytes(8, "little")), (lambda n: n.to_bytes(4, "little")), None
+    text = lambda t: u64(len(t)) + t.encode()
+    for version in (2, 3):
+        gguf = (b"GGUF" + u32(version) + u64(2) + u64(3) + text("general.alignment") + u32(4) + u32(32)
+                + text("names") + u32(9) + u32(8) + u64(2) + text("a") + text("b") + text("flag") + u32(7) + b"\x01"
+                + text("w") + u32(2) + u64(256) + u64(100) + u32(0) + u64(0)
+                + text("q") + u32(1) + u64(6400) + u32(2) + u64(102400))
+        save("tensors", "gguf-%d" % version, b"\x10\x01" + gguf + bytes(64))
+    field = lambda n, data: bytes([n << 3 | 2]) + varint(len(data)) + data
+    number = lambda n, v: bytes([n << 3]) + varint(v)
+    entry = lambda k, v: field(13, field(1, k) + field(2, v))
+    inside = number(1, 4) + number(2, 1) + field(8, b"inside") + field(9, bytes(4000))
+    beside = (number(1, 4000) + number(2, 1) + field(8, b"beside") + entry(b"location", b"weights.bin")
+              + entry(b"offset", b"0") + entry(b"length", b"16000") + number(14, 1))
+    save("tensors", "onnx", b"\x10\x00" + number(1, 8) + field(7, field(5, inside) + field(5, beside)))
+
+
+def varint(n):
+    out = b""
+    while n > 127:
+        out, n = out + bytes([n & 127 | 128]), n >> 7
+    return out + bytes([n])
+
+
+def make_observations():
+    save("observation", "line", "latency_us=1830 status=200 class=7 score=0.93 x.ink=0.21 x.site=lyon\n")
+    save("observation", "two", "begin\n", "end status=500\nlabel=wrong\n", "begin\nbegin\n", "crash")
+    save("observation", "strange", "n=1000000 lost=5 latency_us=1e9 x.ink=nan x.ink=inf y=1 score=2\nend\nstatus=timeout")
+
+
+def make_coding():
+    import struct
+    base = struct.pack("<300f", *(i * 0.01 - 1 for i in range(300)))
+    near = bytearray(base)
+    for i in range(0, 1200, 160):
+        near[i] ^= 3
+    save("coding", "floats", b"\x06" + base, bytes(near))
+    save("coding", "unknown", b"\x08" + base, b"hello " * 50)
+    save("coding", "alone", b"\x01", bytes(range(256)) * 2)
+    for method in range(8):
+        coded = bytes([method, 0x84, 0, 0]) + (1200).to_bytes(4, "little")
+        stream = lambda data: len(data).to_bytes(4, "little") * 2 + data
+        save("coding", "method-%d" % method, b"\x06" + base, coded + stream(bytes(near)) + stream(b"\x01\x02"))
 
 
 def make_frames():
@@ -327,7 +380,7 @@ def make_dictionaries():
 def main():
     subprocess.run([PROGRAM, FOLDER], check=True)
     make_dictionaries()
-    for make in (make_images, make_yaml, make_texts, make_config, make_probes, make_safetensors, make_frames,
+    for make in (make_images, make_yaml, make_texts, make_config, make_probes, make_tensors, make_observations, make_coding, make_frames,
                  make_control, make_shown):
         make()
 

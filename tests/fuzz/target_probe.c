@@ -21,13 +21,13 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	return 0;
 }
 
-static void on_done(void *context, uint64_t id, bool ok, const char *text)
+static void on_done(void *context, uint64_t id, enum probe_answer answer, const char *text)
 {
 	struct heard *heard = context;
 
 	heard->calls++;
-	heard->ok = ok;
-	assert(ok == !text[0]);
+	heard->ok = answer == PROBE_GOOD;
+	assert(heard->ok == !text[0]);
 	for (; *text; text++)
 		assert(*text >= ' ' && *text < 127); /* nothing of the server's own */
 }

@@ -71,7 +71,7 @@ all_strikes() {
 	workers good unpack 10
 	workers good start 57
 	workers good traffic 11
-	workers good prune 12
+	workers good prune 1
 	at_nodes smoke agent "smoking idle veto" "$commits"
 	at_nodes crash agent "reverting outcome/rolled_back" "$commits"
 	at_coordinator crash "rolling_back rolled_back" "$commits"
@@ -81,22 +81,22 @@ all_strikes() {
 	workers stop stop 12
 	at_nodes remove agent "removing gone" "$commits"
 }
-# One strike a daemon and round: those of a kind are dealt out in turn.
+# One strike a host and round, so that none hides another: those of a kind are dealt out in turn.
 all_rounds() {
 	all_strikes | awk '
 		function flush(kind) { if (line[kind] != "") print kind line[kind]; line[kind] = ""; split("", used) }
 		{
-			split($2, part, ":"); daemon = $1 part[1] part[2]
-			queue[daemon, ++last[daemon]] = $2
-			if (!(daemon in first)) { first[daemon] = 1; order[++daemons] = daemon; kind[daemon] = $1 }
+			split($2, part, ":"); host = $1 part[1]
+			queue[host, ++last[host]] = $2
+			if (!(host in first)) { first[host] = 1; order[++hosts] = host; kind[host] = $1 }
 		}
 		END {
 			do {
 				left = 0; split("", row)
-				for (i = 1; i <= daemons; i++) {
-					d = order[i]
-					if (first[d] > last[d]) continue
-					row[kind[d]] = row[kind[d]] " " queue[d, first[d]++]; left = 1
+				for (i = 1; i <= hosts; i++) {
+					h = order[i]
+					if (first[h] > last[h]) continue
+					row[kind[h]] = row[kind[h]] " " queue[h, first[h]++]; left = 1
 				}
 				for (k in row) print k row[k]
 			} while (left)

@@ -179,7 +179,10 @@ newest_to() { # version: the newest rollout's id, when it leads there
 apply_once() { # deployment.yaml, version: whether it came to be, not whether an answer came
 	newest_to "$2" >"$WORK/id" 2>/dev/null && return 0
 	fleet_covey --timeout 20s apply -y --detach -f "$1" >"$WORK/apply" 2>&1
-	newest_to "$2" >"$WORK/id"
+	newest_to "$2" >"$WORK/id" || return 1
+}
+abort_once() { # rollout
+	[[ $(rollout_field .state) =~ ^(rolling_back|aborted)$ ]] || fleet_covey rollout abort -y "$1"
 }
 state_is() { [ "$(rollout_field .state)" = "$1" ]; }
 canary_bakes() { rollout_field '[.nodes[].state] | any(. == "baking" or . == "serving")' | grep -q true; }
@@ -251,7 +254,7 @@ round_goes() { # kind, version: until it has ended as it should
 	good | green | stop | remove) wait_for 120 state_is completed && SERVED=$version ;;
 	smoke | crash) wait_for 120 state_is rolled_back ;;
 	abort)
-		wait_for 90 canary_bakes && insist 60 fleet_covey rollout abort -y "$(cat "$WORK/id")" &&
+		wait_for 90 canary_bakes && insist 60 abort_once "$(cat "$WORK/id")" &&
 			wait_for 120 state_is aborted
 		;;
 	esac

@@ -71,6 +71,7 @@ static int teardown(void **state)
 {
 	(void)state;
 	fixture_down(&fx);
+	close(journal);
 	return 0;
 }
 

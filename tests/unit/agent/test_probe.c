@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -140,17 +141,18 @@ static void serve_endless_line(int peer, const char *request)
 
 struct outcome_of_probe {
 	sd_event *event;
-	bool ok;
+	bool ok, lost;
 	unsigned calls;
 	uint64_t id;
 	char text[256];
 };
 
-static void on_probed(void *context, uint64_t id, bool ok, const char *text)
+static void on_probed(void *context, uint64_t id, enum probe_answer answer, const char *text)
 {
 	struct outcome_of_probe *outcome = context;
 
-	outcome->ok = ok;
+	outcome->ok = answer == PROBE_GOOD;
+	outcome->lost = answer == PROBE_LOST;
 	outcome->calls++;
 	outcome->id = id;
 	STR_CUT(outcome->text, text);
@@ -240,6 +242,30 @@ static void connect_is_enough_for_tcp(void **state)
 	assert_false(outcome.ok);
 	outcome = probe(0, HEALTH_HTTP, 5000);
 	assert_false(outcome.ok);
+}
+
+/* Without a descriptor to spare. */
+static void a_probe_that_cannot_be_asked_blames_nobody(void **state)
+{
+	struct agent_probe wanted = {.id = 5, .kind = HEALTH_HTTP, .address = "127.0.0.1",
+				     .port = 1, .timeout_ms = 100};
+	struct outcome_of_probe outcome = {0};
+	struct rlimit before, none;
+	struct health *health;
+
+	assert_true(sd_event_new(&outcome.event) >= 0);
+	assert_int_equal(health_new(outcome.event, on_probed, &outcome, &health, NULL), 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	health_start(health, &wanted);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	sd_event_loop(outcome.event);
+	assert_int_equal(outcome.calls, 1);
+	assert_true(outcome.lost);
+	assert_non_null(strstr(outcome.text, "Too many open files"));
+	health_free(health);
+	sd_event_unref(outcome.event);
 }
 
 static void cancelled_probe_says_nothing(void **state)
@@ -533,6 +559,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(good_answers_are_healthy),
 		cmocka_unit_test(bad_answers_say_why),
 		cmocka_unit_test(connect_is_enough_for_tcp),
+		cmocka_unit_test(a_probe_that_cannot_be_asked_blames_nobody),
 		cmocka_unit_test(cancelled_probe_says_nothing),
 		cmocka_unit_test(json_must_hold_what_is_expected),
 		cmocka_unit_test(status_text_and_body_are_compared),

@@ -22,6 +22,33 @@ static void first_install_serves_after_smoke_and_commits_after_bake(void **state
 	world_free(&w);
 }
 
+/* A node that cannot ask knows nothing: it neither commits nor blames the release, and what serves
+ * goes on. */
+static void probes_that_cannot_be_asked_decide_nothing(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	w.blind = true;
+	world_run(&w, 600000);
+	assert_serves(&w, 0, R1);
+	w.blind = false;
+	world_run(&w, 5000);
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 5000);
+	assert_phase(&w, 0, BAKING);
+	w.blind = true;
+	world_run(&w, 600000);
+	assert_phase(&w, 0, BAKING);
+	assert_serves(&w, 0, R2);
+	w.blind = false;
+	world_run(&w, 5000);
+	assert_completed(&w, 0, R2);
+	assert_int_equal(w.deployments[0].dark_ms, 0);
+	world_free(&w);
+}
+
 /* spec: NODE-4 */
 static void swap_keeps_the_old_slot_until_keep_warm_is_over(void **state)
 {
@@ -440,6 +467,7 @@ int main(void)
 		cmocka_unit_test(a_late_node_gets_base_until_its_stage_opens),
 		cmocka_unit_test(undo_reuses_the_warm_slot_but_proves_it_anew),
 		cmocka_unit_test(nothing_happens_when_the_release_runs_already),
+		cmocka_unit_test(probes_that_cannot_be_asked_decide_nothing),
 		cmocka_unit_test(superseded_before_the_switch_discards_the_idle_slot),
 		cmocka_unit_test(superseded_in_the_bake_goes_back_first_and_drains),
 		cmocka_unit_test(rollout_that_completes_in_a_late_bake_changes_nothing),
