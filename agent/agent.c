@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "protocol/baseline.h"
+#include "protocol/codec_tables.h"
 #include "protocol/manifest.h"
 #include "protocol/message.h"
 
@@ -105,6 +106,12 @@ int agent_create(const struct agent_options *options, const struct agent_world *
 	return 0;
 }
 
+static void facts_free(struct release_facts *facts)
+{
+	free(facts->http_path);
+	codec_free(&codec_release_observe, &facts->observe);
+}
+
 void agent_free(struct agent *agent)
 {
 	fetching_free(agent);
@@ -114,7 +121,7 @@ void agent_free(struct agent *agent)
 	}
 	observing_free(agent);
 	for (size_t i = 0; i < agent->facts_count; i++)
-		free(agent->facts[i].http_path);
+		facts_free(&agent->facts[i]);
 	free(agent->facts);
 	free(agent->pending);
 	if (agent->core)
@@ -217,7 +224,9 @@ const struct release_facts *shell_facts(struct agent *agent, const struct digest
 		.http_path = TAKE_PTR(release.health.http_path),
 		.port = release.serve.port,
 		.smokes = release.smokes_count,
+		.observe = release.observe,
 	};
+	release.observe = (struct release_observe){0};
 	if (release.baseline.size > 0)
 		baseline_id(release.baseline.data, release.baseline.size, &facts->baseline);
 	release_free(&release);
@@ -234,7 +243,7 @@ static void forget_facts(struct agent *agent)
 			i++;
 			continue;
 		}
-		free(facts->http_path);
+		facts_free(facts);
 		*facts = agent->facts[--agent->facts_count];
 	}
 }
@@ -496,6 +505,12 @@ uint64_t agent_on_observed(struct agent *agent, uint64_t handle)
 	if (observing_read(agent, handle, &pause_ms)) /* no turn: nothing was decided */
 		arm(agent);
 	return pause_ms;
+}
+
+void agent_on_scraped(struct agent *agent, uint64_t id, const char *data, size_t size)
+{
+	if (observing_scraped(agent, id, data, size))
+		arm(agent);
 }
 
 void agent_stop(struct agent *agent)

@@ -8,7 +8,7 @@
 #include "agent/agent.h"
 #include "agent/core/fetch.h"
 #include "agent/core/node.h"
-#include "agent/observe/tally.h"
+#include "agent/observe/metrics.h"
 #include "agent/outbox.h"
 
 enum {
@@ -32,19 +32,23 @@ struct release_facts { /* of a manifest on disk, what the shell needs all the ti
 	uint32_t port;	 /* clients' */
 	size_t smokes;
 	struct digest baseline; /* its own; zero: none */
+	struct release_observe observe;
 };
 
 struct watch { /* the observations of what runs in a slot */
 	uint64_t handle; /* of its socket; 0: not open */
 	uint64_t open_at_ms; /* try again */
 	struct digest release;
-	uint64_t started_ms;
+	uint64_t started_ms; /* the server, or when we met it */
+	bool adopted;	     /* it ran before this agent did */
 	struct tally *tally;
 	struct digest wanted; /* baseline that was last looked for */
 	struct digest baseline; /* that it counts against */
 	uint64_t end_ms; /* of the period, once something was counted */
 	double tokens;
 	uint64_t tokens_ms;
+	uint64_t scrape_id, scrape_at_ms;
+	struct metrics *metrics; /* the last look; NULL: none */
 	struct learn *learn;	/* NULL: there is a baseline, or it is not the time */
 	struct bytes proposal; /* what was learned; sent along until one is ordered */
 };
@@ -125,6 +129,7 @@ struct reporting {
 struct observing {
 	struct outbox *box;
 	size_t watches;
+	bool resumed; /* slots that ran before us are watched by now */
 	uint64_t send_ms; /* not before; UINT64_MAX: nothing to send */
 	uint32_t sends;	  /* without an answer */
 	char *datagram;	  /* OBSERVE_DATAGRAM_MAX, while anybody is watched */
@@ -249,6 +254,14 @@ void observing_baseline(struct agent *agent, const struct msg_baseline *baseline
 void observing_link(struct agent *agent, bool up);
 void observing_stop(struct agent *agent);
 uint64_t observing_deadline(const struct agent *agent);
+
+/* For what is counted into a tally where nothing was counted yet: its period begins now. */
+void observing_begin_if_clean(struct agent *agent, struct watch *watch);
+
+/* observing_metrics.c */
+void observing_scrape(struct agent *agent, const struct slot_work *slot, struct watch *watch,
+		      uint64_t now_ms);
+bool observing_scraped(struct agent *agent, uint64_t id, const char *data, size_t size);
 
 /* observing_baseline.c */
 /* Which one the slot is to count against; with a digest that is not zero, *ret_baseline. */

@@ -233,6 +233,15 @@ static void world_refused(void *context, const char *text)
 	(void)text;
 }
 
+static void world_scrape(void *context, const struct agent_probe *probe)
+{
+	struct node *node = context;
+
+	assert(str_equal(probe->http_path, "/metrics") && probe->port == 8000);
+	node->scrapes++;
+	enqueue(node, ANSWER_SCRAPE, 5)->id = probe->id;
+}
+
 static struct node_socket *find_socket(struct node *node, uint64_t handle)
 {
 	for (size_t i = 0; i < NODE_SLOTS; i++)
@@ -517,6 +526,10 @@ static void hand_over(struct node *node, struct answer *answer)
 	case ANSWER_OBJECT:
 		answer_object(node, answer);
 		break;
+	case ANSWER_SCRAPE:
+		agent_on_scraped(node->agent, answer->id, node->metrics,
+				 node->metrics ? strlen(node->metrics) : 0);
+		break;
 	case ANSWER_OBSERVED_ACK:
 		if (node->link_up)
 			node_send(node, MESSAGE_OBSERVED_ACK, &answer->ack);
@@ -777,6 +790,13 @@ struct digest node_release(struct node *node, const char *version, unsigned seed
 		.name = mem_str("seven"), .method = mem_str("GET"), .path = mem_str("/")};
 	release.blobs = mem_array(blobs_count, sizeof(*release.blobs));
 	release.blobs_count = blobs_count;
+	if (node->with_metrics)
+		release.observe = (struct release_observe){
+			.metrics = mem_str("/metrics"),
+			.requests = mem_str("requests_total"),
+			.errors = mem_str("requests_total{code=\"5*\"}"),
+			.latency = mem_str("seconds"),
+		};
 	if (node->baseline.size > 0)
 		release.baseline = (struct bytes){mem_copy(node->baseline.data, node->baseline.size),
 						  node->baseline.size};
@@ -860,6 +880,7 @@ void node_create(struct node *node)
 		.get_idle = world_get_idle,
 		.relink = world_relink,
 		.refused = world_refused,
+		.scrape = world_scrape,
 		.observe_open = world_observe_open,
 		.observe_read = world_observe_read,
 		.observe_close = world_observe_close,

@@ -14,7 +14,7 @@
 enum { NODE_SLOTS = 8, NODE_OBJECTS = 512, NODE_QUEUE = 4096 };
 
 enum answer_kind { ANSWER_HELPER, ANSWER_PROBE, ANSWER_SMOKE, ANSWER_OBJECT, ANSWER_SOURCE_UP,
-		   ANSWER_OBSERVED_ACK };
+		   ANSWER_OBSERVED_ACK, ANSWER_SCRAPE };
 
 struct answer {
 	enum answer_kind kind;
@@ -78,6 +78,9 @@ struct node { /* the fake and the agent on it */
 	uint64_t mark_boot_epoch, mark_sequence;
 	bool no_observed_acks;
 	struct bytes proposal; /* the newest baseline that was proposed */
+	bool with_metrics; /* releases that are made from now on serve /metrics */
+	const char *metrics; /* what it says; borrowed */
+	size_t scrapes;
 	struct bytes baseline; /* of releases that are made from now on; borrowed */
 
 	struct node_slot slots[NODE_SLOTS];
