@@ -205,6 +205,8 @@ void desired_update(struct coordinator *c)
 	}
 	c->dirty = false;
 	c->settled_ms = shell_now(c);
+	if (count > 0)
+		exchange_changed(c);
 	take_changes(c, changes, count);
 }
 

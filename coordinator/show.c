@@ -99,6 +99,47 @@ static json_t *show_inventory(const struct inventory *inventory)
 			 json_u64(inventory->disk_free_bytes));
 }
 
+static const char *name_of(const struct coordinator *c, const struct node_id *id,
+			   char dst[NODE_ID_TEXT_MAX])
+{
+	const struct shell_node *node = agents_find(c, id);
+
+	if (node)
+		return node->record.name;
+	node_id_text(dst, id);
+	return dst;
+}
+
+/* How the node takes part in exchange, and what others have against it. */
+static json_t *show_peering(const struct coordinator *c, const struct shell_node *node)
+{
+	static const char *const faults[PEER_FAULT_COUNT] = {"unreachable", "not_proved",
+							     "sent_bad", "lied"};
+	json_t *troubles = json_array();
+	char endpoint[LIMIT_ENDPOINT + 1] = "", id[NODE_ID_TEXT_MAX];
+
+	for (size_t i = 0; i < SHELL_TROUBLES; i++) {
+		const struct shell_trouble *trouble = &node->troubles[i];
+
+		if (trouble->at_ms)
+			json_array_append_new(
+				troubles,
+				json_pack("{ss ss so so}", "by", name_of(c, &trouble->by, id),
+					  "fault", faults[trouble->fault], "text",
+					  json_text(trouble->text), "at",
+					  json_time(trouble->at_ms)));
+	}
+	if (node->has_peering)
+		exchange_endpoint(node, endpoint);
+	return json_pack("{ss so so so}", "state",
+			 !node->has_peering    ? "unknown"
+			 : node->peering.off   ? "off"
+			 : !node->peering.port ? "closed"
+					       : "open",
+			 "endpoint", json_text_or_null(endpoint), "problem",
+			 json_text_or_null(node->peering.text), "troubles", troubles);
+}
+
 json_t *show_node(const struct coordinator *c, const struct shell_node *node, bool full)
 {
 	const struct store_node *record = &node->record;
@@ -125,21 +166,11 @@ json_t *show_node(const struct coordinator *c, const struct shell_node *node, bo
 	json_object_set_new(object, "reachable", json_boolean(!node->silent));
 	json_object_set_new(object, "epoch", json_u64(node->desired.epoch));
 	json_object_set_new(object, "generation", json_u64(node->desired.generation));
+	json_object_set_new(object, "peers", show_peering(c, node));
 	return object;
 }
 
 /* ---- rollouts ---- */
-
-static const char *name_of(const struct coordinator *c, const struct node_id *id,
-			   char dst[NODE_ID_TEXT_MAX])
-{
-	const struct shell_node *node = agents_find(c, id);
-
-	if (node)
-		return node->record.name;
-	node_id_text(dst, id);
-	return dst;
-}
 
 static json_t *show_why(const struct coordinator *c, const struct rollout *machine,
 			const struct rollout_why *why, uint32_t node)
@@ -224,6 +255,9 @@ static json_t *show_rollout_nodes(const struct coordinator *c, const struct roll
 		if (report && report->bytes_total > 0) {
 			json_object_set_new(object, "bytes_done", json_u64(report->bytes_done));
 			json_object_set_new(object, "bytes_total", json_u64(report->bytes_total));
+			json_object_set_new(object, "bytes_from_peers",
+					    json_u64(report->bytes_from_peers));
+			json_object_set_new(object, "fetch_rate", json_u64(report->fetch_rate));
 		}
 		if (member->gone)
 			json_object_set_new(object, "gone", json_true());

@@ -13,6 +13,7 @@ ALLOWED = {
     "include/": ["covey/"],
     "evidence/": ["base/", "covey/", "evidence/"],
     "protocol/": ["base/", "covey/", "evidence/", "protocol/"],
+    "protocol/coding/": ["base/", "covey/", "protocol/coding/"],
     "protocol/transport/": ["base/", "covey/", "protocol/"],
     "coordinator/core/": ["base/", "covey/", "evidence/", "coordinator/core/"],
     # the field table of the journal's events: data about the core's structs, no calls
@@ -40,6 +41,7 @@ ONLY = {
     "archive.h": ["agent/helper/", "coordinator/cli/"],
     "nftables/libnftables.h": ["agent/helper/", "agent/traffic/"],
     "curl/curl.h": ["coordinator/hook/", "agent/probe/"],
+    "zstd.h": ["protocol/coding/"],
 }
 # the transport is a shell's business; the pure protocol never sees it
 FORBIDDEN = {"protocol/": ["protocol/transport/"]}

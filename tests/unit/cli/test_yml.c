@@ -344,12 +344,14 @@ static void check_mistake(const struct mistake *m, bool release)
 		fail_msg("%s\n  said: %s\n  wanted: %s", m->text, err.text, wanted);
 }
 
+/* spec: CLI-2 */
 static void test_release_mistakes(void **state)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(release_mistakes); i++)
 		check_mistake(&release_mistakes[i], true);
 }
 
+/* spec: CLI-2 */
 static void test_deployment_mistakes(void **state)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(deployment_mistakes); i++)
