@@ -53,6 +53,8 @@ static int load(struct coordinator *c, struct err *err)
 	if (r == 0)
 		r = agents_load(c, err);
 	if (r == 0)
+		r = deltas_load(c, err);
+	if (r == 0)
 		r = observations_load(c, err);
 	if (r == 0)
 		r = baselines_load(c, err);
@@ -102,6 +104,7 @@ void coordinator_free(struct coordinator *c)
 	baselines_free_all(c);
 	exchange_free_all(c);
 	agents_free_all(c);
+	deltas_free_all(c);
 	artifacts_free_all(c);
 	enrol_free_all(c);
 	coding_free(c->coding);
@@ -225,6 +228,7 @@ void shell_settle(struct coordinator *c)
 
 void coordinator_tick(struct coordinator *c)
 {
+	deltas_step(c);
 	shell_settle(c);
 }
 
@@ -241,6 +245,7 @@ uint64_t coordinator_deadline(const struct coordinator *c)
 	at = earlier(at, rollouts_deadline(c));
 	at = earlier(at, judging_deadline(c));
 	at = earlier(at, control_deadline(c));
+	at = earlier(at, deltas_deadline(c));
 	at = earlier(at, c->exchange_due_ms);
 	at = earlier(at, seeds_deadline(c));
 	if (c->inbox_count + c->observed_count > 0)

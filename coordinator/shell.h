@@ -74,7 +74,15 @@ struct shell_feed { /* an event on its way into one machine */
 	struct rollout_event event;
 };
 
+enum shell_delta_state { SHELL_DELTA_WANTED, SHELL_DELTA_MADE, SHELL_DELTA_FAILED };
+
+struct shell_delta { /* a pair of releases; the first that is WANTED is being made */
+	struct store_delta record;
+	enum shell_delta_state state;
+};
+
 struct control_call;
+struct delta_work;
 
 struct coordinator {
 	struct coordinator_world world;
@@ -101,6 +109,11 @@ struct coordinator {
 	size_t tokens_count, tokens_cap;
 
 	uint64_t observe_period_ms;
+	struct shell_delta *deltas;
+	size_t deltas_count, deltas_cap;
+	struct delta_work *delta_work; /* NULL: none has begun */
+	uint64_t delta_step_ms;	       /* not before this time */
+
 	bool frozen;
 	uint64_t time_offset_ms; /* fleet time = world time + this: never behind the journal */
 	uint64_t started_ms;
@@ -333,6 +346,23 @@ int artifacts_index(struct coordinator *c, const struct digest *digest,
 		    struct chunk_index *ret_index, struct err *err) COVEY_MUST_CHECK;
 /* Removes objects that no release refers to and that nobody brought in the last 24 h. */
 void artifacts_sweep(struct coordinator *c);
+
+/* ---- deltas.c ---- */
+int deltas_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
+void deltas_free_all(struct coordinator *c);
+void deltas_forget(struct coordinator *c, const struct digest *release); /* it was removed */
+/* The pair, which is made soon if it was not known; NULL: there cannot be one. */
+const struct shell_delta *deltas_want(struct coordinator *c, const struct digest *target,
+				      const struct digest *base);
+/* ... for every base that a deployment serves. */
+void deltas_want_for(struct coordinator *c, const struct store_release *release);
+/* A node's question about get->digest, which it may have. */
+void deltas_answer(struct coordinator *c, const struct shell_node *node, const struct msg_get *get,
+		   struct msg_object *object);
+bool deltas_may_have(const struct coordinator *c, const struct shell_node *node,
+		     const struct digest *set);
+void deltas_step(struct coordinator *c);
+uint64_t deltas_deadline(const struct coordinator *c);
 
 /* ---- enrol.c ---- */
 int enrol_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;

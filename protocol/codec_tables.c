@@ -220,6 +220,8 @@ static const struct codec_field gate_spec_fields[] = {
 	F_ENUM(9, require, GATE_REQUIRE_COUNT),
 	F_U64(10, min_bake_ms),
 	F_U64(11, deadline_ms),
+	F_BOOL(12, has_policy),
+	F_ENUM(13, policy, INCONCLUSIVE_COUNT),
 };
 CODEC_STRUCT(gate_spec);
 #undef THIS
@@ -612,11 +614,19 @@ static const struct codec_field msg_baseline_fields[] = {
 CODEC_STRUCT(msg_baseline);
 #undef THIS
 
+#define THIS struct held_release
+static const struct codec_field held_release_fields[] = {
+	F_FIXED(1, digest),
+};
+CODEC_STRUCT(held_release);
+#undef THIS
+
 #define THIS struct msg_get
 static const struct codec_field msg_get_fields[] = {
 	F_ENUM(1, kind, OBJECT_KIND_COUNT),
 	F_FIXED(2, digest),
 	F_BOOL(3, takes_coded),
+	F_LIST(4, held, held_release, LIMIT_HELD),
 };
 CODEC_STRUCT(msg_get);
 #undef THIS
@@ -628,6 +638,7 @@ static const struct codec_field msg_object_fields[] = {
 	F_BOOL(3, missing),
 	F_BYTES(4, data, LIMIT_OBJECT),
 	F_BOOL(5, coded),
+	F_U32(6, retry_ms),
 };
 CODEC_STRUCT(msg_object);
 #undef THIS

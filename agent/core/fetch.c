@@ -280,6 +280,7 @@ void fetch_set_role(struct fetch *fetch, uint32_t id, enum fetch_role role)
 	for (uint32_t i = 0; role != FETCH_SEED && i < FETCH_REQUESTS; i++)
 		if (s->requests[i].chunk == FETCH_ANY)
 			fetch_close(fetch, s, &s->requests[i]);
+	s->hold |= s->role == FETCH_SEED && role != FETCH_SEED;
 	set_standing(fetch, s, s->up, role);
 }
 

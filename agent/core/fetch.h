@@ -22,11 +22,12 @@
  *
  * Contract with the shell, in this order after each event, until all are silent:
  *   fetch_next_cancel()  -> send CANCEL
- *   fetch_next()         -> send the request (an "any" to a SEED)
  *   fetch_next_blame()   -> log and report; FETCH_BAD and FETCH_LIAR are final, close the neighbour
+ *   fetch_next()         -> send the request (an "any" to a SEED)
  * and fetch_tick() when fetch_deadline() has come. For each chunk that was TAKEN the shell sends
- * HAVE at once to each neighbour for which fetch_lacks() says so, and counts every object's bytes,
- * good or not, towards the cumulative "taken" of that connection (base/uplink.h).
+ * HAVE at once to each neighbour for which fetch_lacks() says so and to the one that sent it. It
+ * counts every object's bytes, good or not, towards the cumulative "taken" of that connection and
+ * tells it with the next message there, at once if there is none (base/uplink.h).
  *
  * Times are milliseconds of CLOCK_BOOTTIME. Memory is allocated in fetch_create() only: about 7
  * bytes a chunk, and a bit for each chunk and source.
@@ -52,6 +53,7 @@ enum {
 	FETCH_TIMEOUT_MIN_MS = 2000,
 	FETCH_TIMEOUT_MAX_MS = 120000,
 	FETCH_PATIENCE_MS = 2000,
+	FETCH_HOLD_MS = 400, /* an origin that was a seed is not asked by number before */
 	FETCH_STRIKES = 3, /* time-outs in a row after which a source rests and is named */
 	FETCH_LIES = 3,    /* chunks that a peer said it has and then had not: out */
 };
@@ -121,7 +123,7 @@ void fetch_set_credit(struct fetch *fetch, uint32_t id, uint32_t bytes);
 void fetch_source_up(struct fetch *fetch, uint32_t id);
 void fetch_source_down(struct fetch *fetch, uint32_t id);
 
-/* HAVE; also when we sent it the chunk ourselves. Numbers beyond the list are ignored: false, and
+/* HAVE. Numbers beyond the list are ignored: false, and
  * think about the sender. */
 bool fetch_have(struct fetch *fetch, uint32_t id, uint32_t chunk);
 bool fetch_have_bits(struct fetch *fetch, uint32_t id, const uint8_t *bits, size_t size);

@@ -197,6 +197,8 @@ static uint64_t source_deadline(const struct fetch *f, const struct fetch_source
 		return when;
 	if (s->rest_until_ms && !s->open)
 		when = earlier(when, s->rest_until_ms);
+	if (s->hold_until_ms > f->looked_ms)
+		when = earlier(when, s->hold_until_ms);
 	if (s->role == FETCH_RESERVE && s->useful && !s->open &&
 	    fetch_patience_ms(f) > f->looked_ms)
 		when = earlier(when, fetch_patience_ms(f));

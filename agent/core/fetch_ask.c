@@ -2,9 +2,9 @@
 /*
  * Whom to ask for what. Sources take turns; each is filled up to its credit. What it is asked for
  * is the rarest of a sample that begins at a random place. While nothing is left that nobody was
- * asked for, a source with nothing to do may be asked for what is late elsewhere, once: late is
- * measured by the rate of the source that has the request, because any fixed time is too short for
- * one link and wastes the other.
+ * asked for, a source with nothing to do may be asked for what is late elsewhere, or what it can
+ * bring much sooner: both by the measured rates, because any fixed time is too short for one link
+ * and wastes the other.
  */
 #include "agent/core/fetch_state.h"
 
@@ -85,7 +85,8 @@ static bool has_room(const struct fetch *f, const struct fetch_source *s, uint32
 
 static bool may_ask(const struct fetch_source *s, uint64_t now_ms)
 {
-	return s->up && !s->out && s->open < requests_limit(s) && now_ms >= s->rest_until_ms;
+	return s->up && !s->out && s->open < requests_limit(s) && now_ms >= s->rest_until_ms &&
+	       now_ms >= s->hold_until_ms;
 }
 
 static uint32_t choose_any(const struct fetch *f, const struct fetch_source *s)
@@ -135,7 +136,8 @@ void fetch_set_times(struct fetch_source *s, struct fetch_open *q, uint64_t now_
 {
 	bool any = q->chunk == FETCH_ANY; /* keeps nothing from anybody: may take any time */
 
-	q->late_ms = any ? UINT64_MAX : now_ms + 2 * expected_ms(s) + LATE_MIN_MS;
+	q->due_ms = now_ms + expected_ms(s);
+	q->late_ms = any ? UINT64_MAX : q->due_ms + expected_ms(s) + LATE_MIN_MS;
 	q->deadline_ms = any ? UINT64_MAX : now_ms + timeout_ms(s);
 }
 
@@ -164,6 +166,13 @@ static void open_request(struct fetch *f, struct fetch_source *s, uint32_t c, ui
 
 /* ---- end-game ---- */
 
+static bool better(const struct fetch_source *s, const struct fetch_source *best)
+{
+	if (!best || (s->strikes == 0) != (best->strikes == 0))
+		return !best || s->strikes == 0;
+	return s->rate > best->rate;
+}
+
 static struct fetch_source *idle_source(struct fetch *f, uint32_t c, uint64_t now_ms)
 {
 	struct fetch_source *best = NULL;
@@ -171,45 +180,62 @@ static struct fetch_source *idle_source(struct fetch *f, uint32_t c, uint64_t no
 	for (uint32_t i = 0; i < f->sources_count; i++) {
 		struct fetch_source *s = &f->sources[i];
 
-		if (s->open || !may_ask(s, now_ms) || s->role != FETCH_NEIGHBOUR ||
-		    !fetch_bit(s->has, c))
-			continue;
-		if (!best || s->rate > best->rate)
+		if (s->open == 0 && may_ask(s, now_ms) && s->role == FETCH_NEIGHBOUR &&
+		    fetch_bit(s->has, c) && better(s, best))
 			best = s;
 	}
 	return best;
 }
 
-/* The request that is late for the longest time and was not yet made twice. */
-static bool ask_again(struct fetch *f, uint64_t now_ms, struct fetch_request *ret_request)
+/* How much sooner `to` would bring it, in ms; 0: not worth two copies. */
+static uint64_t gain(const struct fetch *f, const struct fetch_open *q,
+		     const struct fetch_source *to, uint64_t now_ms)
 {
-	struct fetch_source *to = NULL;
+	uint64_t there;
+
+	if (now_ms >= q->late_ms)
+		return UINT64_MAX;
+	if (!to->rate || to->strikes)
+		return 0;
+	there = now_ms + 2 * f->sizes[q->chunk] * 1000ull / to->rate + LATE_MIN_MS;
+	return q->due_ms > there ? q->due_ms - there : 0;
+}
+
+/* The request for which asking another source gains most; that one is late in its turn. */
+static struct fetch_open *find_late(struct fetch *f, uint64_t now_ms, struct fetch_source **ret_to)
+{
 	struct fetch_open *late = NULL;
+	uint64_t most = 0;
 
 	for (uint32_t i = 0; i < f->sources_count; i++) {
-		struct fetch_source *s = &f->sources[i];
+		struct fetch_source *s = &f->sources[i], *to;
 
 		for (uint32_t k = 0; s->open && k < FETCH_REQUESTS; k++) {
 			struct fetch_open *q = &s->requests[k];
-			struct fetch_source *other;
 
-			if (q->chunk == FETCH_FREE || q->again || q->cancel ||
-			    now_ms < q->late_ms || (late && late->late_ms <= q->late_ms))
+			if (q->chunk == FETCH_FREE || q->chunk == FETCH_ANY || q->again ||
+			    q->cancel)
 				continue;
-			other = idle_source(f, q->chunk, now_ms);
-			if (!other)
+			to = idle_source(f, q->chunk, now_ms);
+			if (!to || gain(f, q, to, now_ms) <= most)
 				continue;
+			most = gain(f, q, to, now_ms);
 			late = q;
-			to = other;
+			*ret_to = to;
 		}
 	}
+	return late;
+}
+
+static bool ask_again(struct fetch *f, uint64_t now_ms, struct fetch_request *ret_request)
+{
+	struct fetch_source *to = NULL;
+	struct fetch_open *late = find_late(f, now_ms, &to);
+
 	if (!late)
 		return false;
 	late->again = true;
 	open_request(f, to, late->chunk, now_ms);
-	for (uint32_t k = 0; k < FETCH_REQUESTS; k++)
-		if (to->requests[k].chunk == late->chunk)
-			to->requests[k].again = true;
 	*ret_request = (struct fetch_request){to->id, late->chunk, f->sizes[late->chunk], true};
 	return true;
 }
@@ -221,6 +247,9 @@ bool fetch_next(struct fetch *fetch, uint64_t now_ms, uint64_t random,
 		uint32_t at = (fetch->turn + i) % fetch->sources_count, c;
 		struct fetch_source *s = &fetch->sources[at];
 
+		if (s->hold)
+			s->hold_until_ms = now_ms + FETCH_HOLD_MS;
+		s->hold = false;
 		if (!may_ask(s, now_ms) || !has_room(fetch, s, fetch->smallest))
 			continue;
 		c = choose_for(fetch, s, now_ms, random);

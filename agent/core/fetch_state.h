@@ -12,8 +12,8 @@ enum { FETCH_FREE = UINT32_MAX - 1 };
 struct fetch_open {     /* a request under way */
 	uint32_t chunk; /* FETCH_ANY; FETCH_FREE: none */
 	bool cancel;    /* not wanted any more; fetch_next_cancel() tells and frees it */
-	bool again;     /* the second of two */
-	uint64_t late_ms, deadline_ms;
+	bool again;	/* another source was asked since */
+	uint64_t due_ms, late_ms, deadline_ms; /* expected; worth a second copy; given up */
 };
 
 struct fetch_source {
@@ -21,13 +21,14 @@ struct fetch_source {
 	enum fetch_kind kind;
 	enum fetch_role role;
 	bool up, out;
+	bool hold;	/* was a seed: the neighbours' turn comes first, for FETCH_HOLD_MS */
 	bool told;      /* FETCH_STALLED was told and nothing came since */
 	uint8_t blames; /* a bit for each fault that is still to be told */
 	uint8_t strikes, lies;
 	uint8_t open, cancels;
 	uint32_t credit;
 	uint32_t useful; /* chunks that it has and nobody was asked for */
-	uint64_t asked_bytes, rest_until_ms;
+	uint64_t asked_bytes, rest_until_ms, hold_until_ms;
 	uint64_t rate, window_ms, window_bytes; /* measured while something was open */
 	struct fetch_open requests[FETCH_REQUESTS];
 	uint64_t *has; /* a bit for each chunk */

@@ -139,7 +139,8 @@ static bool drifts(const struct watch *w, const struct watch_policy *policy)
 		for (size_t i = 0; i < w->sites_count; i++) {
 			const struct watch_feature *feature = &w->sites[i].features[f];
 
-			sites += has_data(feature) || feature->drifting;
+			/* windows turn for all at once: what the last one had counts */
+			sites += has_data(feature) || feature->alarms || feature->clean;
 			drifting += feature->drifting;
 		}
 		if (drifting && drifting * 100 >= sites * policy->sites_percent)

@@ -74,6 +74,12 @@ struct store_journal { /* one event of a rollout's machine */
 	struct bytes event; /* encoded */
 };
 
+struct store_delta { /* how nodes with one release come to another */
+	struct digest target, base; /* releases; both must be there, and take the row with them */
+	struct digest set; /* zero: none is worth it */
+	uint64_t bytes;	   /* of the set and its objects */
+};
+
 struct store_report { /* a node's last committed status */
 	struct node_id node;
 	uint64_t boot_epoch, sequence;
@@ -135,6 +141,7 @@ typedef int store_node_fn(void *arg, const struct store_node *node);
 typedef int store_token_fn(void *arg, const struct store_token *token);
 typedef int store_release_fn(void *arg, const struct store_release *release);
 typedef int store_digest_fn(void *arg, const struct digest *digest);
+typedef int store_delta_fn(void *arg, const struct store_delta *delta);
 typedef int store_deployment_fn(void *arg, const struct store_deployment *deployment);
 typedef int store_rollout_fn(void *arg, const struct store_rollout *rollout);
 typedef int store_journal_fn(void *arg, const struct store_journal *journal);
@@ -193,6 +200,9 @@ struct store_ops {
 	/* Releases that contain the object: none means that it may go. */
 	int (*object_releases)(struct store *s, const struct digest *object, store_digest_fn *fn,
 			       void *arg, struct err *err);
+
+	int (*delta_put)(struct store *s, const struct store_delta *delta, struct err *err);
+	int (*delta_each)(struct store *s, store_delta_fn *fn, void *arg, struct err *err);
 
 	int (*deployment_put)(struct store *s, const struct store_deployment *deployment,
 			      struct err *err);

@@ -60,6 +60,7 @@ static void blame(struct swarm *s, uint32_t node)
 			watch_violation(s, "node %u blames node %u, which is honest", node, other);
 		if (b.fault == FETCH_STALLED || other == 0)
 			continue;
+		watch_broken(s, b.source, s->wires[b.source].node[1] == node);
 		neighbours_failed(s->graph, node, other, true);
 		peer_break(s, b.source);
 	}
@@ -78,10 +79,10 @@ static void fetch_step(struct swarm *s, uint32_t node)
 		watch_closed(s, q.source, side, q.chunk);
 		links_say(s, SAY_CANCEL, q.source, side, q.chunk, 0);
 	}
+	blame(s, node);
 	while ((bucket_allows(&n->bucket, swarm_ms(s)) || s->bug == BUG_RATE_DOWN) &&
 	       fetch_next(n->fetch, swarm_ms(s), rng_next(&s->rng), &q))
 		ask(s, node, &q);
-	blame(s, node);
 }
 
 static void serve_step(struct swarm *s, uint32_t node)
@@ -94,7 +95,6 @@ static void serve_step(struct swarm *s, uint32_t node)
 		uint32_t side = s->wires[wire].node[1] == node;
 
 		watch_send(s, wire, side, send.chunk);
-		fetch_have(n->fetch, wire, send.chunk);
 		links_send(s, wire, side, send.chunk, n->corrupt);
 	}
 }
@@ -275,7 +275,7 @@ static void on_request(struct swarm *s, uint32_t wire, uint32_t side, uint32_t c
 	peer_step(s, node);
 }
 
-/* Whoever lacks it hears it; who sent it hears how much came. */
+/* Whoever lacks it hears it, and who sent it, with how much came. */
 static void on_have(struct swarm *s, const struct swarm_event *event)
 {
 	const struct swarm_node *n = &s->nodes[event->a];
@@ -294,7 +294,8 @@ static void on_have(struct swarm *s, const struct swarm_event *event)
 	for (uint32_t i = 1; event->c != SWARM_NONE && i < SWARM_SLOTS; i++) {
 		uint32_t wire = n->wires[i], other;
 
-		if (wire == SWARM_NONE || !fetch_lacks(n->fetch, wire, (uint32_t)event->c))
+		if (wire == SWARM_NONE || !s->wires[wire].up ||
+		    (wire != event->b && !fetch_lacks(n->fetch, wire, (uint32_t)event->c)))
 			continue;
 		other = s->wires[wire].node[s->wires[wire].node[0] == event->a];
 		fetch_have(s->nodes[other].fetch, wire, (uint32_t)event->c);
@@ -484,6 +485,8 @@ static void fill_disk(struct swarm *s, uint32_t node)
 		watch_broken(s, wire, s->wires[wire].node[1] == node);
 	}
 	n->full = n->done = true;
+	if (n->wires[0] != SWARM_NONE) /* an agent that fetches nothing leaves the data channel */
+		peer_break(s, n->wires[0]);
 }
 
 void peer_fault(struct swarm *s, const struct fault *fault, uint32_t node)

@@ -78,6 +78,7 @@ struct swarm_case {
 	double most_origin;    /* times the size */
 	double most_site;      /* bytes over each site's link, times the size */
 	double most_duplicate; /* share of what was received */
+	uint32_t names;	       /* faults that must be named, a bit for each enum fetch_fault */
 };
 
 struct wire { /* one connection; side 0 made it */
@@ -124,7 +125,6 @@ struct swarm_event {
 struct swarm {
 	const struct swarm_case *about;
 	enum bug bug;
-	bool quiet;
 	struct rng rng;
 	uint64_t now, limit, began;
 	uint32_t chunks, sequence;
@@ -226,5 +226,5 @@ void swarm_run(const struct swarm_case *about, uint64_t seed, enum bug bug,
 
 /* ---- cases.c ---- */
 
-extern const struct swarm_case swarm_bars[], swarm_quick[], swarm_faults[];
-extern const size_t swarm_bars_count, swarm_quick_count, swarm_faults_count;
+extern const struct swarm_case swarm_bars[], swarm_faults[], swarm_planted[];
+extern const size_t swarm_bars_count, swarm_faults_count; /* planted: one for each bug */

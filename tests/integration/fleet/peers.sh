@@ -5,7 +5,7 @@
 set -uo pipefail
 . "$(dirname "$0")/lib.sh"
 
-MIB=${PEERS_MIB:-32}
+MIB=32
 RATE=100mbit
 ROGUE=$COVEY_BUILD/tests/integration/fleet/rogue_peer
 
@@ -160,6 +160,7 @@ start_agent 5
 ip netns exec $FLEET_NETNS-n4 nft 'add table inet fw; add chain inet fw in { type filter hook input priority 0; policy accept; }; add rule inet fw in tcp dport 7410 drop'
 fleet_wait_online 5
 sleep 3
+MIB=64
 begin 1.0.6
 note_digest 1.0.6
 wait_for 90 all_have 1.0.6 1 2 3 4 5
@@ -167,6 +168,7 @@ ok "a node that nobody can connect to gets the release, and so do the others"
 says_unreachable() { fleet_covey node show n4 -o json | jq -e '.peers.troubles[] | select(.fault == "unreachable")'; }
 wait_for 30 says_unreachable
 ok "covey node show says that it cannot be reached"
+MIB=32
 end_rollout
 ip netns exec $FLEET_NETNS-n4 nft delete table inet fw
 

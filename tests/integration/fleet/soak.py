@@ -252,13 +252,17 @@ deadlines: {{node: 3m, stage: 5m, rollout: 10m}}
                 [f"{BUILD}/agent/covey-agent", "history", "-o", "json", "--config",
                  f"{STATE}/{node}/agent.conf"], capture_output=True, text=True, check=True).stdout
             history = [json.dumps(item, sort_keys=True) for item in json.loads(text)]
-            lost = set(self.histories[node][-50:]) - set(history)
+            lost = set(self.histories[node]) - set(history)
             if lost:
                 raise Finding(f"{node} forgot {lost}")
-            self.histories[node] = sorted(history, key=lambda item: json.loads(item)["at"])
+            self.histories[node] = sorted(history, key=self.when)[-50:] # a node keeps 100
         audit = self.audit()
         if audit < self.actions:
             raise Finding(f"the audit log has {audit} entries, {self.actions} were acknowledged")
+
+    @staticmethod
+    def when(item):
+        return json.loads(item)["end"]["at"]
 
     def audit(self):
         copy = f"{self.work}/audit.db"

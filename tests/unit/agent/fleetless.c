@@ -131,6 +131,7 @@ static int world_send(void *context, const void *data, size_t size)
 		break;
 	case MESSAGE_HEARTBEAT:
 		node->heartbeats++;
+		node->beat = *(struct msg_heartbeat *)message.body;
 		break;
 	case MESSAGE_STATUS:
 		node->statuses++;
@@ -231,6 +232,15 @@ static void world_refused(void *context, const char *text)
 {
 	(void)context;
 	(void)text;
+}
+
+static void world_scrape(void *context, const struct agent_probe *probe)
+{
+	struct node *node = context;
+
+	assert(str_equal(probe->http_path, "/metrics") && probe->port == 8000);
+	node->scrapes++;
+	enqueue(node, ANSWER_SCRAPE, 5)->id = probe->id;
 }
 
 static struct node_socket *find_socket(struct node *node, uint64_t handle)
@@ -517,6 +527,10 @@ static void hand_over(struct node *node, struct answer *answer)
 	case ANSWER_OBJECT:
 		answer_object(node, answer);
 		break;
+	case ANSWER_SCRAPE:
+		agent_on_scraped(node->agent, answer->id, node->metrics,
+				 node->metrics ? strlen(node->metrics) : 0);
+		break;
 	case ANSWER_OBSERVED_ACK:
 		if (node->link_up)
 			node_send(node, MESSAGE_OBSERVED_ACK, &answer->ack);
@@ -778,6 +792,13 @@ struct digest node_release(struct node *node, const char *version, unsigned seed
 		.name = mem_str("seven"), .method = mem_str("GET"), .path = mem_str("/")};
 	release.blobs = mem_array(blobs_count, sizeof(*release.blobs));
 	release.blobs_count = blobs_count;
+	if (node->with_metrics)
+		release.observe = (struct release_observe){
+			.metrics = mem_str("/metrics"),
+			.requests = mem_str("requests_total"),
+			.errors = mem_str("requests_total{code=\"5*\"}"),
+			.latency = mem_str("seconds"),
+		};
 	if (node->baseline.size > 0)
 		release.baseline = (struct bytes){mem_copy(node->baseline.data, node->baseline.size),
 						  node->baseline.size};
@@ -861,6 +882,7 @@ void node_create(struct node *node)
 		.get_idle = world_get_idle,
 		.relink = world_relink,
 		.refused = world_refused,
+		.scrape = world_scrape,
 		.observe_open = world_observe_open,
 		.observe_read = world_observe_read,
 		.observe_close = world_observe_close,
