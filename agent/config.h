@@ -11,6 +11,8 @@
  *            allow_devices=/dev/a,/dev/b cgroup_parent= instance= user_namespaces=auto|off
  *   [disk]   quota=SIZE (0: none) reserve=10%
  *   [fetch]  rate=SIZE a second (0: no limit)
+ *   [peers]  peer=on|off peer_address=IP peer_port=7410 (0: nobody may connect)
+ *            upload_rate=SIZE a second (0: no limit) metered=yes|no window=22:00-06:00 timezone=
  */
 #pragma once
 
@@ -44,6 +46,16 @@ struct config_helper {
 	                                       interfaces, the nftables table */
 };
 
+struct config_peers { /* exchange of chunks with other nodes */
+	bool on;
+	char address[LIMIT_SHORT_TEXT + 1]; /* IP that neighbours connect to; "": as seen */
+	uint32_t port;
+	uint64_t upload_rate; /* bytes a second; 0: no limit */
+	bool metered;	      /* takes from neighbours, gives nothing */
+	char window[LIMIT_SHORT_TEXT + 1]; /* when to exchange; "": always */
+	char timezone[LIMIT_SHORT_TEXT + 1];
+};
+
 struct agent_config {
 	char name[LIMIT_NAME + 1]; /* "" : the host's name */
 	char state_dir[CONFIG_PATH_MAX];
@@ -55,7 +67,8 @@ struct agent_config {
 	struct config_helper helper;
 	uint64_t disk_quota_bytes; /* 0: none */
 	uint32_t disk_reserve_percent;
-	uint64_t fetch_rate; /* bytes a second; 0: no limit */
+	uint64_t fetch_rate; /* bytes a second, from the coordinator and from peers; 0: no limit */
+	struct config_peers peers;
 };
 
 /* Defaults only: what an empty agent.conf means. */

@@ -6,6 +6,8 @@
 #include "base/log.h"
 #include "covey/limits.h"
 
+#include <stdint.h>
+
 enum { CONFIG_PATH_MAX = 256 };
 
 struct config {
@@ -15,6 +17,7 @@ struct config {
 	char socket[CONFIG_PATH_MAX];	 /* /run/covey/coordinator/control.sock; local operators */
 	char group[LIMIT_SHORT_TEXT + 1]; /* covey: who may use the socket */
 	unsigned io_threads;		 /* 2 */
+	uint64_t observe_period_ms;	 /* 60s: of nodes' observation records */
 	enum log_level log_level;	 /* info */
 };
 

@@ -47,6 +47,7 @@ static const struct control_verb verbs[] = {
 	{"rollout.abort", ROLE_OPERATOR, true, verb_rollout_abort},
 	{"rollout.retry", ROLE_OPERATOR, true, verb_rollout_retry},
 	{"rollout.undo", ROLE_OPERATOR, true, verb_rollout_undo},
+	{"observations", ROLE_VIEWER, false, verb_observations},
 	{"deployment.ls", ROLE_VIEWER, false, verb_deployment_ls},
 	{"deployment.show", ROLE_VIEWER, false, verb_deployment_show},
 	{"deployment.history", ROLE_VIEWER, false, verb_deployment_history},

@@ -146,6 +146,7 @@ listen = $FLEET_NET.0.1
 port = $FLEET_PORT
 socket = $FLEET_RUN/co/coordinator.sock
 group = root
+observe_period = 2s
 TEXT
 	COVEY_HOME=$FLEET_STATE/operator "${FLEET_WRAP[@]}" "$COVEY_BUILD/coordinator/cli/covey" init --dir "$state" \
 		--endpoint "tcp://$FLEET_NET.0.1:$FLEET_PORT" >"$FLEET_STATE/co/init.log"
@@ -230,6 +231,7 @@ fleet_down() {
 		fleet_stop_daemon "$host" helper
 	done
 	pkill -KILL -f "conmon .*$FLEET_STATE/n[0-9]+/helper" 2>/dev/null || true
+	fleet_kill_containers
 	for netns in $(ip netns list | awk -v p="^$FLEET_NETNS-(sw|co|n[0-9]+)$" '$1 ~ p {print $1}'); do
 		pids=$(ip netns pids "$netns" 2>/dev/null) && [ -n "$pids" ] && kill -9 $pids 2>/dev/null
 		true
@@ -240,6 +242,14 @@ fleet_down() {
 	done
 	find /sys/fs/cgroup -depth -type d -path "*/covey/${FLEET_NAME}n[0-9]*" -exec rmdir {} + 2>/dev/null || true
 	rm -rf "$FLEET_RUN" "$FLEET_STATE"
+}
+
+# Without their supervisor nobody else would: their control groups know them.
+fleet_kill_containers() {
+	local pids
+	pids=$(find /sys/fs/cgroup -path "*/covey/${FLEET_NAME}n[0-9]*" -name cgroup.procs \
+		-exec cat {} + 2>/dev/null | sort -u)
+	[ -z "$pids" ] || kill -9 $pids 2>/dev/null || true
 }
 
 # Slots end when their processes are gone; then mounts of the fleet's folders can go.

@@ -92,6 +92,7 @@ static bool admits(const struct deploy *d, const struct deploy_event *e)
 		return of_slot(d, e);
 	case DEPLOY_EVENT_PROBE_OK:
 	case DEPLOY_EVENT_PROBE_FAILED:
+	case DEPLOY_EVENT_PROBE_LOST:
 		return of_slot(d, e) && fact == DEPLOY_SLOT_RUNNING;
 	case DEPLOY_EVENT_SLOT_LOG:
 		return deploy_lacks_log(d, &e->release) && e->log;

@@ -378,6 +378,8 @@ void sim_helper_down(struct sim_node *node)
 			node->places[d].slots[c].busy_until_ms = 0;
 	watch_hit(node);
 	sim_push(node->sim, sim_between(node->sim, 200, 20000), &event);
-	if (node->agent)
-		agent_on_helper_down(node->agent);
+	if (!node->agent)
+		return;
+	agent_on_helper_down(node->agent);
+	sim_node_settle(node);
 }

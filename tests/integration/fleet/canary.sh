@@ -23,12 +23,14 @@ for version in 1.0.0 2.0.0; do
 		ok "n$node serves $version to clients outside"
 	done
 	nsenter "--net=/run/netns/$FLEET_NETNS-n1" curl -s --max-time 2 http://127.0.0.1:8080/healthz | grep -q ok
+	# spec: SLOT-4
 	ok "n1 serves on 127.0.0.1 as well"
 	[ "$(rollout_field .state)" = completed ]
 	ok "the rollout is completed"
 done
 fleet_covey node show n1 -o json | jq -r .inventory.runtime | grep -q '; user namespaces$'
 ok "n1 gives containers user ids of their own, and says so"
+# spec: ROLL-16
 expect 0 "applying what runs changes nothing" fleet_covey apply -y -f "$WORK/deployment-2.0.0.yaml"
 
 log_arrived() {
@@ -43,6 +45,7 @@ bad() { # version, example, sed script, phase pattern, check pattern, descriptio
 	[ "$(rollout_field .state)" = rolled_back ]
 	ok "$6: state rolled_back"
 	wait_for 5 log_arrived
+	# spec: NODE-27
 	ok "$6: the failed node's reason carries its container's last lines"
 	for node in 1 2 3; do
 		wait_for 10 serves $node 2.0.0
@@ -54,5 +57,6 @@ bad 3.0.0 3.0.0 "" smoke smoke "damaged weights"
 bad 3.1.0 2.0.0 's#^model:.*#&\ncommand: [/server, --crash-after, 1s]#' '.' 'exited' "a crash while it bakes"
 bad 3.2.0 2.0.0 's#^model:.*#&\ncommand: [/server, --never-ready]#;s#start_period: .*#start_period: 2s#' '.' '.' "never ready"
 bad 3.3.0 2.0.0 's#^model:.*#&\ncommand: [/server, --unhealthy-after, 5s]#' 'bake' 'health' "unhealthy in its bake" 10s
+# spec: CLI-2
 expect 2 "an unknown key is refused" fleet_covey lint -f "$(steps | sed 's/drain/drian/' | make_deployment 2.0.0)"
 said 'deployment-2.0.0.yaml:4.*drian' "the sentence names file, line and key"

@@ -99,6 +99,7 @@ static struct digest start_script(const char *script)
 	return digest;
 }
 
+/* spec: SLOT-18 */
 static void output_reaches_the_journal(void **state)
 {
 	struct digest digest = start_script("echo first; echo \"se\033cond\" >&2; "
@@ -157,6 +158,7 @@ static void a_kill_repeats_one_line_at_most(void **state)
 	assert_true(twice <= KILLS);
 }
 
+/* spec: SLOT-18 */
 static void a_flood_is_bounded_and_the_rest_survives_rotation(void **state)
 {
 	struct helper_request request = {.op = HELPER_LOGS, .deployment = "web", .lines = 1};
@@ -221,6 +223,7 @@ static bool may_talk(uid_t uid)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
+/* spec: SLOT-12 */
 static void strangers_are_turned_away(void **state)
 {
 	struct stat st;
@@ -234,6 +237,7 @@ static void strangers_are_turned_away(void **state)
 	assert_false(may_talk(65534));
 }
 
+/* spec: SLOT-12 */
 static void garbage_closes_the_connection_only(void **state)
 {
 	(void)state;
@@ -263,6 +267,7 @@ static void a_socket_of_systemd_is_taken(void **state)
 }
 
 /* Forwarding was off: nobody but slots may profit from it, in this boot and after a restart. */
+/* spec: SLOT-9 */
 static void a_node_does_not_become_a_router_for_others(void **state)
 {
 	(void)state;

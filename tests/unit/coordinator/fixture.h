@@ -29,6 +29,8 @@ struct fake_node {
 	uint64_t vetoed_attempt;
 	uint64_t beat_ms; /* next heartbeat */
 	struct msg_ack ack;
+	struct msg_observed_ack observed;
+	struct bytes baseline; /* of the newest BASELINE; owned */
 };
 
 struct fake_object {

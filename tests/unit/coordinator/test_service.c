@@ -338,6 +338,7 @@ static void test_roles_and_reload(void **state)
 	zclient_free(local);
 }
 
+/* spec: TRUST-7 */
 static void test_revoked_while_connected(void **state)
 {
 	struct place *place = *state;
