@@ -19,6 +19,8 @@
 #include <assert.h>
 #include <stdio.h>
 
+enum { FETCH_BURST_MS = 1000 }; /* of the rate limit that may be used at once */
+
 static void turn(struct agent *agent);
 static void forget_works(struct agent *agent);
 
@@ -76,6 +78,8 @@ static int load(struct agent *agent, struct err *err)
 	agent->boot_epoch = node.boot_epoch + 1;
 	agent->rebooted = node.boot_id[0] != '\0' && !str_equal(node.boot_id, boot_id);
 	node_core_restore_generation(agent->core, node.epoch, node.generation);
+	agent->epoch = node.epoch;
+	agent->generation = node.generation;
 	r = journal_each_record(agent->journal, restore_record, agent, err);
 	if (r < 0)
 		return r;
@@ -91,11 +95,12 @@ int agent_create(const struct agent_options *options, const struct agent_world *
 	agent->world = world;
 	agent->journal = journal;
 	STR_CUT(agent->name, options->name);
-	agent->fetch_rate = options->fetch_rate;
 	agent->core = node_core_create(LIMIT_DEPLOYMENTS_PER_NODE);
 	agent->list_at_ms = UINT64_MAX;
 	agent->armed_ms = UINT64_MAX;
-	agent->start_ms = agent->tokens_ms = agent_now(agent);
+	agent->start_ms = agent_now(agent);
+	bucket_set(&agent->fetch_bucket, options->fetch_rate, FETCH_BURST_MS, agent->start_ms);
+	exchanging_start(agent, &options->peering);
 	r = load(agent, err);
 	if (r == 0)
 		r = observing_open(agent, err);
@@ -115,6 +120,7 @@ static void facts_free(struct release_facts *facts)
 void agent_free(struct agent *agent)
 {
 	fetching_free(agent);
+	exchanging_free(agent);
 	for (size_t i = 0; i < agent->works_count; i++) {
 		observing_forget(agent, agent->works[i]);
 		free(agent->works[i]);
@@ -272,6 +278,7 @@ static uint64_t next_deadline(const struct agent *agent)
 		return shell_min(at, agent->journal_at_ms);
 	at = shell_min(at, reporting_deadline(agent));
 	at = shell_min(at, fetching_deadline(agent));
+	at = shell_min(at, exchanging_deadline(agent));
 	at = shell_min(at, perform_deadline(agent));
 	at = shell_min(at, observing_deadline(agent));
 	return shell_min(at, agent->list_at_ms);
@@ -308,7 +315,8 @@ static void turn(struct agent *agent)
 	} while (agent->again);
 	forget_facts(agent);
 	forget_works(agent);
-	if (!agent->journal_broken) /* nothing is said that a crash could undo */
+	exchanging_step(agent, agent_now(agent));
+	if (!agent->journal_broken && !agent->again) /* nothing is said that a crash could undo */
 		reporting_update(agent, agent_now(agent));
 	observing_update(agent, agent_now(agent));
 	arm(agent);
@@ -423,6 +431,9 @@ void agent_on_message(struct agent *agent, const void *data, size_t size)
 	case MESSAGE_LOGS_WANTED:
 		on_logs_wanted(agent, message.body);
 		break;
+	case MESSAGE_NEIGHBOURS:
+		exchanging_neighbours(agent, message.body);
+		break;
 	case MESSAGE_REFUSED:
 		agent->link_up = false; /* the link goes without a further word */
 		agent->let_go = agent->leaving;
@@ -456,9 +467,9 @@ void agent_on_helper(struct agent *agent, const struct helper_reply *reply)
 	turn(agent);
 }
 
-void agent_on_probe(struct agent *agent, uint64_t id, bool ok, const char *text)
+void agent_on_probe(struct agent *agent, uint64_t id, enum probe_answer answer, const char *text)
 {
-	perform_probed(agent, id, ok, text);
+	perform_probed(agent, id, answer, text);
 	turn(agent);
 }
 
@@ -518,12 +529,27 @@ void agent_stop(struct agent *agent)
 	observing_stop(agent);
 }
 
+/* Chunks and the talk about them come by the hundred: the core is asked only when it heard news. */
+void shell_exchange_turn(struct agent *agent)
+{
+	uint64_t now_ms = agent_now(agent);
+
+	fetching_step(agent, now_ms);
+	if (agent->again) {
+		turn(agent);
+		return;
+	}
+	exchanging_step(agent, now_ms);
+	arm(agent);
+}
+
 void agent_tick(struct agent *agent, uint64_t now_ms)
 {
 	agent->armed_ms = UINT64_MAX - 1; /* it fired: the next one is armed in any case */
 	helping_tick(agent, now_ms);
 	reporting_tick(agent, now_ms);
 	fetching_step(agent, now_ms);
+	exchanging_step(agent, now_ms);
 	if (node_core_deadline(agent->core) <= now_ms)
 		shell_tell_all(agent, (struct deploy_event){.kind = DEPLOY_EVENT_TICK});
 	turn(agent);

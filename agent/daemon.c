@@ -6,6 +6,7 @@
  */
 #include "agent/daemon_private.h"
 
+#include "agent/daemon_peers.h"
 #include "base/clock.h"
 #include "base/log_ids.h"
 #include "base/mem.h"
@@ -19,7 +20,10 @@
 #include <signal.h>
 #include <sodium.h>
 
-enum { TIMER_ACCURACY_US = 10000 };
+enum {
+	TIMER_ACCURACY_US = 10000,
+	SOCKETS = 8 + 6 * (LIMIT_NEIGHBOURS + 1), /* two links to each; each has a monitor */
+};
 
 /* ---- the world: from the shell to the modules ---- */
 
@@ -102,10 +106,22 @@ static int world_get(void *context, uint32_t source, const struct wanted_object 
 {
 	struct daemon *d = context;
 	struct chunk_source origin = origin_source(d->origin);
+	struct held_release held[LIMIT_HELD];
+	struct msg_get get = {.kind = object->kind, .digest = object->digest, .held = held};
 
 	if (source != SOURCE_ORIGIN)
 		return -EINVAL;
-	return origin.request(origin.context, object->kind, &object->digest);
+	if (get.kind == OBJECT_DELTAS)
+		get.held_count = chunk_store_held(d->store, &get.digest, held);
+	return origin.request(origin.context, &get);
+}
+
+static int world_tell_origin(void *context, const void *data, size_t size)
+{
+	struct daemon *d = context;
+	struct chunk_source origin = origin_source(d->origin);
+
+	return origin.tell(origin.context, data, size);
 }
 
 static void world_get_idle(void *context)
@@ -200,6 +216,7 @@ static void make_world(struct daemon *d)
 		.scrape = world_scrape,
 		.cancel = world_cancel,
 		.get = world_get,
+		.tell_origin = world_tell_origin,
 		.get_idle = world_get_idle,
 		.relink = world_relink,
 		.refused = world_refused,
@@ -211,6 +228,7 @@ static void make_world(struct daemon *d)
 		.log = world_log,
 		.event = world_event,
 		.store = chunk_store_ops(d->store),
+		.peers = peers_ops(d->peers),
 	};
 }
 
@@ -272,6 +290,13 @@ static void on_origin_object(void *context, const struct msg_object *object)
 	agent_on_object(d->agent, SOURCE_ORIGIN, object);
 }
 
+static void on_origin_message(void *context, const void *data, size_t size)
+{
+	struct daemon *d = context;
+
+	agent_on_origin(d->agent, data, size);
+}
+
 static void on_helper_up(void *context)
 {
 	struct daemon *d = context;
@@ -300,11 +325,11 @@ static void on_helper_reply(void *context, const struct helper_reply *reply)
 		agent_on_helper(d->agent, reply);
 }
 
-static void on_probed(void *context, uint64_t id, bool ok, const char *text)
+static void on_probed(void *context, uint64_t id, enum probe_answer answer, const char *text)
 {
 	struct daemon *d = context;
 
-	agent_on_probe(d->agent, id, ok, text);
+	agent_on_probe(d->agent, id, answer, text);
 }
 
 static void on_scraped(void *context, uint64_t id, const char *data, size_t size)
@@ -338,6 +363,7 @@ static void fill_local(void *context, struct local_status *ret_status)
 	ret_status->linked = agent_link_is_up(d->agent);
 	ret_status->healthy = agent_is_healthy(d->agent);
 	agent_status(d->agent, &ret_status->status);
+	agent_peering(d->agent, &ret_status->peers);
 }
 
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
@@ -392,7 +418,11 @@ static int open_links(struct daemon *d, struct err *err)
 	const struct link_events events = {
 		.up = on_link_up, .down = on_link_down, .message = on_link_message};
 	const struct chunk_source_events data_events = {
-		.up = on_origin_up, .down = on_origin_down, .object = on_origin_object};
+		.up = on_origin_up,
+		.down = on_origin_down,
+		.object = on_origin_object,
+		.message = on_origin_message};
+	const struct zcontext_config context = {.max_sockets = SOCKETS};
 	char agents[LIMIT_ENDPOINT + 1], data[LIMIT_ENDPOINT + 1];
 	struct link_config config = {.endpoint = agents,
 				     .key = &d->joined.link_key,
@@ -406,14 +436,15 @@ static int open_links(struct daemon *d, struct err *err)
 	if (r == 0)
 		r = endpoint_channel(d->joined.root.endpoint, PORT_OFFSET_DATA, data, err);
 	if (r == 0)
-		r = zcontext_new(NULL, &d->zmq_context, err);
+		r = zcontext_new(&context, &d->zmq_context, err);
 	if (r == 0 && zhub_new(d->event, d->zmq_context, &d->hub) < 0)
 		r = err_set(err, -ENOMEM, "the hub for sockets could not be made");
 	if (r == 0)
 		r = link_new(d->hub, &config, &events, d, &d->link, err);
 	if (r == 0)
 		d->origin = origin_new(d->hub, &origin, &data_events, d);
-	return r;
+	return r == 0 ? daemon_peers_open(d->hub, d->config, &d->joined, &d->agent, &d->peers, err)
+		      : r;
 }
 
 static int open_modules(struct daemon *d, struct err *err)
@@ -447,6 +478,7 @@ static int open_agent(struct daemon *d, struct err *err)
 		.fetch_rate = d->config->fetch_rate,
 	};
 
+	daemon_peers_options(d->config, &options.peering);
 	make_world(d);
 	return agent_create(&options, &d->world, d->journal, &d->agent, err);
 }
@@ -461,6 +493,7 @@ void daemon_close(struct daemon *d)
 	smoke_free(d->smoke);
 	scrape_free(d->scrape);
 	health_free(d->health);
+	peers_free(d->peers);
 	origin_free(d->origin);
 	link_free(d->link);
 	zhub_free(d->hub);

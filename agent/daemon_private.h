@@ -6,6 +6,7 @@
 
 #include "agent/agent.h"
 #include "agent/chunks/client.h"
+#include "agent/chunks/peers.h"
 #include "agent/chunks/store.h"
 #include "agent/helper_client.h"
 #include "agent/joined.h"
@@ -26,6 +27,7 @@ struct daemon {
 	struct zhub *hub;
 	struct link *link;
 	struct origin *origin;
+	struct peers *peers;
 	struct helper_client *helper;
 	struct health *health;
 	struct scrape *scrape;

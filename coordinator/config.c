@@ -2,6 +2,7 @@
 /* The service's configuration: one table of keys; whatever is not in it is an error, with its line. */
 #include "coordinator/config.h"
 
+#include "base/lines.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -100,16 +101,23 @@ static int on_line(void *arg, const char *section, const char *name, const char 
 
 static int read_file(struct config *config, const char *path, struct err *err)
 {
+	AUTO_FCLOSE FILE *file = fopen(path, "re");
 	struct reading reading = {config, path, err, 0};
-	int line = ini_parse(path, on_line, &reading);
+	struct lines lines = {.file = file};
+	int line;
 
-	if (line == 0)
-		return 0;
-	if (line < 0)
+	if (!file)
 		return errno == ENOENT ? -ENOENT : err_errno(err, -errno, "%s", path);
-	if (reading.result == 0)
+	line = ini_parse_stream(lines_read, &lines, on_line, &reading);
+	if (ferror(file))
+		return err_set(err, -EIO, "%s: cannot be read", path);
+	if (line == 0 && !lines.too_long)
+		return 0;
+	if (line == 0)
+		err_set(err, -EINVAL, "the line is too long");
+	else if (reading.result == 0)
 		err_set(err, -EINVAL, "this is not `key = value`");
-	return err_prefix(err, -EINVAL, "%s:%d", path, line);
+	return err_prefix(err, -EINVAL, "%s:%d", path, line ? line : lines.number);
 }
 
 static int is_conf(const struct dirent *entry)

@@ -53,6 +53,8 @@ static int load(struct coordinator *c, struct err *err)
 	if (r == 0)
 		r = agents_load(c, err);
 	if (r == 0)
+		r = deltas_load(c, err);
+	if (r == 0)
 		r = observations_load(c, err);
 	if (r == 0)
 		r = baselines_load(c, err);
@@ -72,6 +74,8 @@ int coordinator_new(const struct coordinator_config *config,
 
 	c->world = *world;
 	c->store = store;
+	c->coding = coding_create();
+	c->exchange_due_ms = UINT64_MAX;
 	c->observe_period_ms = config->observe_period_ms;
 	r = open_root(c, &config->root, err);
 	if (r == 0)
@@ -79,6 +83,7 @@ int coordinator_new(const struct coordinator_config *config,
 	if (r < 0)
 		return r;
 	c->started_ms = shell_now(c);
+	exchange_changed(c);
 	c->sweep_ms = c->started_ms;
 	c->seen_flush_ms = c->started_ms;
 	c->dirty = c->fleet_changed = true;
@@ -97,9 +102,12 @@ void coordinator_free(struct coordinator *c)
 	reports_free_all(c);
 	observations_free_all(c);
 	baselines_free_all(c);
+	exchange_free_all(c);
 	agents_free_all(c);
+	deltas_free_all(c);
 	artifacts_free_all(c);
 	enrol_free_all(c);
+	coding_free(c->coding);
 	free(c->pending_events);
 	free(c->root_envelope.data);
 	codec_free(&codec_root_document, &c->root);
@@ -197,8 +205,13 @@ void shell_settle(struct coordinator *c)
 		observations_take(c);
 		agents_check_leases(c, now);
 		settle_machines(c, now);
+		judging_take(c);
+		c->observations_fresh = false;
+		settle_machines(c, now);
 		if (c->retry_ms == 0 && desired_is_due(c, now))
 			desired_update(c);
+		if (c->retry_ms == 0)
+			exchange_update(c, now);
 		if (c->retry_ms == 0)
 			agents_flush_seen(c, false);
 		if (c->retry_ms == 0)
@@ -208,12 +221,14 @@ void shell_settle(struct coordinator *c)
 			artifacts_sweep(c);
 		}
 	}
+	seeds_step(c);
 	control_wake(c);
 	c->world.arm_timer(c->world.user, coordinator_deadline(c));
 }
 
 void coordinator_tick(struct coordinator *c)
 {
+	deltas_step(c);
 	shell_settle(c);
 }
 
@@ -228,7 +243,11 @@ uint64_t coordinator_deadline(const struct coordinator *c)
 
 	at = earlier(at, c->lease_check_ms);
 	at = earlier(at, rollouts_deadline(c));
+	at = earlier(at, judging_deadline(c));
 	at = earlier(at, control_deadline(c));
+	at = earlier(at, deltas_deadline(c));
+	at = earlier(at, c->exchange_due_ms);
+	at = earlier(at, seeds_deadline(c));
 	if (c->inbox_count + c->observed_count > 0)
 		at = 0;
 	if (c->dirty)

@@ -27,6 +27,9 @@ struct coordinator_world {
 	 * the node's heartbeat shows an old generation. */
 	void (*send_to_agent)(void *user, const struct node_id *node, const void *data,
 			      size_t size);
+	/* Sends one encoded message, heap memory, over the data channel. 0: it is freed when it was
+	 * sent; else it still belongs to the caller: -EHOSTUNREACH, -EAGAIN. */
+	int (*send_data)(void *user, const struct node_id *node, void *data, size_t size);
 	/* Answers request of `client` (coordinator_on_control); data is a whole encoded
 	 * msg_control_reply. A client that is gone is no error. */
 	void (*control_reply)(void *user, uint64_t client, const void *data, size_t size);

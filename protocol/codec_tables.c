@@ -50,9 +50,29 @@ static const struct codec_field chunk_ref_fields[] = {
 CODEC_STRUCT(chunk_ref);
 #undef THIS
 
+#define THIS struct element
+static const struct codec_field element_fields[] = {
+	F_U32(1, width),
+	F_BOOL(2, is_float),
+	F_U32(3, stride),
+};
+CODEC_STRUCT(element);
+#undef THIS
+
+#define THIS struct tensor_ref
+static const struct codec_field tensor_ref_fields[] = {
+	F_U64(1, key),
+	F_STRUCT(2, element, element),
+	F_U64(3, offset),
+	F_U64(4, size),
+};
+CODEC_STRUCT(tensor_ref);
+#undef THIS
+
 #define THIS struct chunk_index
 static const struct codec_field chunk_index_fields[] = {
 	F_LIST(1, chunks, chunk_ref, LIMIT_CHUNKS),
+	F_LIST(2, tensors, tensor_ref, LIMIT_TENSORS),
 };
 CODEC_STRUCT(chunk_index);
 #undef THIS
@@ -200,6 +220,8 @@ static const struct codec_field gate_spec_fields[] = {
 	F_ENUM(9, require, GATE_REQUIRE_COUNT),
 	F_U64(10, min_bake_ms),
 	F_U64(11, deadline_ms),
+	F_BOOL(12, has_policy),
+	F_ENUM(13, policy, INCONCLUSIVE_COUNT),
 };
 CODEC_STRUCT(gate_spec);
 #undef THIS
@@ -306,6 +328,8 @@ static const struct codec_field deployment_report_fields[] = {
 	F_U64(11, bytes_total),
 	F_ARRAY(12, slots, slot_report),
 	F_STRUCT(13, last, outcome),
+	F_U64(14, bytes_from_peers),
+	F_U64(15, fetch_rate),
 };
 CODEC_STRUCT(deployment_report);
 #undef THIS
@@ -590,10 +614,19 @@ static const struct codec_field msg_baseline_fields[] = {
 CODEC_STRUCT(msg_baseline);
 #undef THIS
 
+#define THIS struct held_release
+static const struct codec_field held_release_fields[] = {
+	F_FIXED(1, digest),
+};
+CODEC_STRUCT(held_release);
+#undef THIS
+
 #define THIS struct msg_get
 static const struct codec_field msg_get_fields[] = {
 	F_ENUM(1, kind, OBJECT_KIND_COUNT),
 	F_FIXED(2, digest),
+	F_BOOL(3, takes_coded),
+	F_LIST(4, held, held_release, LIMIT_HELD),
 };
 CODEC_STRUCT(msg_get);
 #undef THIS
@@ -604,6 +637,8 @@ static const struct codec_field msg_object_fields[] = {
 	F_FIXED(2, digest),
 	F_BOOL(3, missing),
 	F_BYTES(4, data, LIMIT_OBJECT),
+	F_BOOL(5, coded),
+	F_U32(6, retry_ms),
 };
 CODEC_STRUCT(msg_object);
 #undef THIS

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What there is to fetch, and who has it. A chunk is done, asked for, or to do; those to do stand
- * in one array without order. For each chunk two counts are kept: sources that are up and have it
- * (what makes it rare) and sources that could ever have it (whether there is hope).
+ * What there is to fetch, and who has it. A chunk is done, asked for, or to do; what each source
+ * has is a bit for each chunk, so that "what could I ask it for" is an AND of words. Counts are
+ * kept beside the bits: for each chunk the neighbours that are up and have it (what makes it rare)
+ * and the sources that could ever have it (whether there is hope); for each source how much of the
+ * to-do it has, so that nobody is searched in vain.
  */
 #include "agent/core/fetch_state.h"
 #include "base/mem.h"
@@ -10,62 +12,30 @@
 #include <assert.h>
 #include <errno.h>
 
-static uint32_t hash(const struct fetch *f, const struct digest *digest)
-{
-	uint32_t value;
+enum { EXTRA_BITMAPS = 3 }; /* done, todo, unseen */
 
-	memcpy(&value, digest->bytes, sizeof(value)); /* a digest is as good as random */
-	return value & f->table_mask;
-}
-
-uint32_t fetch_find(const struct fetch *f, const struct digest *digest)
-{
-	for (uint32_t i = hash(f, digest);; i = (i + 1) & f->table_mask) {
-		uint32_t c = f->table[i];
-
-		if (c == FETCH_NONE || digest_equal(&f->chunks[c].digest, digest))
-			return c;
-	}
-}
-
-static uint32_t find_or_add(struct fetch *f, const struct chunk_ref *ref)
-{
-	uint32_t i = hash(f, &ref->digest), c = fetch_find(f, &ref->digest);
-
-	if (c != FETCH_NONE)
-		return c;
-	while (f->table[i] != FETCH_NONE)
-		i = (i + 1) & f->table_mask;
-	c = f->count++;
-	f->table[i] = c;
-	f->chunks[c] = (struct fetch_chunk){.digest = ref->digest, .size = ref->size, .todo_at = c};
-	f->todo[c] = c;
-	f->todo_count++;
-	f->bytes_total += ref->size;
-	return c;
-}
-
-struct fetch *fetch_create(const struct chunk_ref *chunks, size_t count)
+struct fetch *fetch_create(const uint32_t *sizes, uint32_t count)
 {
 	struct fetch *f = mem_alloc(sizeof(*f));
-	size_t bits = count / 8 + 1, table = 16;
 
-	assert(count < FETCH_NONE / 4);
-	while (table < 2 * count)
-		table *= 2;
-	f->listed = (uint32_t)count;
-	f->table_mask = (uint32_t)(table - 1);
-	f->chunks = mem_array(count + 1, sizeof(f->chunks[0]));
-	f->entry = mem_array(count + 1, sizeof(f->entry[0]));
-	f->todo = mem_array(count + 1, sizeof(f->todo[0]));
-	f->table = mem_array(table, sizeof(f->table[0]));
-	f->bits = mem_array(FETCH_SOURCES, bits);
-	memset(f->table, 0xff, table * sizeof(f->table[0]));
-	for (size_t i = 0; i < FETCH_SOURCES; i++)
-		f->sources[i].has = f->bits + i * bits;
-	for (size_t i = 0; i < count; i++)
-		f->entry[i] = find_or_add(f, &chunks[i]);
-	f->nowhere = f->count;
+	assert(count < FETCH_FREE);
+	f->sizes = sizes;
+	f->count = f->todo_count = f->nowhere = count;
+	f->words = count / 64 + 1;
+	f->bits = mem_array(FETCH_SOURCES + EXTRA_BITMAPS, f->words * sizeof(f->bits[0]));
+	f->live = mem_alloc(count + 1);
+	f->could = mem_alloc(count + 1);
+	for (uint32_t i = 0; i < FETCH_SOURCES; i++)
+		f->sources[i].has = f->bits + (size_t)i * f->words;
+	f->done = f->bits + (size_t)FETCH_SOURCES * f->words;
+	f->todo = f->done + f->words;
+	f->unseen = f->todo + f->words;
+	for (uint32_t c = 0; c < count; c++) {
+		fetch_put_bit(f->todo, c, true);
+		f->bytes_total += sizes[c];
+		f->largest = sizes[c] > f->largest ? sizes[c] : f->largest;
+		f->smallest = c == 0 || sizes[c] < f->smallest ? sizes[c] : f->smallest;
+	}
 	return f;
 }
 
@@ -73,160 +43,253 @@ void fetch_free(struct fetch *fetch)
 {
 	if (!fetch)
 		return;
-	free(fetch->chunks);
-	free(fetch->entry);
-	free(fetch->todo);
-	free(fetch->table);
 	free(fetch->bits);
+	free(fetch->live);
+	free(fetch->could);
 	free(fetch);
 }
 
-bool fetch_has(const struct fetch_source *s, uint32_t c)
+/* ---- chunks ---- */
+
+static void see(struct fetch *f, uint32_t c)
 {
-	return s->has[c / 8] >> (c % 8) & 1;
+	f->unseen_count -= fetch_bit(f->unseen, c);
+	fetch_put_bit(f->unseen, c, false);
 }
 
 void fetch_set_has(struct fetch *f, struct fetch_source *s, uint32_t c, bool value)
 {
-	struct fetch_chunk *chunk = &f->chunks[c];
-	uint8_t bit = (uint8_t)(1u << (c % 8));
+	bool done = fetch_bit(f->done, c);
+	int one = value ? 1 : -1;
 
-	if (fetch_has(s, c) == value || s->out)
+	if (fetch_bit(s->has, c) == value || s->out)
 		return;
-	s->has[c / 8] = (uint8_t)(value ? s->has[c / 8] | bit : s->has[c / 8] & ~bit);
-	f->nowhere -= value && !chunk->done && chunk->could == 0;
-	chunk->could = (uint8_t)(value ? chunk->could + 1 : chunk->could - 1);
-	f->nowhere += !value && !chunk->done && chunk->could == 0;
-	if (s->up)
-		chunk->live = (uint8_t)(value ? chunk->live + 1 : chunk->live - 1);
+	fetch_put_bit(s->has, c, value);
+	f->nowhere -= value && !done && f->could[c] == 0;
+	f->could[c] = (uint8_t)(f->could[c] + one);
+	f->nowhere += !value && !done && f->could[c] == 0;
+	if (fetch_is_neighbour(s))
+		f->live[c] = (uint8_t)(f->live[c] + one);
+	if (fetch_bit(f->todo, c))
+		s->useful += (uint32_t)one;
+	if (value && s->kind == FETCH_PEER)
+		see(f, c);
+}
+
+static void set_todo(struct fetch *f, uint32_t c, bool value)
+{
+	uint32_t one = value ? 1 : UINT32_MAX;
+
+	if (fetch_bit(f->todo, c) == value)
+		return;
+	fetch_put_bit(f->todo, c, value);
+	f->todo_count += one;
+	for (uint32_t i = 0; i < f->sources_count; i++)
+		if (fetch_bit(f->sources[i].has, c))
+			f->sources[i].useful += one;
 }
 
 void fetch_todo_add(struct fetch *f, uint32_t c)
 {
-	if (f->chunks[c].done || f->chunks[c].todo_at != FETCH_NONE)
+	if (fetch_bit(f->done, c))
 		return;
-	f->chunks[c].todo_at = f->todo_count;
-	f->todo[f->todo_count++] = c;
+	for (uint32_t i = 0; i < f->sources_count; i++)
+		for (uint32_t k = 0; f->sources[i].open && k < FETCH_REQUESTS; k++)
+			if (f->sources[i].requests[k].chunk == c &&
+			    !f->sources[i].requests[k].cancel)
+				return;
+	set_todo(f, c, true);
 }
 
 void fetch_todo_remove(struct fetch *f, uint32_t c)
 {
-	uint32_t at = f->chunks[c].todo_at, last;
+	set_todo(f, c, false);
+}
 
-	if (at == FETCH_NONE)
-		return;
-	last = f->todo[--f->todo_count];
-	f->todo[at] = last;
-	f->chunks[last].todo_at = at;
-	f->chunks[c].todo_at = FETCH_NONE;
+uint32_t fetch_request_size(const struct fetch *f, uint32_t c)
+{
+	return c == FETCH_ANY ? f->largest : f->sizes[c];
 }
 
 void fetch_close(struct fetch *f, struct fetch_source *s, struct fetch_open *q)
 {
-	s->asked_bytes -= f->chunks[q->chunk].size;
+	s->asked_bytes -= fetch_request_size(f, q->chunk);
 	s->open--;
 	f->open--;
-	q->chunk = FETCH_NONE;
+	s->cancels = (uint8_t)(s->cancels - q->cancel);
+	f->cancels -= q->cancel;
+	f->any_open -= q->chunk == FETCH_ANY && !q->cancel;
+	*q = (struct fetch_open){.chunk = FETCH_FREE};
 }
 
 void fetch_give_back(struct fetch *f, struct fetch_source *s)
 {
-	for (size_t i = 0; i < LIMIT_FETCH_REQUESTS; i++) {
+	for (uint32_t i = 0; s->open && i < FETCH_REQUESTS; i++) {
 		uint32_t c = s->requests[i].chunk;
 
-		if (c == FETCH_NONE)
+		if (c == FETCH_FREE)
 			continue;
 		fetch_close(f, s, &s->requests[i]);
-		fetch_todo_add(f, c);
+		if (c != FETCH_ANY)
+			fetch_todo_add(f, c);
+	}
+}
+
+void fetch_cancel(struct fetch *f, struct fetch_source *s, struct fetch_open *q)
+{
+	if (q->cancel)
+		return;
+	f->any_open -= q->chunk == FETCH_ANY;
+	q->cancel = true;
+	s->cancels++;
+	f->cancels++;
+}
+
+static void cancel_open(struct fetch *f, uint32_t c)
+{
+	for (uint32_t i = 0; i < f->sources_count; i++) {
+		struct fetch_source *s = &f->sources[i];
+
+		for (uint32_t k = 0; s->open && k < FETCH_REQUESTS; k++)
+			if (s->requests[k].chunk == c)
+				fetch_cancel(f, s, &s->requests[k]);
 	}
 }
 
 void fetch_finish(struct fetch *f, uint32_t c)
 {
-	struct fetch_chunk *chunk = &f->chunks[c];
-
+	if (!fetch_bit(f->todo, c))
+		cancel_open(f, c);
 	fetch_todo_remove(f, c);
-	for (uint32_t i = 0; i < f->sources_count; i++)
-		for (size_t k = 0; k < LIMIT_FETCH_REQUESTS; k++)
-			if (f->sources[i].requests[k].chunk == c)
-				fetch_close(f, &f->sources[i], &f->sources[i].requests[k]);
-	f->nowhere -= chunk->could == 0;
-	chunk->done = true;
-	f->done++;
-	f->bytes_done += chunk->size;
+	f->nowhere -= f->could[c] == 0;
+	fetch_put_bit(f->done, c, true);
+	f->done_count++;
+	f->bytes_done += f->sizes[c];
 }
 
-bool fetch_mark_done(struct fetch *fetch, const struct digest *digest)
+void fetch_mark_done(struct fetch *fetch, uint32_t chunk)
 {
-	uint32_t c = fetch_find(fetch, digest);
-
-	if (c == FETCH_NONE)
-		return false;
-	if (!fetch->chunks[c].done)
-		fetch_finish(fetch, c);
-	return true;
+	assert(chunk < fetch->count);
+	if (!fetch_bit(fetch->done, chunk))
+		fetch_finish(fetch, chunk);
 }
 
-size_t fetch_bitmap_size(const struct fetch *fetch)
+void fetch_done_bits(const struct fetch *fetch, uint8_t *ret_bits)
 {
-	return (fetch->listed + 7) / 8;
+	for (uint32_t i = 0; i < (fetch->count + 7) / 8; i++)
+		ret_bits[i] = (uint8_t)(fetch->done[i / 8] >> (i % 8 * 8));
 }
 
-void fetch_bitmap(const struct fetch *fetch, uint8_t *ret_bitmap)
+bool fetch_is_behind(const struct fetch *fetch)
 {
-	memset(ret_bitmap, 0, fetch_bitmap_size(fetch));
-	for (uint32_t i = 0; i < fetch->listed; i++)
-		if (fetch->chunks[fetch->entry[i]].done)
-			ret_bitmap[i / 8] |= (uint8_t)(1u << (i % 8));
+	return fetch->unseen_count >= FETCH_UNSEEN;
 }
 
-int fetch_restore(struct fetch *fetch, const uint8_t *bitmap, size_t size)
+bool fetch_is_done(const struct fetch *fetch, uint32_t chunk)
 {
-	if (size != fetch_bitmap_size(fetch))
-		return -EINVAL;
-	for (uint32_t i = 0; i < fetch->listed; i++)
-		if (bitmap[i / 8] >> (i % 8) & 1 && !fetch->chunks[fetch->entry[i]].done)
-			fetch_finish(fetch, fetch->entry[i]);
-	return 0;
+	return chunk < fetch->count && fetch_bit(fetch->done, chunk);
 }
 
-struct fetch_source *fetch_find_source(struct fetch *f, uint32_t id)
+/* ---- sources ---- */
+
+struct fetch_source *fetch_find_source(const struct fetch *f, uint32_t id)
 {
 	for (uint32_t i = 0; i < f->sources_count; i++)
-		if (f->sources[i].id == id)
-			return &f->sources[i];
+		if (f->ids[i] == id)
+			return (struct fetch_source *)&f->sources[i];
 	return NULL;
 }
 
-int fetch_add_source(struct fetch *fetch, uint32_t id, enum fetch_source_kind kind)
+int fetch_add_source(struct fetch *fetch, uint32_t id, enum fetch_kind kind)
 {
+	uint64_t *bits = fetch->sources[fetch->sources_count % FETCH_SOURCES].has;
 	struct fetch_source *s;
 
 	if (fetch_find_source(fetch, id))
 		return -EEXIST;
 	if (fetch->sources_count == FETCH_SOURCES)
 		return -ENOSPC;
+	fetch->ids[fetch->sources_count] = id;
 	s = &fetch->sources[fetch->sources_count++];
-	s->id = id;
-	s->kind = kind;
-	s->up = true;
-	for (size_t i = 0; i < LIMIT_FETCH_REQUESTS; i++)
-		s->requests[i].chunk = FETCH_NONE;
+	*s = (struct fetch_source){
+	    .id = id,
+	    .kind = kind,
+	    .role = FETCH_NEIGHBOUR,
+	    .up = true,
+	    .credit = kind == FETCH_ORIGIN ? FETCH_CREDIT_ORIGIN : FETCH_CREDIT_PEER,
+	    .has = bits,
+	};
+	memset(bits, 0, fetch->words * sizeof(bits[0]));
+	for (uint32_t i = 0; i < FETCH_REQUESTS; i++)
+		s->requests[i].chunk = FETCH_FREE;
 	fetch->had_origin |= kind == FETCH_ORIGIN;
 	for (uint32_t c = 0; kind == FETCH_ORIGIN && c < fetch->count; c++)
 		fetch_set_has(fetch, s, c, true);
 	return 0;
 }
 
-static void set_up(struct fetch *f, struct fetch_source *s, bool up)
+/* Everything that depends on whether this source counts as a neighbour. */
+static void set_standing(struct fetch *f, struct fetch_source *s, bool up, enum fetch_role role)
 {
-	if (s->up == up)
-		return;
+	bool before = fetch_is_neighbour(s), after;
+
 	s->up = up;
+	s->role = role;
+	after = fetch_is_neighbour(s);
+	for (uint32_t c = 0; before != after && c < f->count; c++)
+		if (fetch_bit(s->has, c))
+			f->live[c] = (uint8_t)(f->live[c] + (after ? 1 : -1));
+}
+
+static void lose_all(struct fetch *f, struct fetch_source *s)
+{
+	fetch_give_back(f, s);
 	for (uint32_t c = 0; c < f->count; c++)
-		if (fetch_has(s, c))
-			f->chunks[c].live = (uint8_t)(up ? f->chunks[c].live + 1
-							 : f->chunks[c].live - 1);
+		fetch_set_has(f, s, c, false);
+	s->up = false;
+}
+
+void fetch_throw_out(struct fetch *f, struct fetch_source *s, enum fetch_fault fault)
+{
+	lose_all(f, s);
+	s->out = true;
+	s->blames |= (uint8_t)(1u << fault);
+}
+
+void fetch_remove_source(struct fetch *fetch, uint32_t id)
+{
+	struct fetch_source *s = fetch_find_source(fetch, id), *last, gone;
+
+	if (!s)
+		return;
+	lose_all(fetch, s);
+	last = &fetch->sources[--fetch->sources_count];
+	gone = *s;
+	*s = *last;
+	last->has = gone.has;
+	fetch->ids[s - fetch->sources] = s->id;
+	fetch->turn = 0;
+}
+
+void fetch_set_role(struct fetch *fetch, uint32_t id, enum fetch_role role)
+{
+	struct fetch_source *s = fetch_find_source(fetch, id);
+
+	if (!s)
+		return;
+	for (uint32_t i = 0; role != FETCH_SEED && i < FETCH_REQUESTS; i++)
+		if (s->requests[i].chunk == FETCH_ANY)
+			fetch_close(fetch, s, &s->requests[i]);
+	s->hold |= s->role == FETCH_SEED && role != FETCH_SEED;
+	set_standing(fetch, s, s->up, role);
+}
+
+void fetch_set_credit(struct fetch *fetch, uint32_t id, uint32_t bytes)
+{
+	struct fetch_source *s = fetch_find_source(fetch, id);
+
+	if (s)
+		s->credit = bytes;
 }
 
 void fetch_source_up(struct fetch *fetch, uint32_t id)
@@ -235,7 +298,7 @@ void fetch_source_up(struct fetch *fetch, uint32_t id)
 
 	if (!s || s->out)
 		return;
-	set_up(fetch, s, true);
+	set_standing(fetch, s, true, s->role);
 	for (uint32_t c = 0; s->kind == FETCH_ORIGIN && c < fetch->count; c++)
 		fetch_set_has(fetch, s, c, true); /* what it lacked it may have by now */
 	s->strikes = 0;
@@ -249,14 +312,35 @@ void fetch_source_down(struct fetch *fetch, uint32_t id)
 	if (!s)
 		return;
 	fetch_give_back(fetch, s);
-	set_up(fetch, s, false);
+	set_standing(fetch, s, false, s->role);
 }
 
-void fetch_have(struct fetch *fetch, uint32_t id, const struct digest *digest)
+bool fetch_have(struct fetch *fetch, uint32_t id, uint32_t chunk)
 {
 	struct fetch_source *s = fetch_find_source(fetch, id);
-	uint32_t c = fetch_find(fetch, digest);
 
-	if (s && c != FETCH_NONE)
-		fetch_set_has(fetch, s, c, true);
+	if (!s || chunk >= fetch->count)
+		return false;
+	fetch_set_has(fetch, s, chunk, true);
+	return true;
+}
+
+bool fetch_have_bits(struct fetch *fetch, uint32_t id, const uint8_t *bits, size_t size)
+{
+	struct fetch_source *s = fetch_find_source(fetch, id);
+
+	if (!s || size != (fetch->count + 7) / 8)
+		return false;
+	for (uint32_t c = 0; c < fetch->count; c++)
+		if (bits[c / 8] >> (c % 8) & 1)
+			fetch_set_has(fetch, s, c, true);
+	return true;
+}
+
+bool fetch_lacks(const struct fetch *fetch, uint32_t id, uint32_t chunk)
+{
+	const struct fetch_source *s = fetch_find_source(fetch, id);
+
+	return s && s->kind == FETCH_PEER && s->up && chunk < fetch->count &&
+	       !fetch_bit(s->has, chunk);
 }

@@ -1,228 +1,268 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whom to ask for what. Of a random sample of the chunks to do the one that the fewest live sources
- * have is asked first (rarest first, as BitTorrent does it: Cohen, "Incentives Build Robustness in
- * BitTorrent", 2003). With the origin alone every chunk is as rare as the next, and the draw
- * spreads a fleet's nodes over the release. Answers that come late are still taken: what counts is
- * the digest.
+ * Whom to ask for what. Sources take turns; each is filled up to its credit. What it is asked for
+ * is the rarest of a sample that begins at a random place. While nothing is left that nobody was
+ * asked for, a source with nothing to do may be asked for what is late elsewhere, or what it can
+ * bring much sooner: both by the measured rates, because any fixed time is too short for one link
+ * and wastes the other.
  */
-#include "agent/core/backoff.h"
 #include "agent/core/fetch_state.h"
 
 enum {
-	SAMPLE = 24,
+	AHEAD_MS = 300,
+	FEW_SOURCES = 4, /* so few have to be kept busy across a round trip each */
+	LATE_MIN_MS = 200,
+	LATE_UNKNOWN_MS = 2500,
 	RATE_MIN = 64 << 10, /* bytes a second that a source is given time for */
-	RATE_WINDOW_MS = 1000,
-	RATE_FORGET_MS = 5000,
 };
 
-static uint32_t rarer(const struct fetch *f, const struct fetch_source *s, uint32_t best,
-		      uint32_t c)
+/* ---- choice of the chunk ---- */
+
+struct sample {
+	uint32_t left, best, live;
+};
+
+/* The candidates of one word, lowest bit first. */
+static void look(const struct fetch *f, uint64_t word, uint32_t base, bool alone, struct sample *t)
 {
-	if (!fetch_has(s, c))
-		return best;
-	return best == FETCH_NONE || f->chunks[c].live < f->chunks[best].live ? c : best;
+	for (; word && t->left; word &= word - 1) {
+		uint32_t c = base + (uint32_t)__builtin_ctzll(word);
+
+		if (alone && f->live[c])
+			continue;
+		t->left--;
+		if (f->live[c] < t->live) {
+			t->live = f->live[c];
+			t->best = c;
+		}
+	}
 }
 
-static uint32_t choose(const struct fetch *f, const struct fetch_source *s, uint64_t random)
+/* The rarest of a sample; alone: only what no neighbour has. */
+static uint32_t choose(const struct fetch *f, const struct fetch_source *s, bool alone,
+                       uint64_t random)
 {
-	uint32_t start = (uint32_t)(random % f->todo_count), best = FETCH_NONE;
-	uint32_t step = (uint32_t)(random >> 32) % f->todo_count + 1;
+	uint32_t start = (uint32_t)(random % f->count), at = start / 64;
+	struct sample t = {FETCH_SAMPLE, FETCH_FREE, UINT32_MAX};
+	uint64_t above = UINT64_MAX << (start % 64);
 
-	for (uint32_t i = 0, at = start; i < SAMPLE; i++, at = (at + step) % f->todo_count)
-		best = rarer(f, s, best, f->todo[at]);
-	for (uint32_t i = 0; best == FETCH_NONE && i < f->todo_count; i++)
-		best = rarer(f, s, best, f->todo[(start + i) % f->todo_count]);
-	return best;
+	look(f, f->todo[at] & s->has[at] & above, at * 64, alone, &t);
+	for (uint32_t i = 1; i < f->words && t.left; i++) {
+		uint32_t w = (at + i) % f->words;
+
+		look(f, f->todo[w] & s->has[w], w * 64, alone, &t);
+	}
+	look(f, f->todo[at] & s->has[at] & ~above, at * 64, alone, &t);
+	return t.best;
+}
+
+/* ---- whether to ask ---- */
+
+static uint32_t requests_limit(const struct fetch_source *s)
+{
+	if (s->strikes)
+		return 1;
+	return s->kind == FETCH_ORIGIN ? LIMIT_FETCH_REQUESTS : FETCH_REQUESTS;
+}
+
+/* More than AHEAD_MS of what a source delivers only waits there, while others could have sent it. */
+static uint64_t credit_of(const struct fetch_source *s)
+{
+	uint64_t ahead = s->rate * AHEAD_MS / 1000;
+
+	return s->rate && s->role != FETCH_SEED && ahead < s->credit ? ahead : s->credit;
+}
+
+static bool has_room(const struct fetch *f, const struct fetch_source *s, uint32_t size)
+{
+	if (s->open == 0)
+		return true;
+	if (s->open >= requests_limit(s))
+		return false;
+	return s->asked_bytes + size <= credit_of(s) ||
+	       (s->open == 1 && f->sources_count <= FEW_SOURCES);
 }
 
 static bool may_ask(const struct fetch_source *s, uint64_t now_ms)
 {
-	uint32_t limit = s->strikes ? 1 : LIMIT_FETCH_REQUESTS;
-
-	return s->up && !s->out && now_ms >= s->rest_until_ms && s->open < limit;
+	return s->up && !s->out && s->open < requests_limit(s) && now_ms >= s->rest_until_ms &&
+	       now_ms >= s->hold_until_ms;
 }
 
+static uint32_t choose_any(const struct fetch *f, const struct fetch_source *s)
+{
+	return f->any_open < f->todo_count && has_room(f, s, f->largest) ? FETCH_ANY : FETCH_FREE;
+}
+
+static uint32_t choose_for(const struct fetch *f, const struct fetch_source *s, uint64_t now_ms,
+                           uint64_t random)
+{
+	uint32_t c = FETCH_FREE;
+
+	switch (s->role) {
+	case FETCH_SEED:
+		return choose_any(f, s);
+	case FETCH_NEIGHBOUR:
+		c = s->useful ? choose(f, s, false, random) : FETCH_FREE;
+		break;
+	case FETCH_RESERVE:
+		if (s->useful && now_ms >= fetch_patience_ms(f))
+			c = choose(f, s, true, random);
+		break;
+	}
+	return c != FETCH_FREE && has_room(f, s, f->sizes[c]) ? c : FETCH_FREE;
+}
+
+/* ---- asking ---- */
+
+static uint64_t expected_ms(const struct fetch_source *s)
+{
+	return s->rate ? s->asked_bytes * 1000 / s->rate : LATE_UNKNOWN_MS;
+}
+
+/* Time for everything that is open at the source: as it was measured, with a margin. */
 static uint64_t timeout_ms(const struct fetch_source *s)
 {
-	uint64_t wait = FETCH_TIMEOUT_MS + s->asked_bytes * 1000 / RATE_MIN;
+	uint64_t wait;
 
+	if (!s->rate)
+		wait = FETCH_TIMEOUT_MS + s->asked_bytes * 1000 / RATE_MIN;
+	else
+		wait = FETCH_TIMEOUT_MIN_MS + 4 * expected_ms(s);
 	return wait < FETCH_TIMEOUT_MAX_MS ? wait : FETCH_TIMEOUT_MAX_MS;
 }
 
-static void ask(struct fetch *f, struct fetch_source *s, uint32_t c, uint64_t now_ms)
+void fetch_set_times(struct fetch_source *s, struct fetch_open *q, uint64_t now_ms)
 {
-	for (size_t i = 0; i < LIMIT_FETCH_REQUESTS; i++) {
-		if (s->requests[i].chunk != FETCH_NONE)
-			continue;
+	bool any = q->chunk == FETCH_ANY; /* keeps nothing from anybody: may take any time */
+
+	q->due_ms = now_ms + expected_ms(s);
+	q->late_ms = any ? UINT64_MAX : q->due_ms + expected_ms(s) + LATE_MIN_MS;
+	q->deadline_ms = any ? UINT64_MAX : now_ms + timeout_ms(s);
+}
+
+static void open_request(struct fetch *f, struct fetch_source *s, uint32_t c, uint64_t now_ms)
+{
+	struct fetch_open *q = s->requests;
+
+	while (q->chunk != FETCH_FREE)
+		q++;
+	if (c == FETCH_ANY)
+		f->any_open++;
+	else
 		fetch_todo_remove(f, c);
-		s->asked_bytes += f->chunks[c].size;
-		s->open++;
-		f->open++;
-		s->requests[i] = (struct fetch_open){c, now_ms + timeout_ms(s)};
-		return;
+	if (s->open == 0) {
+		s->window_ms = now_ms;
+		s->window_bytes = 0;
 	}
+	if (!f->began_ms)
+		f->began_ms = now_ms;
+	s->asked_bytes += fetch_request_size(f, c);
+	s->open++;
+	f->open++;
+	*q = (struct fetch_open){.chunk = c};
+	fetch_set_times(s, q, now_ms);
+}
+
+/* ---- end-game ---- */
+
+static bool better(const struct fetch_source *s, const struct fetch_source *best)
+{
+	if (!best || (s->strikes == 0) != (best->strikes == 0))
+		return !best || s->strikes == 0;
+	return s->rate > best->rate;
+}
+
+static struct fetch_source *idle_source(struct fetch *f, uint32_t c, uint64_t now_ms)
+{
+	struct fetch_source *best = NULL;
+
+	for (uint32_t i = 0; i < f->sources_count; i++) {
+		struct fetch_source *s = &f->sources[i];
+
+		if (s->open == 0 && may_ask(s, now_ms) && s->role == FETCH_NEIGHBOUR &&
+		    fetch_bit(s->has, c) && better(s, best))
+			best = s;
+	}
+	return best;
+}
+
+/* How much sooner `to` would bring it, in ms; 0: not worth two copies. */
+static uint64_t gain(const struct fetch *f, const struct fetch_open *q,
+		     const struct fetch_source *to, uint64_t now_ms)
+{
+	uint64_t there;
+
+	if (now_ms >= q->late_ms)
+		return UINT64_MAX;
+	if (!to->rate || to->strikes)
+		return 0;
+	there = now_ms + 2 * f->sizes[q->chunk] * 1000ull / to->rate + LATE_MIN_MS;
+	return q->due_ms > there ? q->due_ms - there : 0;
+}
+
+/* The request for which asking another source gains most; that one is late in its turn. */
+static struct fetch_open *find_late(struct fetch *f, uint64_t now_ms, struct fetch_source **ret_to)
+{
+	struct fetch_open *late = NULL;
+	uint64_t most = 0;
+
+	for (uint32_t i = 0; i < f->sources_count; i++) {
+		struct fetch_source *s = &f->sources[i], *to;
+
+		for (uint32_t k = 0; s->open && k < FETCH_REQUESTS; k++) {
+			struct fetch_open *q = &s->requests[k];
+
+			if (q->chunk == FETCH_FREE || q->chunk == FETCH_ANY || q->again ||
+			    q->cancel)
+				continue;
+			to = idle_source(f, q->chunk, now_ms);
+			if (!to || gain(f, q, to, now_ms) <= most)
+				continue;
+			most = gain(f, q, to, now_ms);
+			late = q;
+			*ret_to = to;
+		}
+	}
+	return late;
+}
+
+static bool ask_again(struct fetch *f, uint64_t now_ms, struct fetch_request *ret_request)
+{
+	struct fetch_source *to = NULL;
+	struct fetch_open *late = find_late(f, now_ms, &to);
+
+	if (!late)
+		return false;
+	late->again = true;
+	open_request(f, to, late->chunk, now_ms);
+	*ret_request = (struct fetch_request){to->id, late->chunk, f->sizes[late->chunk], true};
+	return true;
 }
 
 bool fetch_next(struct fetch *fetch, uint64_t now_ms, uint64_t random,
-		struct fetch_request *ret_request)
+                struct fetch_request *ret_request)
 {
 	for (uint32_t i = 0; i < fetch->sources_count && fetch->todo_count; i++) {
 		uint32_t at = (fetch->turn + i) % fetch->sources_count, c;
 		struct fetch_source *s = &fetch->sources[at];
 
-		if (!may_ask(s, now_ms))
+		if (s->hold)
+			s->hold_until_ms = now_ms + FETCH_HOLD_MS;
+		s->hold = false;
+		if (!may_ask(s, now_ms) || !has_room(fetch, s, fetch->smallest))
 			continue;
-		c = choose(fetch, s, random);
-		if (c == FETCH_NONE)
+		c = choose_for(fetch, s, now_ms, random);
+		if (c == FETCH_FREE)
 			continue;
-		ask(fetch, s, c, now_ms);
+		open_request(fetch, s, c, now_ms);
 		fetch->turn = (at + 1) % fetch->sources_count;
-		*ret_request = (struct fetch_request){s->id, fetch->chunks[c].digest,
-						      fetch->chunks[c].size};
+		*ret_request =
+		    (struct fetch_request){s->id, c, fetch_request_size(fetch, c), false};
 		return true;
 	}
+	if (!fetch->todo_count && fetch->open && ask_again(fetch, now_ms, ret_request))
+		return true;
+	fetch->looked_ms = now_ms;
 	return false;
-}
-
-static void count_rate(struct fetch *f, uint64_t size, uint64_t now_ms)
-{
-	uint64_t span;
-
-	if (f->window_bytes == 0 && (!f->last_ms || now_ms - f->last_ms > RATE_FORGET_MS))
-		f->window_ms = f->last_ms ? now_ms - RATE_WINDOW_MS : now_ms;
-	f->window_bytes += size;
-	f->last_ms = now_ms ? now_ms : 1;
-	span = now_ms - f->window_ms;
-	if (span < RATE_WINDOW_MS)
-		return;
-	span = f->window_bytes * 1000 / span;
-	f->rate = f->rate ? (f->rate * 3 + span) / 4 : span;
-	f->window_bytes = 0;
-	f->window_ms = now_ms;
-}
-
-enum fetch_answer fetch_received(struct fetch *fetch, uint32_t id, const struct digest *digest,
-				 uint64_t now_ms)
-{
-	struct fetch_source *s = fetch_find_source(fetch, id);
-	uint32_t c = fetch_find(fetch, digest);
-
-	if (c == FETCH_NONE)
-		return FETCH_UNASKED;
-	if (fetch->chunks[c].done)
-		return FETCH_DUPLICATE;
-	fetch_finish(fetch, c);
-	count_rate(fetch, fetch->chunks[c].size, now_ms);
-	if (!s)
-		return FETCH_TAKEN;
-	s->strikes = 0;
-	s->rest_until_ms = 0;
-	/* Answers come in order: who sends at all is given time for the next one. */
-	for (size_t i = 0; i < LIMIT_FETCH_REQUESTS; i++)
-		s->requests[i].deadline_ms = now_ms + timeout_ms(s);
-	return FETCH_TAKEN;
-}
-
-void fetch_received_bad(struct fetch *fetch, uint32_t id, const struct digest *digest)
-{
-	struct fetch_source *s = fetch_find_source(fetch, id);
-
-	(void)digest;
-	if (!s || s->out)
-		return;
-	fetch_give_back(fetch, s);
-	for (uint32_t c = 0; c < fetch->count; c++)
-		fetch_set_has(fetch, s, c, false);
-	s->out = true;
-	s->up = false;
-}
-
-void fetch_received_missing(struct fetch *fetch, uint32_t id, const struct digest *digest)
-{
-	struct fetch_source *s = fetch_find_source(fetch, id);
-	uint32_t c = fetch_find(fetch, digest);
-
-	if (!s || c == FETCH_NONE)
-		return;
-	for (size_t i = 0; i < LIMIT_FETCH_REQUESTS; i++)
-		if (s->requests[i].chunk == c) {
-			fetch_close(fetch, s, &s->requests[i]);
-			fetch_todo_add(fetch, c);
-		}
-	fetch_set_has(fetch, s, c, false);
-}
-
-void fetch_tick(struct fetch *fetch, uint64_t now_ms, uint64_t random)
-{
-	for (uint32_t i = 0; i < fetch->sources_count; i++) {
-		struct fetch_source *s = &fetch->sources[i];
-		bool late = false;
-
-		for (size_t k = 0; k < LIMIT_FETCH_REQUESTS; k++) {
-			uint32_t c = s->requests[k].chunk;
-
-			if (c == FETCH_NONE || now_ms < s->requests[k].deadline_ms)
-				continue;
-			late = true;
-			fetch_close(fetch, s, &s->requests[k]);
-			fetch_todo_add(fetch, c);
-		}
-		if (s->rest_until_ms && now_ms >= s->rest_until_ms)
-			s->rest_until_ms = 0;
-		if (!late)
-			continue;
-		s->strikes++;
-		if (s->strikes >= FETCH_STRIKES)
-			s->rest_until_ms = now_ms + backoff_ms(LIMIT_BACKOFF_MIN_MS,
-							       LIMIT_BACKOFF_MAX_MS, s->strikes,
-							       random);
-	}
-}
-
-uint64_t fetch_deadline(const struct fetch *fetch)
-{
-	uint64_t when = UINT64_MAX;
-
-	for (uint32_t i = 0; i < fetch->sources_count; i++) {
-		const struct fetch_source *s = &fetch->sources[i];
-
-		for (size_t k = 0; k < LIMIT_FETCH_REQUESTS; k++)
-			if (s->requests[k].chunk != FETCH_NONE && s->requests[k].deadline_ms < when)
-				when = s->requests[k].deadline_ms;
-		if (fetch->todo_count && s->up && !s->out && s->rest_until_ms && !s->open &&
-		    s->rest_until_ms < when)
-			when = s->rest_until_ms;
-	}
-	return when;
-}
-
-enum fetch_state fetch_state(const struct fetch *fetch)
-{
-	if (fetch->done == fetch->count)
-		return FETCH_COMPLETE;
-	if (fetch->nowhere && fetch->had_origin)
-		return FETCH_HOPELESS;
-	if (fetch->open)
-		return FETCH_RUNNING;
-	for (uint32_t i = 0; i < fetch->sources_count; i++)
-		if (fetch->sources[i].up && !fetch->sources[i].rest_until_ms)
-			for (uint32_t k = 0; k < fetch->todo_count; k++)
-				if (fetch_has(&fetch->sources[i], fetch->todo[k]))
-					return FETCH_RUNNING;
-	return FETCH_WAITING;
-}
-
-void fetch_progress(const struct fetch *fetch, uint64_t now_ms, struct fetch_progress *ret)
-{
-	bool quiet = !fetch->last_ms || now_ms - fetch->last_ms > RATE_FORGET_MS;
-
-	*ret = (struct fetch_progress){
-		.bytes_done = fetch->bytes_done,
-		.bytes_total = fetch->bytes_total,
-		.chunks_done = fetch->done,
-		.chunks_total = fetch->count,
-		.rate = quiet ? 0 : fetch->rate,
-		.open = fetch->open,
-	};
 }

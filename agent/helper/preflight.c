@@ -13,6 +13,7 @@
 #include "agent/helper/sockets.h"
 #include "agent/helper/spawn.h"
 #include "agent/helper/trusted.h"
+#include "agent/helper/userns.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -295,5 +296,15 @@ int preflight_check(struct worker *worker, struct err *err)
 
 int preflight_hello(struct worker *worker, struct err *err)
 {
-	return runtime_version(worker, worker->reply.runtime, sizeof(worker->reply.runtime), err);
+	char version[64], why[LIMIT_REASON_TEXT + 1] = "";
+	AUTO_FREE char *text = NULL;
+	int r = runtime_version(worker, version, sizeof(version), err);
+
+	if (r < 0)
+		return r;
+	text = userns_works(worker, why, sizeof(why))
+	           ? mem_format("%s; user namespaces", version)
+	           : mem_format("%s; no user namespaces: %s", version, why);
+	STR_CUT(worker->reply.runtime, text);
+	return 0;
 }

@@ -29,6 +29,9 @@ enum {
 	LIMIT_LAYERS = 128,	     /* an image */
 	LIMIT_FILES = 65536,	     /* a model folder */
 	LIMIT_CHUNKS = 131072,	     /* a blob: 4 MiB each make 512 GiB */
+	LIMIT_TENSORS = 32768,	     /* of one file that deltas look for */
+	LIMIT_DELTAS = 49152,	     /* of one pair of releases */
+	LIMIT_HELD = 8,		     /* releases that a node names as bases */
 	LIMIT_ARGV = 256,
 	LIMIT_ENV = 512,
 	LIMIT_SMOKES = 64,
@@ -50,6 +53,9 @@ enum {
 	LIMIT_LATENCY_BUCKETS = 2048, /* 1 us to 19,000 years */
 	LIMIT_NAMED_COUNTERS = 32,   /* of a server's /metrics */
 	LIMIT_RECORDS = 64,	     /* observation records in a message */
+	LIMIT_NEIGHBOURS = 31,	     /* of one node */
+	LIMIT_PEER_CHUNKS = 131072,  /* of a release that nodes exchange; the origin gives larger ones */
+	LIMIT_PEER_RUNS = 1024,	     /* in one HAVE */
 };
 
 /* sizes */
@@ -63,7 +69,11 @@ enum {
 	LIMIT_AGENT_MESSAGE = 1 << 20,	    /* agent to coordinator */
 	LIMIT_DESIRED_MESSAGE = 1 << 20,    /* coordinator to agent */
 	LIMIT_DATA_REQUEST = 4 << 10,	    /* data channel, towards the origin */
+	LIMIT_OFFER = (LIMIT_PEER_CHUNKS / 8) + 1024, /* what a node has of a release */
 	LIMIT_DATA_MESSAGE = (8 << 20) + 4096, /* data channel, towards the node */
+	LIMIT_PEER_HELLO = 64 << 10,
+	LIMIT_PEER_NEWS = 16 << 10,	    /* everything small between peers */
+	LIMIT_CHUNK_MESSAGE = LIMIT_CHUNK + 1024, /* a chunk by its number */
 	LIMIT_CONTROL_MESSAGE = 16 << 20,   /* operator channel */
 	LIMIT_ENROL_MESSAGE = 64 << 10,
 	LIMIT_HELPER_MESSAGE = 256 << 10,
@@ -85,6 +95,8 @@ enum {
 	LIMIT_ENROL_PER_MINUTE = 600,	    /* enrolment attempts */
 	OBSERVE_PERIOD_MS = 60000,	    /* one observation record */
 	LIMIT_OBSERVE_PERIOD_MIN_MS = 1000,
+	LIMIT_PEER_CONNECT_MS = 3000,	    /* a neighbour that does not answer is not reachable */
+	LIMIT_PEER_PROVE_MS = 10000,	    /* ... and one that does not prove its key is dropped */
 	LIMIT_POLL_WAIT_MS = 20000,	    /* longest wait of one long-poll request */
 };
 
@@ -95,6 +107,7 @@ enum {
 	PORT_OFFSET_DATA = 1,
 	PORT_OFFSET_ENROL = 2,
 	PORT_OFFSET_OPERATORS = 3,
+	PORT_PEER_DEFAULT = 7410, /* of a node, for its neighbours */
 };
 
 /* versions on the wire */

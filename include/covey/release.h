@@ -15,9 +15,23 @@ struct chunk_ref {
 	uint64_t size;
 };
 
+struct element { /* what a tensor's bytes are, little-endian */
+	uint32_t width;	 /* bytes of a number: 1, 2, 4, 8; 0: not known */
+	bool is_float;	 /* sign and magnitude, the exponent on top; else two's complement */
+	uint32_t stride; /* width 1: bytes of a quantised block; 0: none */
+};
+
+struct tensor_ref {
+	uint64_t key; /* of name, type and shape: the same tensor in another version has the same */
+	struct element element;
+	uint64_t offset, size; /* in the blob */
+};
+
 struct chunk_index { /* an object of its own; lists a blob's chunks in order */
 	struct chunk_ref *chunks;
 	size_t chunks_count;
+	struct tensor_ref *tensors; /* by offset; a hint for deltas, nothing depends on it */
+	size_t tensors_count;
 };
 
 struct release_blob {

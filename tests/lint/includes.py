@@ -13,6 +13,7 @@ ALLOWED = {
     "include/": ["covey/"],
     "evidence/": ["base/", "covey/", "evidence/"],
     "protocol/": ["base/", "covey/", "evidence/", "protocol/"],
+    "protocol/coding/": ["base/", "covey/", "protocol/coding/"],
     "protocol/transport/": ["base/", "covey/", "protocol/"],
     "coordinator/core/": ["base/", "covey/", "evidence/", "coordinator/core/"],
     # the field table of the journal's events: data about the core's structs, no calls
@@ -20,7 +21,10 @@ ALLOWED = {
     "agent/core/": ["base/", "covey/", "agent/core/"],
     "coordinator/store/": ["base/", "covey/", "protocol/", "coordinator/store/"],
     "coordinator/stats/": ["base/", "coordinator/stats/"],
-    "coordinator/cli/": ["base/", "covey/", "evidence/", "protocol/", "coordinator/cli/", "coordinator/stats/"],
+    "coordinator/judge/": ["base/", "covey/", "coordinator/stats/", "coordinator/judge/"],
+    "coordinator/judge/record": ["base/", "covey/", "coordinator/judge/", "protocol/codec"],
+    "coordinator/cli/": ["base/", "covey/", "evidence/", "protocol/", "coordinator/cli/",
+                         "coordinator/judge/", "coordinator/stats/"],
     "coordinator/": ["base/", "covey/", "evidence/", "protocol/", "coordinator/"],
     # adapters see the interface that they fill, agent/world.h, and nothing else of the shell
     "agent/chunks/": ["base/", "covey/", "protocol/", "agent/chunks/", "agent/journal", "agent/world.h"],
@@ -37,6 +41,7 @@ ONLY = {
     "archive.h": ["agent/helper/", "coordinator/cli/"],
     "nftables/libnftables.h": ["agent/helper/", "agent/traffic/"],
     "curl/curl.h": ["agent/probe/"],
+    "zstd.h": ["protocol/coding/"],
 }
 # the transport is a shell's business; the pure protocol never sees it
 FORBIDDEN = {"protocol/": ["protocol/transport/"]}

@@ -12,10 +12,12 @@ TAP_FAILED=0
 WORK=$(mktemp -d)
 DIGITS=$COVEY_SOURCE/examples/digits
 
-scenario_fleet() { # nodes
+scenario_fleet() { # nodes, further options of fleet_up
+	local nodes=$1
+	shift
 	trap scenario_end EXIT
 	fleet_image
-	fleet_up --nodes "$1" >"$WORK/up.log" 2>&1 || {
+	fleet_up --nodes "$nodes" "$@" >"$WORK/up.log" 2>&1 || {
 		cat "$WORK/up.log"
 		echo "Bail out! the fleet does not come up"
 		exit 1
@@ -88,6 +90,10 @@ make_deployment() { # version
 	printf 'deployment: digits\nrelease: digits@%s\nnodes: all\n' "$1" >"$file"
 	cat >>"$file"
 	echo "$file"
+}
+
+traffic() { # host, tx or rx: bytes over its link so far
+	ip netns exec "$FLEET_NETNS-$1" awk -v way="$2" '$1 == "eth0:" {print way == "rx" ? $2 : $10}' /proc/net/dev
 }
 
 label_at() { # node number: what a client outside is answered

@@ -121,6 +121,7 @@ static _Noreturn void run_loader(struct load *load, int index, const char *netns
 	_exit(0);
 }
 
+/* spec: SLOT-5 */
 static void swaps_under_load_lose_nothing(void **state)
 {
 	struct load *load =
@@ -182,6 +183,7 @@ static void a_switch_is_quick(void **state)
 	assert_true(ms[SWITCHES / 2] < 500);
 }
 
+/* spec: SLOT-6 */
 static void open_connections_stay_with_their_slot(void **state)
 {
 	int fd = fixture_dial(fx.client, "10.90.0.1", PORT);
@@ -198,6 +200,7 @@ static void open_connections_stay_with_their_slot(void **state)
 }
 
 /* Rollback: the map turns, the failed slot is killed; who was connected there hears of it. */
+/* spec: SLOT-7 */
 static void clients_of_a_killed_slot_do_not_hang(void **state)
 {
 	int idle = fixture_dial(fx.client, "10.90.0.1", PORT);
@@ -249,6 +252,7 @@ static void a_route_must_fit_what_runs(void **state)
 	assert_string_equal(fixture_get(fx.client, "10.90.0.1", PORT), "one"); /* as before */
 }
 
+/* spec: SLOT-10 */
 static void flushed_rules_come_back(void **state)
 {
 	uint64_t before;
@@ -279,6 +283,7 @@ static int from_slot(const char *slot, const char *url)
 	                     pid_of(slot), url);
 }
 
+/* spec: SLOT-8 */
 static void slots_reach_nothing_that_is_not_theirs(void **state)
 {
 	char other[64], other6[64], url[160];
@@ -305,6 +310,7 @@ static void slots_reach_nothing_that_is_not_theirs(void **state)
 	kill(server, SIGKILL);
 }
 
+/* spec: SLOT-8 */
 static void egress_is_masqueraded_or_denied(void **state)
 {
 	AUTO_STR struct str seen = {0};
@@ -320,6 +326,7 @@ static void egress_is_masqueraded_or_denied(void **state)
 	kill(server, SIGKILL);
 }
 
+/* spec: SLOT-9 */
 static void outsiders_reach_only_what_is_mapped(void **state)
 {
 	char address[64];
@@ -338,6 +345,7 @@ static void outsiders_reach_only_what_is_mapped(void **state)
 	                     0);
 }
 
+/* spec: SLOT-9 */
 static void martians_for_127_are_dropped(void **state)
 {
 	AUTO_STR struct str output = {0};

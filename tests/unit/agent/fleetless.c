@@ -131,6 +131,7 @@ static int world_send(void *context, const void *data, size_t size)
 		break;
 	case MESSAGE_HEARTBEAT:
 		node->heartbeats++;
+		node->beat = *(struct msg_heartbeat *)message.body;
 		break;
 	case MESSAGE_STATUS:
 		node->statuses++;
@@ -731,7 +732,8 @@ static struct digest put_object(struct node *node, const void *data, size_t size
 static void make_blob(struct node *node, unsigned seed, size_t chunk_size, size_t chunks,
 		      struct release_blob *blob)
 {
-	struct chunk_index index = {mem_array(chunks, sizeof(struct chunk_ref)), chunks};
+	struct chunk_index index = {.chunks = mem_array(chunks, sizeof(struct chunk_ref)),
+				    .chunks_count = chunks};
 	AUTO_FREE uint8_t *content = mem_alloc(chunk_size * chunks);
 	struct bytes bytes = {0};
 	uint64_t x = seed * 0x9e3779b97f4a7c15u + 1;

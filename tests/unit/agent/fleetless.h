@@ -69,6 +69,7 @@ struct node { /* the fake and the agent on it */
 	struct node_status status; /* newest that the coordinator got */
 	size_t statuses, heartbeats, subscribes, leaves, log_answers, relinks;
 	struct msg_subscribe subscribed;
+	struct msg_heartbeat beat; /* newest */
 	char *logs;
 	bool no_acks;
 	struct node_socket sockets[NODE_SLOTS];

@@ -37,6 +37,11 @@ static void world_random(void *user, void *data, size_t size)
 		bytes[i] = (uint8_t)rng_next(&rng);
 }
 
+static int world_send_data(void *user, const struct node_id *node, void *data, size_t size)
+{
+	return -EHOSTUNREACH; /* nobody asks for chunks by number here */
+}
+
 static void world_send(void *user, const struct node_id *node, const void *data, size_t size)
 {
 	struct fixture *f = user;
@@ -184,6 +189,7 @@ void fixture_start(struct fixture *f)
 		.now_ms = world_now,
 		.random = world_random,
 		.send_to_agent = world_send,
+		.send_data = world_send_data,
 		.control_reply = world_reply,
 		.arm_timer = world_arm,
 		.sign_identity = world_sign,
@@ -264,7 +270,7 @@ void fixture_send(struct fixture *f, struct fake_node *node, enum message_type t
 		return;
 	if (message_encode(type, body, &data, &err) < 0)
 		fail_msg("%s", err.text);
-	coordinator_on_agent(f->coordinator, &node->id, data.data, data.size);
+	coordinator_on_agent(f->coordinator, &node->id, "192.0.2.1", data.data, data.size);
 	free(data.data);
 }
 
@@ -640,7 +646,7 @@ static void make_blob(struct fixture *f, const char *content, bool put,
 		      struct release_blob *ret_blob)
 {
 	struct chunk_ref chunk = {.size = strlen(content)};
-	struct chunk_index index = {&chunk, 1};
+	struct chunk_index index = {.chunks = &chunk, .chunks_count = 1};
 	struct bytes encoded;
 
 	digest_of(&chunk.digest, content, strlen(content));

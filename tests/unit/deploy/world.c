@@ -374,6 +374,10 @@ static void probe(struct world *w, int i, enum colour c)
 	s->probe_ms = w->now + health.interval_ms;
 	if (b->silent)
 		return;
+	if (w->blind) {
+		tell(w, i, DEPLOY_EVENT_PROBE_LOST, c, s->release, NULL, "no descriptors");
+		return;
+	}
 	tell(w, i, ok ? DEPLOY_EVENT_PROBE_OK : DEPLOY_EVENT_PROBE_FAILED, c, s->release, "health",
 	     ok ? NULL : "503 Service Unavailable");
 }

@@ -61,6 +61,7 @@ struct world {
 	uint64_t connections_last_ms; /* after the map has moved away */
 	bool link_down;		/* fetches do not come on */
 	bool route_fails;
+	bool blind;		/* the node cannot ask anybody */
 	uint32_t resets;	/* connections that a stop has cut */
 	uint32_t switches_max;	/* most switches seen at once */
 	struct behaviour behaviour[WORLD_RELEASES];
