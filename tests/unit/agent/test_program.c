@@ -195,6 +195,15 @@ static void answer(struct server *server, const struct zmessage *to, enum messag
 	free(bytes.data);
 }
 
+static void acknowledge_observed(struct site *site, const struct zmessage *zmessage,
+				 const struct msg_observed *observed)
+{
+	const struct observation_record *last = &observed->records[observed->records_count - 1];
+	struct msg_observed_ack ack = {.boot_epoch = last->boot_epoch, .sequence = last->sequence};
+
+	answer(site->agents, zmessage, MESSAGE_OBSERVED_ACK, &ack);
+}
+
 static void on_agent(void *context, const struct zmessage *zmessage)
 {
 	struct site *site = context;
@@ -213,6 +222,9 @@ static void on_agent(void *context, const struct zmessage *zmessage)
 	}
 	if (message.type == MESSAGE_HEARTBEAT)
 		site->heartbeats++;
+	if (message.type == MESSAGE_OBSERVED &&
+	    ((const struct msg_observed *)message.body)->records_count > 0)
+		acknowledge_observed(site, zmessage, message.body);
 	ack.boot_epoch = site->status.boot_epoch;
 	ack.sequence = site->status.sequence;
 	if (message.type != MESSAGE_SUBSCRIBE)
