@@ -11,11 +11,15 @@
 #include "agent/record_codec.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "protocol/baseline.h"
+#include "protocol/codec_tables.h"
 #include "protocol/manifest.h"
 #include "protocol/message.h"
 
 #include <assert.h>
 #include <stdio.h>
+
+enum { FETCH_BURST_MS = 1000 }; /* of the rate limit that may be used at once */
 
 static void turn(struct agent *agent);
 static void forget_works(struct agent *agent);
@@ -74,6 +78,8 @@ static int load(struct agent *agent, struct err *err)
 	agent->boot_epoch = node.boot_epoch + 1;
 	agent->rebooted = node.boot_id[0] != '\0' && !str_equal(node.boot_id, boot_id);
 	node_core_restore_generation(agent->core, node.epoch, node.generation);
+	agent->epoch = node.epoch;
+	agent->generation = node.generation;
 	r = journal_each_record(agent->journal, restore_record, agent, err);
 	if (r < 0)
 		return r;
@@ -93,8 +99,11 @@ int agent_create(const struct agent_options *options, const struct agent_world *
 	agent->list_at_ms = UINT64_MAX;
 	agent->armed_ms = UINT64_MAX;
 	agent->start_ms = agent_now(agent);
-	bucket_set(&agent->bucket, options->fetch_rate, SHELL_BURST_MS, agent->start_ms);
+	bucket_set(&agent->fetch_bucket, options->fetch_rate, FETCH_BURST_MS, agent->start_ms);
+	exchanging_start(agent, &options->peering);
 	r = load(agent, err);
+	if (r == 0)
+		r = observing_open(agent, err);
 	if (r < 0)
 		return r;
 	world->inventory(world->context, &agent->inventory);
@@ -102,13 +111,23 @@ int agent_create(const struct agent_options *options, const struct agent_world *
 	return 0;
 }
 
+static void facts_free(struct release_facts *facts)
+{
+	free(facts->http_path);
+	codec_free(&codec_release_observe, &facts->observe);
+}
+
 void agent_free(struct agent *agent)
 {
 	fetching_free(agent);
-	for (size_t i = 0; i < agent->works_count; i++)
+	exchanging_free(agent);
+	for (size_t i = 0; i < agent->works_count; i++) {
+		observing_forget(agent, agent->works[i]);
 		free(agent->works[i]);
+	}
+	observing_free(agent);
 	for (size_t i = 0; i < agent->facts_count; i++)
-		free(agent->facts[i].http_path);
+		facts_free(&agent->facts[i]);
 	free(agent->facts);
 	free(agent->pending);
 	if (agent->core)
@@ -211,7 +230,11 @@ const struct release_facts *shell_facts(struct agent *agent, const struct digest
 		.http_path = TAKE_PTR(release.health.http_path),
 		.port = release.serve.port,
 		.smokes = release.smokes_count,
+		.observe = release.observe,
 	};
+	release.observe = (struct release_observe){0};
+	if (release.baseline.size > 0)
+		baseline_id(release.baseline.data, release.baseline.size, &facts->baseline);
 	release_free(&release);
 	return facts;
 }
@@ -226,7 +249,7 @@ static void forget_facts(struct agent *agent)
 			i++;
 			continue;
 		}
-		free(facts->http_path);
+		facts_free(facts);
 		*facts = agent->facts[--agent->facts_count];
 	}
 }
@@ -238,6 +261,7 @@ static void forget_works(struct agent *agent)
 			i++;
 			continue;
 		}
+		observing_forget(agent, agent->works[i]);
 		free(agent->works[i]);
 		agent->works[i] = agent->works[--agent->works_count];
 	}
@@ -254,7 +278,9 @@ static uint64_t next_deadline(const struct agent *agent)
 		return shell_min(at, agent->journal_at_ms);
 	at = shell_min(at, reporting_deadline(agent));
 	at = shell_min(at, fetching_deadline(agent));
+	at = shell_min(at, exchanging_deadline(agent));
 	at = shell_min(at, perform_deadline(agent));
+	at = shell_min(at, observing_deadline(agent));
 	return shell_min(at, agent->list_at_ms);
 }
 
@@ -289,8 +315,10 @@ static void turn(struct agent *agent)
 	} while (agent->again);
 	forget_facts(agent);
 	forget_works(agent);
-	if (!agent->journal_broken) /* nothing is said that a crash could undo */
+	exchanging_step(agent, agent_now(agent));
+	if (!agent->journal_broken && !agent->again) /* nothing is said that a crash could undo */
 		reporting_update(agent, agent_now(agent));
+	observing_update(agent, agent_now(agent));
 	arm(agent);
 }
 
@@ -306,12 +334,14 @@ void agent_on_link_up(struct agent *agent)
 {
 	agent->link_up = true;
 	reporting_link_up(agent);
+	observing_link(agent, true);
 	turn(agent);
 }
 
 void agent_on_link_down(struct agent *agent)
 {
 	agent->link_up = false;
+	observing_link(agent, false);
 	turn(agent);
 }
 
@@ -392,8 +422,17 @@ void agent_on_message(struct agent *agent, const void *data, size_t size)
 	case MESSAGE_ACK:
 		reporting_ack(agent, message.body);
 		break;
+	case MESSAGE_OBSERVED_ACK:
+		observing_acknowledged(agent, message.body);
+		break;
+	case MESSAGE_BASELINE:
+		observing_baseline(agent, message.body);
+		break;
 	case MESSAGE_LOGS_WANTED:
 		on_logs_wanted(agent, message.body);
+		break;
+	case MESSAGE_NEIGHBOURS:
+		exchanging_neighbours(agent, message.body);
 		break;
 	case MESSAGE_REFUSED:
 		agent->link_up = false; /* the link goes without a further word */
@@ -428,9 +467,9 @@ void agent_on_helper(struct agent *agent, const struct helper_reply *reply)
 	turn(agent);
 }
 
-void agent_on_probe(struct agent *agent, uint64_t id, bool ok, const char *text)
+void agent_on_probe(struct agent *agent, uint64_t id, enum probe_answer answer, const char *text)
 {
-	perform_probed(agent, id, ok, text);
+	perform_probed(agent, id, answer, text);
 	turn(agent);
 }
 
@@ -443,6 +482,7 @@ void agent_on_smoke(struct agent *agent, uint64_t id, bool ok, const char *test,
 			if (id == 0 || slot->smoke_id != id)
 				continue;
 			slot->smoke_id = 0;
+			observing_smoked(agent, agent->works[i], c, ok);
 			shell_tell(agent, agent->works[i]->deployment,
 				   (struct deploy_event){.kind = ok ? DEPLOY_EVENT_SMOKE_PASSED
 								    : DEPLOY_EVENT_SMOKE_FAILED,
@@ -469,12 +509,47 @@ void agent_on_object(struct agent *agent, uint32_t source, const struct msg_obje
 	turn(agent);
 }
 
+uint64_t agent_on_observed(struct agent *agent, uint64_t handle)
+{
+	uint64_t pause_ms = 0;
+
+	if (observing_read(agent, handle, &pause_ms)) /* no turn: nothing was decided */
+		arm(agent);
+	return pause_ms;
+}
+
+void agent_on_scraped(struct agent *agent, uint64_t id, const char *data, size_t size)
+{
+	if (observing_scraped(agent, id, data, size))
+		arm(agent);
+}
+
+void agent_stop(struct agent *agent)
+{
+	observing_stop(agent);
+}
+
+/* Chunks and the talk about them come by the hundred: the core is asked only when it heard news. */
+void shell_exchange_turn(struct agent *agent)
+{
+	uint64_t now_ms = agent_now(agent);
+
+	fetching_step(agent, now_ms);
+	if (agent->again) {
+		turn(agent);
+		return;
+	}
+	exchanging_step(agent, now_ms);
+	arm(agent);
+}
+
 void agent_tick(struct agent *agent, uint64_t now_ms)
 {
 	agent->armed_ms = UINT64_MAX - 1; /* it fired: the next one is armed in any case */
 	helping_tick(agent, now_ms);
 	reporting_tick(agent, now_ms);
 	fetching_step(agent, now_ms);
+	exchanging_step(agent, now_ms);
 	if (node_core_deadline(agent->core) <= now_ms)
 		shell_tell_all(agent, (struct deploy_event){.kind = DEPLOY_EVENT_TICK});
 	turn(agent);

@@ -9,9 +9,11 @@
  */
 #include "agent/config.h"
 
+#include "base/lines.h"
 #include "base/mem.h"
 #include "base/selector.h"
 #include "base/str.h"
+#include "base/window.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -37,8 +39,7 @@ struct load {
 	struct agent_config config;
 	const char *path;
 	struct err *err;
-	FILE *file;
-	int line; /* that was read last */
+	struct lines lines;
 	int error, error_line;
 };
 
@@ -58,6 +59,8 @@ static int read_name(const struct value *to, const char *text, struct err *err)
 		if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789.-", *c))
 			return err_set(err, -EINVAL, "`%s` is not a name: use a-z, 0-9, . and -",
 			               text);
+	if (text[0] == '.' || text[0] == '-')
+		return err_set(err, -EINVAL, "`%s` is not a name: begin with a-z or 0-9", text);
 	return read_word(to, text, err);
 }
 
@@ -67,8 +70,12 @@ static int check_path(const char *text, struct err *err)
 	for (const char *c = text; *c; c++)
 		if ((unsigned char)*c <= ' ' || *c == 127 || strchr(":,\\\"'", *c))
 			return err_set(err, -EINVAL, "a path has no blanks, quotes, `:` or `,`");
-	if (strstr(text, "/../") || strstr(text, "//") || strstr(text, "/./"))
-		return err_set(err, -EINVAL, "`%s` is not a plain path", text);
+	for (const char *part = strchr(text, '/'); part; part = strchr(part, '/')) {
+		size_t size = strcspn(++part, "/");
+
+		if (size == 0 || (size <= 2 && strspn(part, ".") >= size))
+			return err_set(err, -EINVAL, "`%s` is not a plain path", text);
+	}
 	return 0;
 }
 
@@ -99,6 +106,16 @@ static int read_instance(const struct value *to, const char *text, struct err *e
 		if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789", *c))
 			return err_set(err, -EINVAL, "an instance is made of a-z and 0-9");
 	return read_word(to, text, err);
+}
+
+static int read_auto(const struct value *to, const char *text, struct err *err)
+{
+	bool value = str_equal(text, "auto");
+
+	if (!value && !str_equal(text, "off"))
+		return err_set(err, -EINVAL, "`%s` is neither auto nor off", text);
+	memcpy(to->at, &value, sizeof(value));
+	return 0;
 }
 
 static int read_size(const struct value *to, const char *text, struct err *err)
@@ -172,6 +189,49 @@ static int read_ports(const struct value *to, const char *text, struct err *err)
 	to->config->helper.port_low = (uint32_t)from;
 	to->config->helper.port_high = (uint32_t)until;
 	return 0;
+}
+
+static int read_switch(const struct value *to, const char *text, struct err *err)
+{
+	static const char *const words[2][2] = {{"off", "no"}, {"on", "yes"}};
+	bool value = false;
+
+	for (size_t i = 0; i < 4; i++) {
+		if (!str_equal(text, words[i / 2][i % 2]))
+			continue;
+		value = i / 2 == 1;
+		memcpy(to->at, &value, sizeof(value));
+		return 0;
+	}
+	return err_set(err, -EINVAL, "`%s` is neither on nor off", text);
+}
+
+static int read_address(const struct value *to, const char *text, struct err *err)
+{
+	uint8_t address[sizeof(struct in6_addr)];
+
+	if (inet_pton(AF_INET, text, address) != 1 && inet_pton(AF_INET6, text, address) != 1)
+		return err_set(err, -EINVAL, "`%s` is not an IPv4 or IPv6 address", text);
+	return read_word(to, text, err);
+}
+
+static int read_port(const struct value *to, const char *text, struct err *err)
+{
+	uint64_t value;
+	uint32_t port;
+
+	if (str_parse_u64(text, UINT16_MAX, &value) < 0 || (value > 0 && value < 1024))
+		return err_set(err, -EINVAL, "`%s` is not a port from 1024 to 65535, or 0", text);
+	port = (uint32_t)value;
+	memcpy(to->at, &port, sizeof(port));
+	return 0;
+}
+
+static int read_window(const struct value *to, const char *text, struct err *err)
+{
+	int r = window_check(text, err);
+
+	return r < 0 ? r : str_set(to->at, to->size, text);
 }
 
 /* Calls item() for each part of "a, b"; an empty text has no parts. */
@@ -267,10 +327,18 @@ static const struct key keys[] = {
     {"helper", "host_ports", FIELD(helper.port_low), read_ports},
     {"helper", "allow_devices", FIELD(helper.allow_devices), read_devices},
     {"helper", "cgroup_parent", FIELD(helper.cgroup_parent), read_dir},
+    {"helper", "user_namespaces", FIELD(helper.user_namespaces), read_auto},
     {"helper", "instance", FIELD(helper.instance), read_instance},
     {"disk", "quota", FIELD(disk_quota_bytes), read_size},
     {"disk", "reserve", FIELD(disk_reserve_percent), read_percent},
     {"fetch", "rate", FIELD(fetch_rate), read_size},
+    {"peers", "peer", FIELD(peers.on), read_switch},
+    {"peers", "peer_address", FIELD(peers.address), read_address},
+    {"peers", "peer_port", FIELD(peers.port), read_port},
+    {"peers", "upload_rate", FIELD(peers.upload_rate), read_size},
+    {"peers", "metered", FIELD(peers.metered), read_switch},
+    {"peers", "window", FIELD(peers.window), read_window},
+    {"peers", "timezone", FIELD(peers.timezone), read_word},
 };
 
 /* Two agents on one machine have different state directories, so their instances differ too. */
@@ -300,8 +368,10 @@ static void plain_defaults(struct agent_config *config)
 	               .subnet_prefix = 16,
 	               .port_low = 21000,
 	               .port_high = 21999,
-	               .cgroup_parent = "/covey"},
+	               .cgroup_parent = "/covey",
+	               .user_namespaces = true},
 	    .disk_reserve_percent = 10,
+	    .peers = {.on = true, .port = PORT_PEER_DEFAULT},
 	};
 }
 
@@ -353,26 +423,23 @@ static int on_value(void *user, const char *section, const char *name, const cha
 	r = set_key(load, section, name, text);
 	if (r < 0) {
 		load->error = r;
-		load->error_line = load->line;
+		load->error_line = load->lines.number;
 	}
 	return 1;
 }
 
-/* fgets() that counts, for libinih. A line that does not fit ends the reading. */
+/* For libinih. A mistake, and a line that does not fit, end the reading. */
 static char *read_line(char *line, int size, void *user)
 {
 	struct load *load = user;
-	char *end;
 
-	if (load->error || !fgets(line, size, load->file))
-		return NULL;
-	load->line++;
-	end = strchr(line, '\n');
-	if (end || feof(load->file))
-		return line;
-	load->error =
-	    err_set(load->err, -EINVAL, "the line is longer than %d characters", size - 2);
-	load->error_line = load->line;
+	if (load->error || lines_read(line, size, &load->lines))
+		return load->error ? NULL : line;
+	if (load->lines.too_long) {
+		load->error = err_set(load->err, -EINVAL,
+		                      "the line is longer than %d characters", size - 2);
+		load->error_line = load->lines.number;
+	}
 	return NULL;
 }
 
@@ -383,8 +450,7 @@ static int load_file(struct load *load, const char *path)
 
 	if (!file)
 		return err_errno(load->err, -errno, "%s", path);
-	load->file = file;
-	load->line = 0;
+	load->lines = (struct lines){.file = file};
 	bad = ini_parse_stream(read_line, load, on_value, load);
 	if (bad > 0 && (!load->error || bad < load->error_line))
 		return err_set(load->err, -EINVAL, "%s: line %d: neither [section] nor key=value",

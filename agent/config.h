@@ -8,9 +8,11 @@
  *
  *   [agent]  name= state_dir= run_dir= trust_dir= user= labels=site=lyon,ring=1
  *   [helper] state_dir= socket= group= runtime= conmon= subnet= host_ports=LOW-HIGH
- *            allow_devices=/dev/a,/dev/b cgroup_parent= instance=
+ *            allow_devices=/dev/a,/dev/b cgroup_parent= instance= user_namespaces=auto|off
  *   [disk]   quota=SIZE (0: none) reserve=10%
  *   [fetch]  rate=SIZE a second (0: no limit)
+ *   [peers]  peer=on|off peer_address=IP peer_port=7410 (0: nobody may connect)
+ *            upload_rate=SIZE a second (0: no limit) metered=yes|no window=22:00-06:00 timezone=
  */
 #pragma once
 
@@ -39,8 +41,19 @@ struct config_helper {
 	char allow_devices[LIMIT_DEVICES][CONFIG_DEVICE_MAX];
 	size_t allow_devices_count;
 	char cgroup_parent[CONFIG_PATH_MAX];
+	bool user_namespaces; /* for containers, where they work (helper/userns.h) */
 	char instance[CONFIG_INSTANCE_MAX]; /* in names that the whole machine shares: cgroups,
 	                                       interfaces, the nftables table */
+};
+
+struct config_peers { /* exchange of chunks with other nodes */
+	bool on;
+	char address[LIMIT_SHORT_TEXT + 1]; /* IP that neighbours connect to; "": as seen */
+	uint32_t port;
+	uint64_t upload_rate; /* bytes a second; 0: no limit */
+	bool metered;	      /* takes from neighbours, gives nothing */
+	char window[LIMIT_SHORT_TEXT + 1]; /* when to exchange; "": always */
+	char timezone[LIMIT_SHORT_TEXT + 1];
 };
 
 struct agent_config {
@@ -54,7 +67,8 @@ struct agent_config {
 	struct config_helper helper;
 	uint64_t disk_quota_bytes; /* 0: none */
 	uint32_t disk_reserve_percent;
-	uint64_t fetch_rate; /* bytes a second; 0: no limit */
+	uint64_t fetch_rate; /* bytes a second, from the coordinator and from peers; 0: no limit */
+	struct config_peers peers;
 };
 
 /* Defaults only: what an empty agent.conf means. */

@@ -121,6 +121,7 @@ static void note_address(struct slot_work *work, const struct helper_slot *slot)
 static void tell_exited(struct agent *agent, const char *deployment, enum colour colour,
 			const struct digest *release, const char *text, const char *log)
 {
+	observing_exited(agent, deployment, colour, release);
 	shell_tell(agent, deployment,
 		   (struct deploy_event){.kind = DEPLOY_EVENT_SLOT_EXITED,
 					 .colour = colour,
@@ -416,13 +417,18 @@ static void on_unpacked(struct agent *agent, const struct pending *about,
 static void on_exec(struct agent *agent, const struct pending *about,
 		    const struct helper_reply *reply)
 {
+	enum probe_answer answer = PROBE_BAD;
 	AUTO_FREE char *text = NULL;
 
 	if (reply->error != 0)
 		text = mem_str(reply->text);
 	else
 		text = mem_format("the health command exited with code %u", reply->exit_code);
-	perform_probed(agent, about->id, reply->error == 0 && reply->exit_code == 0, text);
+	if (probe_is_lost((int)reply->error))
+		answer = PROBE_LOST;
+	else if (reply->error == 0 && reply->exit_code == 0)
+		answer = PROBE_GOOD;
+	perform_probed(agent, about->id, answer, text);
 }
 
 static void on_connections(struct agent *agent, const struct pending *about,

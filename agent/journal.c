@@ -7,49 +7,14 @@
  * that quick_check finds damaged is refused with a sentence that says what a person can do: the
  * agent never guesses what it had decided.
  */
-#include "agent/journal.h"
+#include "agent/journal_private.h"
 
 #include "base/mem.h"
 #include "base/str.h"
 
 #include <assert.h>
-#include <sqlite3.h>
 #include <sys/stat.h>
 
-#define STATEMENTS(X)                                                                              \
-	X(BEGIN, "BEGIN IMMEDIATE")                                                                \
-	X(COMMIT, "COMMIT")                                                                        \
-	X(ROLLBACK, "ROLLBACK")                                                                    \
-	X(LOAD_NODE, "SELECT boot_epoch, boot_id, epoch, generation FROM node")           \
-	X(SAVE_BOOT, "UPDATE node SET boot_epoch = ?1, boot_id = ?2")                              \
-	X(SAVE_GENERATION, "UPDATE node SET epoch = ?1, generation = ?2")                          \
-	X(SAVE_RECORD, "INSERT INTO deployments (name, record) VALUES (?1, ?2) "                   \
-		       "ON CONFLICT (name) DO UPDATE SET record = excluded.record")                \
-	X(DROP_RECORD, "DELETE FROM deployments WHERE name = ?1")                                  \
-	X(EACH_RECORD, "SELECT name, record FROM deployments ORDER BY name")                       \
-	X(ADD_HISTORY, "INSERT INTO history (deployment, outcome) VALUES (?1, ?2)")                \
-	X(CUT_HISTORY, "DELETE FROM history WHERE deployment = ?1 AND id <= (SELECT id FROM "      \
-		       "history WHERE deployment = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)")        \
-	X(EACH_HISTORY, "SELECT deployment, outcome FROM history ORDER BY id")                     \
-	X(ADD_BLOB, "INSERT OR IGNORE INTO blobs (content) VALUES (?1)")                           \
-	X(ADD_EXTENT, "INSERT OR IGNORE INTO extents (blob, offset, size, chunk) VALUES "          \
-		      "((SELECT id FROM blobs WHERE content = ?1), ?2, ?3, ?4)")                   \
-	X(DROP_EXTENTS, "DELETE FROM extents WHERE blob = (SELECT id FROM blobs WHERE "            \
-			"content = ?1)")                                                           \
-	X(DROP_BLOB, "DELETE FROM blobs WHERE content = ?1")                                       \
-	X(EACH_EXTENT, "SELECT chunk, offset, size FROM extents WHERE blob = (SELECT id FROM "     \
-		       "blobs WHERE content = ?1) ORDER BY offset")                                \
-	X(FIND_CHUNK, "SELECT b.content, e.offset, e.size FROM extents e JOIN blobs b ON "         \
-		      "b.id = e.blob WHERE e.chunk = ?1 AND b.content != ?2 LIMIT 1")              \
-	X(TOUCH_RELEASE, "INSERT INTO releases (digest, used, sealed) VALUES (?1, ?2, ?3) "        \
-			 "ON CONFLICT (digest) DO UPDATE SET used = excluded.used, "               \
-			 "sealed = excluded.sealed")                                               \
-	X(DROP_RELEASE, "DELETE FROM releases WHERE digest = ?1")                                  \
-	X(EACH_RELEASE, "SELECT digest, used, sealed FROM releases ORDER BY used, digest")
-
-#define X(name, sql) STATEMENT_##name,
-enum statement { STATEMENTS(X) STATEMENT_COUNT };
-#undef X
 #define X(name, sql) [STATEMENT_##name] = sql,
 static const char *const STATEMENT_SQL[] = {STATEMENTS(X)};
 #undef X
@@ -68,18 +33,12 @@ static const char *const MIGRATIONS[] = {
 	"CREATE INDEX extents_chunk ON extents (chunk);"
 	"CREATE TABLE releases (digest BLOB PRIMARY KEY, used INTEGER NOT NULL,"
 	" sealed INTEGER NOT NULL) WITHOUT ROWID;",
+	"CREATE TABLE observations (boot_epoch INTEGER NOT NULL, sequence INTEGER NOT NULL,"
+	" sent INTEGER NOT NULL, record BLOB NOT NULL, PRIMARY KEY (boot_epoch, sequence));"
+	"CREATE TABLE baselines (deployment TEXT PRIMARY KEY, baseline BLOB NOT NULL);",
 };
 
-struct journal {
-	sqlite3 *db;
-	sqlite3_stmt *statements[STATEMENT_COUNT];
-	bool open_transaction;
-	uint64_t commits;
-	journal_fault_fn *fault;
-	void *fault_arg;
-};
-
-static int fail(struct journal *j, struct err *err, const char *what)
+int journal_fail(struct journal *j, struct err *err, const char *what)
 {
 	int code = sqlite3_errcode(j->db), primary = code & 0xff;
 	int error = primary == SQLITE_FULL			     ? -ENOSPC
@@ -109,7 +68,7 @@ static int pragma_text(struct journal *j, const char *sql, char dst[128])
 static int exec(struct journal *j, const char *sql, struct err *err)
 {
 	if (sqlite3_exec(j->db, sql, NULL, NULL, NULL) != SQLITE_OK)
-		return fail(j, err, "open");
+		return journal_fail(j, err, "open");
 	return 0;
 }
 
@@ -118,7 +77,7 @@ static int schema_version(struct journal *j, uint64_t *ret_version, struct err *
 	char text[128];
 
 	if (pragma_text(j, "PRAGMA user_version", text) < 0)
-		return fail(j, err, "read the version");
+		return journal_fail(j, err, "read the version");
 	if (str_parse_u64(text, 1 << 20, ret_version) < 0)
 		return err_set(err, -EBADMSG, "journal: impossible schema version '%s'", text);
 	return 0;
@@ -246,19 +205,19 @@ void journal_close(struct journal *j)
 }
 
 /* A statement ready for its bindings. */
-static int statement(struct journal *j, enum statement which, sqlite3_stmt **ret_stmt,
+int journal_statement(struct journal *j, enum statement which, sqlite3_stmt **ret_stmt,
 		     struct err *err)
 {
 	if (!j->statements[which] &&
 	    sqlite3_prepare_v3(j->db, STATEMENT_SQL[which], -1, SQLITE_PREPARE_PERSISTENT,
 			       &j->statements[which], NULL) != SQLITE_OK)
-		return fail(j, err, STATEMENT_SQL[which]);
+		return journal_fail(j, err, STATEMENT_SQL[which]);
 	*ret_stmt = j->statements[which];
 	return 0;
 }
 
 /* Runs a statement that returns no rows, and makes it ready for the next time. */
-static int run(struct journal *j, sqlite3_stmt *stmt, struct err *err)
+int journal_run(struct journal *j, sqlite3_stmt *stmt, struct err *err)
 {
 	int r = j->fault && stmt != j->statements[STATEMENT_ROLLBACK] ? j->fault(j->fault_arg) : 0;
 	int rc = r < 0 ? SQLITE_DONE : sqlite3_step(stmt);
@@ -266,7 +225,7 @@ static int run(struct journal *j, sqlite3_stmt *stmt, struct err *err)
 	if (r < 0)
 		err_set(err, r, "journal: write: injected fault");
 	if (rc != SQLITE_DONE && rc != SQLITE_ROW)
-		r = fail(j, err, "write");
+		r = journal_fail(j, err, "write");
 	sqlite3_reset(stmt);
 	sqlite3_clear_bindings(stmt);
 	return r;
@@ -277,13 +236,13 @@ static int run_digest(struct journal *j, enum statement which, const struct dige
 		      struct err *err)
 {
 	sqlite3_stmt *stmt = NULL;
-	int r = statement(j, which, &stmt, err);
+	int r = journal_statement(j, which, &stmt, err);
 
 	if (r < 0)
 		return r;
 	if (digest)
 		sqlite3_bind_blob(stmt, 1, digest->bytes, DIGEST_SIZE, SQLITE_STATIC);
-	return run(j, stmt, err);
+	return journal_run(j, stmt, err);
 }
 
 int journal_begin(struct journal *j, struct err *err)
@@ -332,12 +291,12 @@ int journal_load_node(struct journal *j, struct journal_node *ret_node, struct e
 {
 	struct journal_node node = {0};
 	sqlite3_stmt *stmt = NULL;
-	int r = statement(j, STATEMENT_LOAD_NODE, &stmt, err);
+	int r = journal_statement(j, STATEMENT_LOAD_NODE, &stmt, err);
 
 	if (r < 0)
 		return r;
 	if (sqlite3_step(stmt) != SQLITE_ROW) {
-		r = fail(j, err, "read the node's row");
+		r = journal_fail(j, err, "read the node's row");
 	} else {
 		node.boot_epoch = (uint64_t)sqlite3_column_int64(stmt, 0);
 		STR_CUT(node.boot_id, (const char *)sqlite3_column_text(stmt, 1)); /* NOT NULL */
@@ -352,98 +311,98 @@ int journal_load_node(struct journal *j, struct journal_node *ret_node, struct e
 int journal_save_boot(struct journal *j, uint64_t boot_epoch, const char *boot_id, struct err *err)
 {
 	sqlite3_stmt *stmt = NULL;
-	int r = statement(j, STATEMENT_SAVE_BOOT, &stmt, err);
+	int r = journal_statement(j, STATEMENT_SAVE_BOOT, &stmt, err);
 
 	if (r < 0)
 		return r;
 	sqlite3_bind_int64(stmt, 1, (sqlite3_int64)boot_epoch);
 	sqlite3_bind_text(stmt, 2, boot_id, -1, SQLITE_STATIC);
-	return run(j, stmt, err);
+	return journal_run(j, stmt, err);
 }
 
 int journal_save_generation(struct journal *j, uint64_t epoch, uint64_t generation, struct err *err)
 {
 	sqlite3_stmt *stmt = NULL;
-	int r = statement(j, STATEMENT_SAVE_GENERATION, &stmt, err);
+	int r = journal_statement(j, STATEMENT_SAVE_GENERATION, &stmt, err);
 
 	if (r < 0)
 		return r;
 	sqlite3_bind_int64(stmt, 1, (sqlite3_int64)epoch);
 	sqlite3_bind_int64(stmt, 2, (sqlite3_int64)generation);
-	return run(j, stmt, err);
+	return journal_run(j, stmt, err);
 }
 
 /* name and blob as ?1 and ?2 */
-static int run_named(struct journal *j, enum statement which, const char *name, const void *data,
+int journal_run_named(struct journal *j, enum statement which, const char *name, const void *data,
 		     size_t size, struct err *err)
 {
 	sqlite3_stmt *stmt = NULL;
-	int r = statement(j, which, &stmt, err);
+	int r = journal_statement(j, which, &stmt, err);
 
 	if (r < 0)
 		return r;
 	sqlite3_bind_text(stmt, 1, name, -1, SQLITE_STATIC);
 	if (data)
 		sqlite3_bind_blob64(stmt, 2, data, size, SQLITE_STATIC);
-	return run(j, stmt, err);
+	return journal_run(j, stmt, err);
 }
 
 int journal_save_record(struct journal *j, const char *deployment, const void *data, size_t size,
 			struct err *err)
 {
-	return run_named(j, STATEMENT_SAVE_RECORD, deployment, data, size, err);
+	return journal_run_named(j, STATEMENT_SAVE_RECORD, deployment, data, size, err);
 }
 
 int journal_drop_record(struct journal *j, const char *deployment, struct err *err)
 {
-	return run_named(j, STATEMENT_DROP_RECORD, deployment, NULL, 0, err);
+	return journal_run_named(j, STATEMENT_DROP_RECORD, deployment, NULL, 0, err);
 }
 
-static int each_named(struct journal *j, enum statement which, journal_record_cb *each,
+int journal_each_named(struct journal *j, enum statement which, journal_record_cb *each,
 		      void *context, struct err *err)
 {
 	sqlite3_stmt *stmt = NULL;
-	int rc = SQLITE_DONE, r = statement(j, which, &stmt, err);
+	int rc = SQLITE_DONE, r = journal_statement(j, which, &stmt, err);
 
 	while (r == 0 && (rc = sqlite3_step(stmt)) == SQLITE_ROW)
 		r = each(context, (const char *)sqlite3_column_text(stmt, 0),
 			 sqlite3_column_blob(stmt, 1), (size_t)sqlite3_column_bytes(stmt, 1), err);
 	if (r == 0 && rc != SQLITE_DONE)
-		r = fail(j, err, "read");
+		r = journal_fail(j, err, "read");
 	sqlite3_reset(stmt); /* NULL is fine */
 	return r;
 }
 
 int journal_each_record(struct journal *j, journal_record_cb *each, void *context, struct err *err)
 {
-	return each_named(j, STATEMENT_EACH_RECORD, each, context, err);
+	return journal_each_named(j, STATEMENT_EACH_RECORD, each, context, err);
 }
 
 int journal_add_history(struct journal *j, const char *deployment, const void *data, size_t size,
 			struct err *err)
 {
 	sqlite3_stmt *stmt = NULL;
-	int r = run_named(j, STATEMENT_ADD_HISTORY, deployment, data, size, err);
+	int r = journal_run_named(j, STATEMENT_ADD_HISTORY, deployment, data, size, err);
 
 	if (r == 0)
-		r = statement(j, STATEMENT_CUT_HISTORY, &stmt, err);
+		r = journal_statement(j, STATEMENT_CUT_HISTORY, &stmt, err);
 	if (r < 0)
 		return r;
 	sqlite3_bind_text(stmt, 1, deployment, -1, SQLITE_STATIC);
 	sqlite3_bind_int64(stmt, 2, JOURNAL_HISTORY_MAX);
-	return run(j, stmt, err);
+	return journal_run(j, stmt, err);
 }
 
 int journal_each_history(struct journal *j, journal_record_cb *each, void *context, struct err *err)
 {
-	return each_named(j, STATEMENT_EACH_HISTORY, each, context, err);
+	return journal_each_named(j, STATEMENT_EACH_HISTORY, each, context, err);
 }
 
 static int add_extent(struct journal *j, const struct digest *blob,
 		      const struct journal_extent *extent, struct err *err)
 {
 	sqlite3_stmt *stmt = NULL;
-	int r = statement(j, STATEMENT_ADD_EXTENT, &stmt, err);
+	int r = journal_statement(j, STATEMENT_ADD_EXTENT, &stmt, err);
 
 	if (r < 0)
 		return r;
@@ -451,7 +410,7 @@ static int add_extent(struct journal *j, const struct digest *blob,
 	sqlite3_bind_int64(stmt, 2, (sqlite3_int64)extent->offset);
 	sqlite3_bind_int64(stmt, 3, (sqlite3_int64)extent->size);
 	sqlite3_bind_blob(stmt, 4, extent->chunk.bytes, DIGEST_SIZE, SQLITE_STATIC);
-	return run(j, stmt, err);
+	return journal_run(j, stmt, err);
 }
 
 /* A transaction of its own where the caller has none. */
@@ -511,7 +470,7 @@ int journal_each_extent(struct journal *j, const struct digest *blob, journal_ex
 			void *context, struct err *err)
 {
 	sqlite3_stmt *stmt = NULL;
-	int rc = SQLITE_DONE, r = statement(j, STATEMENT_EACH_EXTENT, &stmt, err);
+	int rc = SQLITE_DONE, r = journal_statement(j, STATEMENT_EACH_EXTENT, &stmt, err);
 
 	if (r < 0)
 		return r;
@@ -527,7 +486,7 @@ int journal_each_extent(struct journal *j, const struct digest *blob, journal_ex
 			r = each(context, &extent);
 	}
 	if (r == 0 && rc != SQLITE_DONE)
-		r = fail(j, err, "read extents");
+		r = journal_fail(j, err, "read extents");
 	sqlite3_reset(stmt);
 	sqlite3_clear_bindings(stmt);
 	return r;
@@ -539,7 +498,7 @@ int journal_find_chunk(struct journal *j, const struct digest *chunk, const stru
 {
 	static const struct digest none;
 	sqlite3_stmt *stmt = NULL;
-	int rc, r = statement(j, STATEMENT_FIND_CHUNK, &stmt, err);
+	int rc, r = journal_statement(j, STATEMENT_FIND_CHUNK, &stmt, err);
 
 	if (r < 0)
 		return r;
@@ -552,7 +511,7 @@ int journal_find_chunk(struct journal *j, const struct digest *chunk, const stru
 		*ret_offset = (uint64_t)sqlite3_column_int64(stmt, 1);
 		*ret_size = (uint64_t)sqlite3_column_int64(stmt, 2);
 	} else {
-		r = rc == SQLITE_DONE ? -ENOENT : fail(j, err, "look for a chunk");
+		r = rc == SQLITE_DONE ? -ENOENT : journal_fail(j, err, "look for a chunk");
 	}
 	sqlite3_reset(stmt);
 	sqlite3_clear_bindings(stmt);
@@ -563,14 +522,14 @@ int journal_touch_release(struct journal *j, const struct digest *release, uint6
 			  bool sealed, struct err *err)
 {
 	sqlite3_stmt *stmt = NULL;
-	int r = statement(j, STATEMENT_TOUCH_RELEASE, &stmt, err);
+	int r = journal_statement(j, STATEMENT_TOUCH_RELEASE, &stmt, err);
 
 	if (r < 0)
 		return r;
 	sqlite3_bind_blob(stmt, 1, release->bytes, DIGEST_SIZE, SQLITE_STATIC);
 	sqlite3_bind_int64(stmt, 2, (sqlite3_int64)unix_ms);
 	sqlite3_bind_int(stmt, 3, sealed);
-	return run(j, stmt, err);
+	return journal_run(j, stmt, err);
 }
 
 int journal_drop_release(struct journal *j, const struct digest *release, struct err *err)
@@ -582,7 +541,7 @@ int journal_each_release(struct journal *j, journal_release_cb *each, void *cont
 			 struct err *err)
 {
 	sqlite3_stmt *stmt = NULL;
-	int rc = SQLITE_DONE, r = statement(j, STATEMENT_EACH_RELEASE, &stmt, err);
+	int rc = SQLITE_DONE, r = journal_statement(j, STATEMENT_EACH_RELEASE, &stmt, err);
 
 	while (r == 0 && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
 		struct digest digest;
@@ -593,7 +552,7 @@ int journal_each_release(struct journal *j, journal_release_cb *each, void *cont
 				 sqlite3_column_int(stmt, 2) != 0);
 	}
 	if (r == 0 && rc != SQLITE_DONE)
-		r = fail(j, err, "read releases");
+		r = journal_fail(j, err, "read releases");
 	sqlite3_reset(stmt);
 	return r;
 }

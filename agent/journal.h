@@ -70,6 +70,39 @@ int journal_add_history(struct journal *journal, const char *deployment, const v
 int journal_each_history(struct journal *journal, journal_record_cb *each, void *context,
 			 struct err *err) COVEY_MUST_CHECK;
 
+/* ---- observation records that the coordinator has not acknowledged (journal_observed.c) ---- */
+
+struct journal_observation {
+	uint64_t boot_epoch, sequence;
+	bool sent; /* once it was, nobody may change it */
+};
+
+int journal_save_observation(struct journal *journal, const struct journal_observation *name,
+			     const void *data, size_t size, struct err *err) COVEY_MUST_CHECK;
+/* Up to and including that one, in the order of (boot epoch, sequence). */
+int journal_mark_observations(struct journal *journal, uint64_t boot_epoch, uint64_t sequence,
+			      struct err *err) COVEY_MUST_CHECK;
+int journal_drop_observations(struct journal *journal, uint64_t boot_epoch, uint64_t sequence,
+			      struct err *err) COVEY_MUST_CHECK;
+int journal_drop_observation(struct journal *journal, uint64_t boot_epoch, uint64_t sequence,
+			     struct err *err) COVEY_MUST_CHECK;
+typedef int journal_observation_cb(void *context, const struct journal_observation *name,
+				   const void *data, size_t size, struct err *err);
+/* -ENOENT */
+int journal_load_observation(struct journal *journal, uint64_t boot_epoch, uint64_t sequence,
+			     journal_observation_cb *fn, void *context,
+			     struct err *err) COVEY_MUST_CHECK;
+int journal_each_observation(struct journal *journal, journal_observation_cb *each, void *context,
+			     struct err *err) COVEY_MUST_CHECK; /* oldest first */
+
+/* The baseline that a deployment was ordered to count against, where no release brought it. */
+int journal_save_baseline(struct journal *journal, const char *deployment, const void *data,
+			  size_t size, struct err *err) COVEY_MUST_CHECK;
+int journal_drop_baseline(struct journal *journal, const char *deployment,
+			  struct err *err) COVEY_MUST_CHECK;
+int journal_each_baseline(struct journal *journal, journal_record_cb *each, void *context,
+			  struct err *err) COVEY_MUST_CHECK;
+
 /* ---- the chunk store's rows ---- */
 
 /* Rows of one blob are added only after its bytes are durable. Adding a row twice is fine. */

@@ -49,6 +49,13 @@ static bool is_open(const char *window, const struct tm *tm)
 			      (unsigned)(60 * tm->tm_hour + tm->tm_min));
 }
 
+bool perform_window(const char *window, const char *timezone, uint64_t unix_ms)
+{
+	struct tm tm = local_time(timezone, unix_ms);
+
+	return is_open(window, &tm);
+}
+
 static void tell_windows(struct agent *agent, const struct deploy *deploy, struct work *work)
 {
 	const struct window_spec *windows = &deploy->record.assignment.windows;
@@ -282,8 +289,25 @@ static void perform_probe(struct agent *agent, const struct deploy *deploy, stru
 		probe_by_net(agent, slot, facts);
 }
 
-void perform_probed(struct agent *agent, uint64_t id, bool ok, const char *text)
+/* Said once, until somebody can be asked again. */
+static void note_blindness(struct agent *agent, const char *deployment, struct slot_work *slot,
+			   enum probe_answer answer, const char *text)
 {
+	if (answer == PROBE_LOST && !slot->blind)
+		shell_log(agent, LOG_LEVEL_WARNING,
+			  "%s: its health cannot be asked: %s; nothing is decided about it meanwhile",
+			  deployment, text);
+	slot->blind = answer == PROBE_LOST;
+}
+
+void perform_probed(struct agent *agent, uint64_t id, enum probe_answer answer, const char *text)
+{
+	static const enum deploy_event_kind kinds[] = {
+		[PROBE_BAD] = DEPLOY_EVENT_PROBE_FAILED,
+		[PROBE_GOOD] = DEPLOY_EVENT_PROBE_OK,
+		[PROBE_LOST] = DEPLOY_EVENT_PROBE_LOST,
+	};
+
 	for (size_t i = 0; id != 0 && i < agent->works_count; i++)
 		for (enum colour c = 0; c < COLOUR_COUNT; c++) {
 			struct slot_work *slot = &agent->works[i]->slots[c];
@@ -291,9 +315,9 @@ void perform_probed(struct agent *agent, uint64_t id, bool ok, const char *text)
 			if (slot->probe_id != id)
 				continue;
 			slot->probe_id = 0;
+			note_blindness(agent, agent->works[i]->deployment, slot, answer, text);
 			shell_tell(agent, agent->works[i]->deployment,
-				   (struct deploy_event){.kind = ok ? DEPLOY_EVENT_PROBE_OK
-								    : DEPLOY_EVENT_PROBE_FAILED,
+				   (struct deploy_event){.kind = kinds[answer],
 							 .colour = c,
 							 .release = slot->probed,
 							 .check = "health",

@@ -2,9 +2,10 @@
 /*
  * What the coordinator hears. A status is the whole truth and carries a sequence number that rises
  * when what it says has changed; it is sent again, ever more slowly, until an answer covers it, and
- * every few minutes anyway. Whether something changed is not tracked but seen: the reports are
- * encoded after every turn and compared by digest. Progress of a transfer alone is not news of its
- * own: it travels at a few seconds' distance.
+ * every few minutes anyway. Nothing is said that the journal does not have: a status waits, a
+ * heartbeat tells the generation that is written. Whether something changed is not tracked but
+ * seen: the reports are encoded after every turn and compared by digest. Progress of a transfer
+ * alone is not news of its own: it travels at a few seconds' distance.
  */
 #include "agent/shell.h"
 
@@ -28,6 +29,17 @@ static uint64_t draw(const struct agent *agent, uint64_t below)
 
 /* ---- the status ---- */
 
+/* Where it comes from and how fast is the transfer's, not the core's. */
+static void add_transfer(const struct agent *agent, struct deployment_report *report)
+{
+	const struct fetch_job *job = fetching_find(agent, &report->target);
+
+	if (!job)
+		return;
+	report->bytes_from_peers = job->from_peers;
+	report->fetch_rate = job->rate;
+}
+
 /* Reports borrow the texts of the core: free only the array. */
 static void collect(const struct agent *agent, struct node_status *ret_status)
 {
@@ -40,8 +52,10 @@ static void collect(const struct agent *agent, struct node_status *ret_status)
 	for (size_t i = 0; i < count; i++) {
 		const struct deploy *deploy = node_core_at(agent->core, i);
 
-		if (!deploy_is_gone(deploy))
-			deploy_report(deploy, &status.deployments[status.deployments_count++]);
+		if (deploy_is_gone(deploy))
+			continue;
+		deploy_report(deploy, &status.deployments[status.deployments_count]);
+		add_transfer(agent, &status.deployments[status.deployments_count++]);
 	}
 	*ret_status = status;
 }
@@ -58,7 +72,7 @@ static struct digest essence(const struct agent *agent, struct node_status statu
 	STR_CUT(status.inventory.runtime, agent->runtime);
 	for (size_t i = 0; i < status.deployments_count; i++) {
 		plain[i] = status.deployments[i];
-		plain[i].bytes_done = 0;
+		plain[i].bytes_done = plain[i].bytes_from_peers = plain[i].fetch_rate = 0;
 	}
 	status.deployments = plain;
 	if (codec_encode(&codec_node_status, &status, LIMIT_AGENT_MESSAGE, &bytes, NULL) == 0)
@@ -78,7 +92,7 @@ void agent_status(const struct agent *agent, struct node_status *ret_status)
 	free(status.deployments);
 }
 
-static int send(const struct agent *agent, enum message_type type, const void *body)
+int reporting_send(const struct agent *agent, enum message_type type, const void *body)
 {
 	struct bytes bytes = {0};
 	struct err err = {0};
@@ -102,7 +116,7 @@ static void send_status(struct agent *agent, uint64_t now_ms)
 	status.inventory = agent->inventory;
 	STR_CUT(status.inventory.runtime, agent->runtime);
 	/* Lost or not: it comes again until an answer covers it. */
-	(void)!send(agent, MESSAGE_STATUS, &status);
+	(void)!reporting_send(agent, MESSAGE_STATUS, &status);
 	free(status.deployments);
 	reporting->due = false;
 	reporting->sent_ms = now_ms;
@@ -110,6 +124,47 @@ static void send_status(struct agent *agent, uint64_t now_ms)
 	reporting->progress_ms = now_ms + PROGRESS_MS;
 	reporting->resend_ms = now_ms + backoff_ms(RESEND_MIN_MS, RESEND_MAX_MS, reporting->sends,
 						   agent->world->random(agent->world->context));
+}
+
+/* ---- exchange ---- */
+
+static size_t collect_complaints(const struct agent *agent, struct peer_complaint *complaints)
+{
+	const struct exchange *exchange = agent->peering.exchange;
+	size_t count = 0;
+
+	for (size_t i = 0; exchange && i < LIMIT_NEIGHBOURS; i++) {
+		const struct peer_state *peer = &exchange->peers[i];
+
+		if (!peer->used || !peer->complaint[0])
+			continue;
+		complaints[count] =
+			(struct peer_complaint){.node = peer->of.id, .fault = peer->fault};
+		STR_CUT(complaints[count++].text, peer->complaint);
+	}
+	return count;
+}
+
+void reporting_peers(struct agent *agent)
+{
+	const struct peering *peering = &agent->peering;
+	const struct agent_peering *options = &peering->options;
+	struct peer_complaint complaints[LIMIT_NEIGHBOURS];
+	struct msg_peer_report report = {.off = !options->on || !peering->open,
+					 .complaints = complaints};
+
+	if (!agent->world->peers.set || !agent->link_up || agent->leaving)
+		return;
+	agent->peering.report_due = false;
+	STR_CUT(report.address, options->address);
+	report.port = report.off || peering->problem[0] ? 0 : options->port;
+	STR_CUT(report.text, !options->on	? "peer: off in agent.conf"
+			     : !peering->open	? "outside of its window"
+			     : peering->problem[0] ? peering->problem
+			     : options->port == 0	? "peer_port: 0 in agent.conf"
+						: "");
+	report.complaints_count = collect_complaints(agent, complaints);
+	(void)!reporting_send(agent, MESSAGE_PEER_REPORT, &report); /* said anew with the next link */
 }
 
 /* ---- when ---- */
@@ -145,13 +200,15 @@ static void say_leave(struct agent *agent)
 {
 	struct msg_leave leave = {.boot_epoch = agent->boot_epoch};
 
-	(void)!send(agent, MESSAGE_LEAVE, &leave);
+	(void)!reporting_send(agent, MESSAGE_LEAVE, &leave);
 }
 
 static void heartbeat(struct agent *agent, uint64_t now_ms)
 {
 	struct msg_heartbeat beat = {.boot_epoch = agent->boot_epoch,
-				     .sequence = agent->reporting.sequence};
+				     .sequence = agent->reporting.sequence,
+				     .epoch = agent->epoch,
+				     .generation = agent->generation};
 
 	agent->reporting.heartbeat_ms =
 		now_ms + LIMIT_HEARTBEAT_MS * 4 / 5 + draw(agent, LIMIT_HEARTBEAT_MS * 2 / 5);
@@ -164,8 +221,7 @@ static void heartbeat(struct agent *agent, uint64_t now_ms)
 		say_leave(agent);
 		return;
 	}
-	node_core_generation(agent->core, &beat.epoch, &beat.generation);
-	(void)!send(agent, MESSAGE_HEARTBEAT, &beat);
+	(void)!reporting_send(agent, MESSAGE_HEARTBEAT, &beat);
 	if (now_ms - agent->reporting.heard_ms >= LIMIT_SILENCE_MS) {
 		agent->reporting.heard_ms = now_ms;
 		agent->world->relink(agent->world->context);
@@ -221,15 +277,17 @@ uint64_t reporting_deadline(const struct agent *agent)
 void reporting_link_up(struct agent *agent)
 {
 	struct msg_subscribe subscribe = {.protocol_version = PROTOCOL_VERSION,
-					  .boot_epoch = agent->boot_epoch};
+					  .boot_epoch = agent->boot_epoch,
+					  .epoch = agent->epoch,
+					  .generation = agent->generation};
 
 	STR_CUT(subscribe.agent_version, COVEY_VERSION);
 	STR_CUT(subscribe.name, agent->name);
-	node_core_generation(agent->core, &subscribe.epoch, &subscribe.generation);
 	if (agent->leaving)
 		say_leave(agent);
 	else
-		(void)!send(agent, MESSAGE_SUBSCRIBE, &subscribe);
+		(void)!reporting_send(agent, MESSAGE_SUBSCRIBE, &subscribe);
+	reporting_peers(agent);
 	agent->reporting.due = true;
 	agent->reporting.sends = 0;
 	agent->reporting.heartbeat_ms = agent_now(agent) + draw(agent, LIMIT_HEARTBEAT_MS);
@@ -257,6 +315,6 @@ void reporting_logs(struct agent *agent, uint64_t id, const char *text, const ch
 	struct msg_logs logs = {.id = id, .text = text ? mem_str(text) : NULL};
 
 	STR_CUT(logs.error, error);
-	(void)!send(agent, MESSAGE_LOGS, &logs);
+	(void)!reporting_send(agent, MESSAGE_LOGS, &logs);
 	free(logs.text);
 }

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The insides of the shell (agent.c, recording.c, perform.c, helping.c, fetching.c, reporting.c): one struct,
- * and who does what. Not for others.
+ * The insides of the shell (agent.c, recording.c, perform.c, helping.c, fetching.c, seeds.c,
+ * keeping.c, reporting.c; exchange.h has the rest): one struct, and who does what. Not for others.
  */
 #pragma once
 
 #include "agent/agent.h"
 #include "agent/core/fetch.h"
 #include "agent/core/node.h"
+#include "agent/exchange.h"
+#include "agent/observe/metrics.h"
+#include "agent/outbox.h"
 #include "base/bucket.h"
 #include "protocol/chunk_list.h"
 
@@ -18,8 +21,6 @@ enum {
 	SHELL_RETRY_MIN_MS = 1000,  /* STOP, LIST and the journal after a failure */
 	SHELL_RETRY_MAX_MS = 30000,
 	SHELL_SMOKE_MS = 10000,	    /* for each smoke test */
-	SHELL_BURST_MS = 1000, /* of the operator's rate that may be used at once */
-	SHELL_ASKED = 4 * LIMIT_FETCH_REQUESTS,
 	SHELL_PROBE_SLACK_MS = 5000, /* an answer that comes later than this never comes */
 	SHELL_STRAYS_MS = 60000,    /* slots that nobody knows are looked at again */
 	SHELL_HELPER_WAIT_MS = 15000, /* a helper that is away longer than this is reported around */
@@ -32,6 +33,26 @@ struct release_facts { /* of a manifest on disk, what the shell needs all the ti
 	char *http_path; /* may be NULL */
 	uint32_t port;	 /* clients' */
 	size_t smokes;
+	struct digest baseline; /* its own; zero: none */
+	struct release_observe observe;
+};
+
+struct watch { /* the observations of what runs in a slot */
+	uint64_t handle; /* of its socket; 0: not open */
+	uint64_t open_at_ms; /* try again */
+	struct digest release;
+	uint64_t started_ms; /* the server, or when we met it */
+	bool adopted;	     /* it ran before this agent did */
+	struct tally *tally;
+	struct digest wanted; /* baseline that was last looked for */
+	struct digest baseline; /* that it counts against */
+	uint64_t end_ms; /* of the period, once something was counted */
+	double tokens;
+	uint64_t tokens_ms;
+	uint64_t scrape_id, scrape_at_ms;
+	struct metrics *metrics; /* the last look; NULL: none */
+	struct learn *learn;	/* NULL: there is a baseline, or it is not the time */
+	struct bytes proposal; /* what was learned; sent along until one is ordered */
 };
 
 struct slot_work { /* what is under way for one slot; nothing of it survives a restart */
@@ -46,10 +67,12 @@ struct slot_work { /* what is under way for one slot; nothing of it survives a r
 	uint64_t probe_id;   /* under way; 0: none */
 	uint64_t probe_at_ms; /* the next one */
 	uint64_t probe_late_ms; /* no answer is expected any more */
+	bool blind;	     /* the last probe could not be asked, and that was said */
 	uint64_t smoke_id;
 	struct digest probed; /* that probe and smoke test speak of */
 	uint64_t connections_id, connections_at_ms;
 	uint64_t close_id;
+	struct watch *watch; /* NULL: nothing runs */
 };
 
 struct work { /* beside each deployment of the core */
@@ -86,16 +109,31 @@ struct fetch_job { /* one release on its way to the disk */
 	struct fetch_job *next;
 	struct digest release;
 	bool wanted;
-	struct fetch *batch; /* chunks or indices that are being asked for */
-	struct chunk_list *list; /* ... and what their numbers mean */
-	struct digest asked[SHELL_ASKED]; /* the latest requests, a ring: nothing else is taken */
-	size_t asked_next;
-	bool manifest;	     /* the manifest is what is missing */
+	struct chunk_list *list; /* of what is asked for: indices, a part, or all of the release */
+	struct fetch *fetch;	 /* over the list */
+	bool whole;		 /* the list is the release's: its numbers are what neighbours mean */
+	bool seed;		 /* the origin is asked as a seed (seeds.c) */
+	bool manifest;		 /* one object is missing: the manifest, or one about deltas */
+	struct wanted_object single; /* ... this one */
+	uint32_t asks;		 /* for it */
+	uint64_t patience_ms;	 /* how long deltas are waited for; 0: they were not asked for */
+	bool is_set;		 /* `release` is a delta set, which a release waits for */
+	struct digest waits_for; /* the set that comes first; zero: none */
 	bool sealing;
+	uint32_t busy; /* sources that take nothing now, a bit each, and when to try again */
+	uint64_t busy_ms;
 	uint32_t failures;
 	uint64_t at_ms; /* the next step; UINT64_MAX: waits for an event */
 	struct stage_progress progress;
+	uint64_t bytes_before; /* were here when the fetch over all chunks began */
 	uint64_t told_ms, told_bytes;
+	uint64_t from_origin, from_peers, rate;
+};
+
+struct seeds { /* the connection to the origin, as seeds.c uses it */
+	bool began;	/* an offer was made over it */
+	uint64_t taken; /* bytes of chunks that came over it */
+	bool owes;	/* the origin does not know of all of them */
 };
 
 struct reporting {
@@ -107,12 +145,22 @@ struct reporting {
 	uint32_t sends; /* of the newest sequence without an answer */
 };
 
+struct observing {
+	struct outbox *box;
+	size_t watches;
+	bool resumed; /* slots that ran before us are watched by now */
+	uint64_t send_ms; /* not before; UINT64_MAX: nothing to send */
+	uint32_t sends;	  /* without an answer */
+	char *datagram;	  /* OBSERVE_DATAGRAM_MAX, while anybody is watched */
+};
+
 struct agent {
 	const struct agent_world *world;
 	struct journal *journal;
 	struct node_core *core;
 	char name[LIMIT_NAME + 1];
 	uint64_t boot_epoch;
+	uint64_t epoch, generation; /* of desired state, as the journal has it */
 	bool rebooted;
 	struct inventory inventory;
 	char runtime[LIMIT_SHORT_TEXT + 1];
@@ -137,10 +185,13 @@ struct agent {
 	struct release_facts *facts;
 	size_t facts_count, facts_cap;
 	struct fetch_job *jobs;
-	struct bucket bucket; /* what the operator allows to be fetched */
+	struct seeds seeds;
+	struct bucket fetch_bucket; /* what may be asked for */
+	struct peering peering;
 	struct digest kept; /* of the list of releases that were kept when we last pruned */
 	uint64_t prune_at_ms;
 	struct reporting reporting;
+	struct observing observing;
 	uint64_t armed_ms;
 };
 
@@ -156,6 +207,8 @@ void shell_tell(struct agent *agent, const char *deployment, struct deploy_event
 void shell_tell_all(struct agent *agent, struct deploy_event event);
 /* Facts of a release that lies on disk, or NULL. */
 const struct release_facts *shell_facts(struct agent *agent, const struct digest *release);
+/* After something about chunks: what follows from it, without asking the core where nothing did. */
+void shell_exchange_turn(struct agent *agent);
 static inline uint64_t shell_min(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
@@ -172,8 +225,10 @@ uint64_t perform_deadline(const struct agent *agent);
 /* Of all that, only the health probes of what runs: while the journal cannot be written. */
 void perform_probes(struct agent *agent);
 uint64_t perform_probes_deadline(const struct agent *agent);
+/* Is the window open now? Closed, when nobody can read it. */
+bool perform_window(const char *window, const char *timezone, uint64_t unix_ms);
 /* A probe by EXEC or by the world ended. */
-void perform_probed(struct agent *agent, uint64_t id, bool ok, const char *text);
+void perform_probed(struct agent *agent, uint64_t id, enum probe_answer answer, const char *text);
 
 /* helping.c: requests to the helper and what comes back. */
 /* 0: the request is under way, ret_id says as which. */
@@ -185,6 +240,17 @@ void helping_reply(struct agent *agent, const struct helper_reply *reply);
 void helping_tick(struct agent *agent, uint64_t now_ms);
 bool helping_under_way(const struct agent *agent, uint64_t id);
 
+/* sets.c */
+/* The job goes on when the set is done, or given up. */
+void sets_wait(struct agent *agent, struct fetch_job *job, const struct digest *set);
+void sets_keep(struct agent *agent, const struct fetch_job *job); /* that it waits for */
+void sets_end(struct agent *agent, struct fetch_job *set);
+void sets_give_up(struct agent *agent, struct fetch_job *set, const char *text);
+/* Nobody answers the question for deltas: it is not asked again. */
+bool sets_unanswered(struct agent *agent, struct fetch_job *job);
+/* There are none, or not yet. */
+void sets_missing(struct agent *agent, struct fetch_job *job, const struct msg_object *object);
+
 /* fetching.c: brings wanted releases to the disk. */
 void fetching_want(struct agent *agent, const struct digest *release);
 void fetching_begin(struct agent *agent); /* before the wishes are collected */
@@ -192,9 +258,25 @@ void fetching_end(struct agent *agent);	  /* drops what nobody wished for */
 void fetching_step(struct agent *agent, uint64_t now_ms);
 void fetching_source(struct agent *agent, bool up);
 void fetching_object(struct agent *agent, const struct msg_object *object);
+/* A chunk of the job's list came from a source, not verified yet. */
+void fetching_take(struct agent *agent, struct fetch_job *job, uint32_t source, uint32_t chunk,
+		   const void *data, size_t size);
+/* A source takes no requests until then: those that it has are given back. */
+void fetching_rest(struct fetch_job *job, uint32_t source, uint64_t until_ms);
+struct fetch_job *fetching_find(const struct agent *agent, const struct digest *release);
 uint64_t fetching_deadline(const struct agent *agent);
 void fetching_free(struct agent *agent);
-/* The disk rule: what the core keeps stays, the rest may go. */
+
+/* seeds.c: the coordinator as a seed, for jobs whose list is the whole release. */
+void seeds_use(struct agent *agent, struct fetch_job *job, bool on);
+int seeds_offer(struct agent *agent, struct fetch_job *job) COVEY_MUST_CHECK;
+int seeds_ask(struct agent *agent, struct fetch_job *job,
+	      const struct fetch_request *request) COVEY_MUST_CHECK;
+void seeds_cancel(struct agent *agent, struct fetch_job *job, const struct fetch_request *request);
+void seeds_confirm(struct agent *agent);
+void seeds_lost(struct agent *agent); /* the connection */
+
+/* keeping.c. The disk rule: what the core keeps stays, the rest may go. */
 void fetching_prune(struct agent *agent, bool must);
 
 /* reporting.c: what the coordinator hears. */
@@ -203,5 +285,40 @@ void reporting_tick(struct agent *agent, uint64_t now_ms); /* heartbeats */
 void reporting_update(struct agent *agent, uint64_t now_ms); /* after every turn */
 void reporting_heard(struct agent *agent); /* any message came */
 void reporting_ack(struct agent *agent, const struct msg_ack *ack);
+void reporting_peers(struct agent *agent); /* what is to be known about exchange */
 void reporting_logs(struct agent *agent, uint64_t id, const char *text, const char *error);
 uint64_t reporting_deadline(const struct agent *agent);
+int reporting_send(const struct agent *agent, enum message_type type, const void *body);
+
+/* observing.c: what model servers say, counted, and sent on as records. */
+int observing_open(struct agent *agent, struct err *err) COVEY_MUST_CHECK;
+void observing_free(struct agent *agent);
+void observing_forget(struct agent *agent, struct work *work); /* before work is freed */
+void observing_update(struct agent *agent, uint64_t now_ms);   /* after every turn */
+/* Reads what a slot's server sent; true: the deadline may have changed. */
+bool observing_read(struct agent *agent, uint64_t handle, uint64_t *ret_pause_ms);
+/* The container of a slot ended by itself; to be told before the core hears of it. */
+void observing_exited(struct agent *agent, const char *deployment, enum colour colour,
+		      const struct digest *release);
+void observing_smoked(struct agent *agent, struct work *work, enum colour colour, bool ok);
+void observing_acknowledged(struct agent *agent, const struct msg_observed_ack *ack);
+void observing_baseline(struct agent *agent, const struct msg_baseline *baseline);
+void observing_link(struct agent *agent, bool up);
+void observing_stop(struct agent *agent);
+uint64_t observing_deadline(const struct agent *agent);
+
+/* For what is counted into a tally where nothing was counted yet: its period begins now. */
+void observing_begin_if_clean(struct agent *agent, struct watch *watch);
+
+/* observing_metrics.c */
+void observing_scrape(struct agent *agent, const struct slot_work *slot, struct watch *watch,
+		      uint64_t now_ms);
+bool observing_scraped(struct agent *agent, uint64_t id, const char *data, size_t size);
+
+/* observing_baseline.c */
+/* Which one the slot is to count against; with a digest that is not zero, *ret_baseline. */
+struct digest observing_choose(struct agent *agent, const struct deploy *deploy,
+			       struct watch *watch, struct baseline *ret_baseline);
+void observing_learn(struct agent *agent, const struct deploy *deploy, struct watch *watch,
+		     enum colour colour);
+void observing_propose(const struct agent *agent, struct msg_observed *message);

@@ -74,6 +74,7 @@ struct shell_node *agents_insert(struct coordinator *c, const struct store_node 
 	memmove(&c->nodes[at + 1], &c->nodes[at], (c->nodes_count - at) * sizeof(*c->nodes));
 	c->nodes[at] = node;
 	c->nodes_count++;
+	exchange_add(c, node);
 	return node;
 }
 
@@ -84,6 +85,7 @@ static void node_free(struct shell_node *node)
 	codec_free(&codec_inventory, &node->inventory);
 	codec_free(&codec_node_status, &node->status);
 	codec_free(&codec_desired_state, &node->desired);
+	codec_free(&codec_msg_peer_report, &node->peering);
 	free(node);
 }
 
@@ -91,6 +93,7 @@ void agents_remove(struct coordinator *c, const struct node_id *id)
 {
 	size_t at = position(c, id);
 
+	exchange_remove(c, c->nodes[at]);
 	node_free(c->nodes[at]);
 	c->nodes_count--;
 	memmove(&c->nodes[at], &c->nodes[at + 1], (c->nodes_count - at) * sizeof(*c->nodes));
@@ -101,6 +104,7 @@ void agents_free_all(struct coordinator *c)
 	for (size_t i = 0; i < c->nodes_count; i++)
 		node_free(c->nodes[i]);
 	free(c->nodes);
+	free(c->slots);
 }
 
 /* ---- loading ---- */
@@ -178,7 +182,7 @@ const struct deployment_report *agents_report(const struct shell_node *node,
 	return NULL;
 }
 
-bool agents_is_newest(const struct coordinator *c, const struct shell_node *node, uint64_t epoch,
+bool agents_is_newest(struct coordinator *c, const struct shell_node *node, uint64_t epoch,
 		      uint64_t generation)
 {
 	return node->desired_made && epoch == node->desired.epoch &&
@@ -186,7 +190,7 @@ bool agents_is_newest(const struct coordinator *c, const struct shell_node *node
 	       (!c->dirty || desired_stays(c, node));
 }
 
-bool agents_is_current(const struct coordinator *c, const struct shell_node *node)
+bool agents_is_current(struct coordinator *c, const struct shell_node *node)
 {
 	return node->has_status &&
 	       agents_is_newest(c, node, node->known_epoch, node->known_generation);
@@ -244,6 +248,7 @@ void agents_check_leases(struct coordinator *c, uint64_t now_ms)
 		}
 		node->silent = true;
 		c->fleet_changed = true;
+		exchange_changed(c);
 		if (!node->record.revoked)
 			events_add(c, "node unreachable", NULL, NULL, node->record.name,
 				   "nothing heard for %llu s",
@@ -262,6 +267,7 @@ static void heard(struct coordinator *c, struct shell_node *node)
 		return;
 	node->silent = false;
 	c->fleet_changed = true;
+	exchange_changed(c);
 	events_add(c, "node online", NULL, NULL, node->record.name,
 		   first ? "heard for the first time" : "heard again");
 }
@@ -348,7 +354,7 @@ void agents_check_future(struct coordinator *c, struct shell_node *node, uint64_
 		   "restored? its epoch is now %llu", (unsigned long long)(epoch + 1));
 }
 
-static void on_subscribe(struct coordinator *c, struct shell_node *node,
+static void on_subscribe(struct coordinator *c, struct shell_node *node, const char *from,
 			 const struct msg_subscribe *subscribe)
 {
 	struct store_node record = node->record;
@@ -361,6 +367,7 @@ static void on_subscribe(struct coordinator *c, struct shell_node *node,
 		return;
 	}
 	node->linked = true;
+	exchange_linked(c, node, from);
 	agents_check_future(c, node, subscribe->epoch, subscribe->generation);
 	if (!str_equal(record.agent_version, subscribe->agent_version)) {
 		STR_CUT(record.agent_version, subscribe->agent_version);
@@ -416,6 +423,7 @@ static void on_leave(struct coordinator *c, struct shell_node *node)
 	int r;
 
 	reports_take(c); /* one of this node's may lie there */
+	observations_take(c);
 	r = shell_begin(c, &err);
 	if (r == 0)
 		r = shell_end(c, c->store->ops->node_remove(c->store, &id, &err), &err);
@@ -429,8 +437,8 @@ static void on_leave(struct coordinator *c, struct shell_node *node)
 	refuse(c, &id, "this node has left the fleet");
 }
 
-void coordinator_on_agent(struct coordinator *c, const struct node_id *id, const void *data,
-			  size_t size)
+void coordinator_on_agent(struct coordinator *c, const struct node_id *id, const char *from,
+			  const void *data, size_t size)
 {
 	struct shell_node *node = agents_find(c, id);
 	struct message message;
@@ -449,9 +457,12 @@ void coordinator_on_agent(struct coordinator *c, const struct node_id *id, const
 		return;
 	}
 	heard(c, node);
-	switch (message.type) {
+	switch ((int)message.type) { /* only these pass message_decode() */
 	case MESSAGE_SUBSCRIBE:
-		on_subscribe(c, node, message.body);
+		on_subscribe(c, node, from, message.body);
+		break;
+	case MESSAGE_PEER_REPORT:
+		exchange_report(c, node, message.body);
 		break;
 	case MESSAGE_HEARTBEAT:
 		on_heartbeat(c, node, message.body);
@@ -462,23 +473,17 @@ void coordinator_on_agent(struct coordinator *c, const struct node_id *id, const
 	case MESSAGE_LOGS:
 		control_logs(c, id, message.body);
 		break;
+	case MESSAGE_OBSERVED:
+		observations_add(c, node, message.body);
+		break;
 	case MESSAGE_LEAVE:
 		on_leave(c, node);
 		break;
-	case MESSAGE_DESIRED:
-	case MESSAGE_ACK:
-	case MESSAGE_REFUSED:
-	case MESSAGE_LOGS_WANTED:
-	case MESSAGE_GET:
-	case MESSAGE_OBJECT:
-	case MESSAGE_ENROL:
-	case MESSAGE_ENROLLED:
-	case MESSAGE_CONTROL:
-	case MESSAGE_CONTROL_REPLY:
-		break; /* message_decode lets none of these through here */
+	default:
+		break;
 	}
 	message_free(&message);
-	if (c->inbox_count == 0)
+	if (c->inbox_count + c->observed_count == 0)
 		shell_settle(c);
 	else /* more of them may come with this one */
 		c->world.arm_timer(c->world.user, coordinator_deadline(c));

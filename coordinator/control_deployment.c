@@ -67,12 +67,18 @@ int verb_deployment_rm(struct control_call *call)
 	}
 	r = shell_begin(c, &call->err);
 	if (r == 0)
-		r = control_end(call, c->store->ops->deployment_remove(c->store, name,
-								       &call->err));
+		r = c->store->ops->baseline_remove(c->store, name, &call->err);
+	if (r == 0)
+		r = c->store->ops->watch_remove(c->store, name, &call->err);
+	if (r == 0)
+		r = c->store->ops->deployment_remove(c->store, name, &call->err);
+	r = control_end(call, r);
 	if (r < 0)
 		return r;
 	rollouts_drop(c, name);
 	deployments_remove(c, name);
+	baselines_drop(c, name);
+	watching_drop(c, name);
 	c->dirty = true;
 	events_add(c, "deployment", name, NULL, NULL, "removed by %s: its nodes drain",
 		   call->who);

@@ -46,6 +46,7 @@ static int change(struct control_call *call, struct shell_node *node, struct sto
 		return r;
 	agents_set_record(node, record);
 	c->fleet_changed = c->dirty = true;
+	exchange_changed(c);
 	events_add(c, "node", NULL, NULL, record->name, "%s by %s", what, call->who);
 	call->answer = show_node(c, node, true);
 	return 0;

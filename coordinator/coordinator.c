@@ -53,7 +53,15 @@ static int load(struct coordinator *c, struct err *err)
 	if (r == 0)
 		r = agents_load(c, err);
 	if (r == 0)
+		r = deltas_load(c, err);
+	if (r == 0)
+		r = observations_load(c, err);
+	if (r == 0)
+		r = baselines_load(c, err);
+	if (r == 0)
 		r = deployments_load(c, err);
+	if (r == 0)
+		r = watching_load(c, err);
 	if (r == 0)
 		r = rollouts_load(c, err);
 	return r;
@@ -68,12 +76,20 @@ int coordinator_new(const struct coordinator_config *config,
 
 	c->world = *world;
 	c->store = store;
+	c->coding = coding_create();
+	c->exchange_due_ms = UINT64_MAX;
+	c->observe_period_ms = config->observe_period_ms;
+	c->drift = config->drift;
+	if (!c->drift.window_ms)
+		c->drift = (struct lookout_policy){DRIFT_WINDOW_MS, DRIFT_SITES_PERCENT,
+						 DRIFT_COOLDOWN_MS};
 	r = open_root(c, &config->root, err);
 	if (r == 0)
 		r = load(c, err);
 	if (r < 0)
 		return r;
 	c->started_ms = shell_now(c);
+	exchange_changed(c);
 	c->sweep_ms = c->started_ms;
 	c->seen_flush_ms = c->started_ms;
 	c->dirty = c->fleet_changed = true;
@@ -90,9 +106,15 @@ void coordinator_free(struct coordinator *c)
 	rollouts_free_all(c);
 	deployments_free_all(c);
 	reports_free_all(c);
+	observations_free_all(c);
+	baselines_free_all(c);
+	watching_free_all(c);
+	exchange_free_all(c);
 	agents_free_all(c);
+	deltas_free_all(c);
 	artifacts_free_all(c);
 	enrol_free_all(c);
+	coding_free(c->coding);
 	free(c->pending_events);
 	free(c->root_envelope.data);
 	codec_free(&codec_root_document, &c->root);
@@ -102,6 +124,7 @@ void coordinator_free(struct coordinator *c)
 void coordinator_close(struct coordinator *c)
 {
 	reports_take(c);
+	observations_take(c);
 	agents_flush_seen(c, true);
 	events_flush(c);
 	coordinator_free(c);
@@ -186,10 +209,17 @@ void shell_settle(struct coordinator *c)
 	if (c->retry_ms <= now) {
 		c->retry_ms = 0;
 		reports_take(c);
+		observations_take(c);
 		agents_check_leases(c, now);
+		settle_machines(c, now);
+		judging_take(c);
+		watching_take(c);
+		c->observations_fresh = false;
 		settle_machines(c, now);
 		if (c->retry_ms == 0 && desired_is_due(c, now))
 			desired_update(c);
+		if (c->retry_ms == 0)
+			exchange_update(c, now);
 		if (c->retry_ms == 0)
 			agents_flush_seen(c, false);
 		if (c->retry_ms == 0)
@@ -199,12 +229,14 @@ void shell_settle(struct coordinator *c)
 			artifacts_sweep(c);
 		}
 	}
+	seeds_step(c);
 	control_wake(c);
 	c->world.arm_timer(c->world.user, coordinator_deadline(c));
 }
 
 void coordinator_tick(struct coordinator *c)
 {
+	deltas_step(c);
 	shell_settle(c);
 }
 
@@ -219,8 +251,12 @@ uint64_t coordinator_deadline(const struct coordinator *c)
 
 	at = earlier(at, c->lease_check_ms);
 	at = earlier(at, rollouts_deadline(c));
+	at = earlier(at, judging_deadline(c));
 	at = earlier(at, control_deadline(c));
-	if (c->inbox_count > 0)
+	at = earlier(at, deltas_deadline(c));
+	at = earlier(at, c->exchange_due_ms);
+	at = earlier(at, seeds_deadline(c));
+	if (c->inbox_count + c->observed_count > 0)
 		at = 0;
 	if (c->dirty)
 		at = earlier(at, c->settled_ms + c->nodes_count / NODES_PER_SETTLE_MS);

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "coordinator/judge/lookout.h"
 #include "coordinator/store/store.h"
 #include "coordinator/world.h"
 #include "covey/ids.h"
@@ -20,6 +21,8 @@ enum operator_role { ROLE_VIEWER, ROLE_OPERATOR, ROLE_ADMIN };
 
 struct coordinator_config {
 	struct bytes root; /* the signed root document; borrowed during coordinator_new() */
+	uint64_t observe_period_ms; /* of nodes' observation records; 0: their default */
+	struct lookout_policy drift; /* window 0: the defaults of judge/lookout.h */
 };
 
 /* Loads everything from the store, replays, decides. world is copied, store is borrowed and must
@@ -35,11 +38,12 @@ COVEY_DEFINE_CLEANUP(struct coordinator *, coordinator_free)
 
 /* ---- events from outside ---- */
 
-/* One message of a node on the agents' channel. */
+/* One message of a node on the agents' channel; `from` is the address that it came from, without
+ * port, "" where that is not known. */
 void coordinator_on_agent(struct coordinator *coordinator, const struct node_id *node,
-			  const void *data, size_t size);
+			  const char *from, const void *data, size_t size);
 /* One message on the data channel; ret_reply is an encoded msg_object (free data), or empty when
- * the request deserves no answer. */
+ * the request deserves no answer, or has it through world.send_data. */
 void coordinator_on_data(struct coordinator *coordinator, const struct node_id *node,
 			 const void *data, size_t size, struct bytes *ret_reply);
 /* One message of a stranger at the enrolment socket; `from` is for the audit log. ret_reply is an

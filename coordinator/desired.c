@@ -7,7 +7,7 @@
  * was restored from a backup makes generations that are newer than all of its lost future, and
  * cannot by accident count up to a number that once meant something else.
  */
-#include "coordinator/shell.h"
+#include "coordinator/rollouts.h"
 
 #include "base/mem.h"
 #include "base/str.h"
@@ -20,8 +20,23 @@ struct change {
 	struct digest digest;
 };
 
+/* Every slot of a deployment counts against one baseline, or they could not be compared: that of the
+ * release which serves, and where it has none that of the one to come. */
+struct digest desired_baseline(struct coordinator *c, const char *deployment,
+			       const struct shell_rollout *ro)
+{
+	const struct shell_deployment *stands = deployments_find(c, deployment);
+	struct digest baseline = {0};
+
+	if (stands)
+		baseline = baselines_of(c, deployment, &stands->record.base);
+	if (digest_is_zero(&baseline) && ro)
+		baseline = baselines_of(c, deployment, &ro->head.to);
+	return baseline;
+}
+
 /* False: the node has nothing to do with the deployment. */
-static bool assign(const struct coordinator *c, const struct shell_deployment *deployment,
+static bool assign(struct coordinator *c, const struct shell_deployment *deployment,
 		   const struct shell_node *node, struct assignment *ret_assignment)
 {
 	const struct shell_rollout *ro = rollouts_of(c, deployment->record.name);
@@ -43,10 +58,16 @@ static bool assign(const struct coordinator *c, const struct shell_deployment *d
 
 	if (report)
 		member.release = report->release;
-	return fleet_assign(&stands, &member, ret_assignment);
+	if (!fleet_assign(&stands, &member, ret_assignment))
+		return false;
+	ret_assignment->observe.baseline =
+		desired_baseline(c, deployment->record.name, in_rollout ? ro : NULL);
+	if (c->observe_period_ms != OBSERVE_PERIOD_MS)
+		ret_assignment->observe.period_ms = c->observe_period_ms;
+	return true;
 }
 
-static void make(const struct coordinator *c, const struct shell_node *node,
+static void make(struct coordinator *c, const struct shell_node *node,
 		 struct desired_state *ret_state)
 {
 	struct assignment assignments[LIMIT_DEPLOYMENTS_PER_NODE];
@@ -79,7 +100,7 @@ static int body_digest(const struct desired_state *state, struct digest *ret_dig
 	return r;
 }
 
-bool desired_stays(const struct coordinator *c, const struct shell_node *node)
+bool desired_stays(struct coordinator *c, const struct shell_node *node)
 {
 	struct desired_state state;
 	struct digest digest;
@@ -92,7 +113,7 @@ bool desired_stays(const struct coordinator *c, const struct shell_node *node)
 }
 
 /* Fills change when the node must be told something else than before. 1: it must; 0: no. */
-static int compare(const struct coordinator *c, struct shell_node *node, struct change *change,
+static int compare(struct coordinator *c, struct shell_node *node, struct change *change,
 		   struct err *err)
 {
 	uint64_t now = shell_now(c);
@@ -184,6 +205,8 @@ void desired_update(struct coordinator *c)
 	}
 	c->dirty = false;
 	c->settled_ms = shell_now(c);
+	if (count > 0)
+		exchange_changed(c);
 	take_changes(c, changes, count);
 }
 

@@ -227,8 +227,8 @@ static int join(struct coordinator *c, const char *from, const struct msg_enrol 
 	return r;
 }
 
-static int make_identity(struct coordinator *c, const struct shell_node *node,
-			 struct bytes *ret_document, struct err *err)
+int enrol_identity(struct coordinator *c, const struct shell_node *node, uint64_t life_ms,
+		   struct bytes *ret_document, struct err *err)
 {
 	const struct store_node *record = &node->record;
 	struct identity identity = {.id = record->id,
@@ -237,7 +237,7 @@ static int make_identity(struct coordinator *c, const struct shell_node *node,
 				    .labels = record->labels,
 				    .labels_count = record->labels_count,
 				    .issued_unix_ms = shell_now(c),
-				    .expires_unix_ms = shell_now(c) + identity_life_ms};
+				    .expires_unix_ms = shell_now(c) + life_ms};
 	struct envelope envelope = {0};
 	int r;
 
@@ -273,7 +273,7 @@ static int enrol_node(struct coordinator *c, const char *from, const struct msg_
 	r = check_keys(c, enrol, &id, &node, err);
 	if (r == 0 && !node)
 		r = join(c, from, enrol, token, &id, &node, err);
-	return r == 0 ? make_identity(c, node, ret_identity, err) : r;
+	return r == 0 ? enrol_identity(c, node, identity_life_ms, ret_identity, err) : r;
 }
 
 void coordinator_on_enrol(struct coordinator *c, const char *from, const void *data, size_t size,

@@ -2,6 +2,7 @@
 /* The list of operators' keys: read as a whole, so that a mistake in one line locks nobody out. */
 #include "coordinator/operators.h"
 
+#include "base/lines.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -50,18 +51,22 @@ int operators_load(const char *path, struct operators *ret_operators, struct err
 {
 	AUTO_FCLOSE FILE *file = fopen(path, "re");
 	struct operators list = {0};
+	struct lines lines = {.file = file};
 	char line[512];
-	int r = 0, number = 0;
+	int r = 0;
 
 	if (!file && errno != ENOENT)
 		return err_errno(err, -errno, "%s", path);
-	while (r == 0 && file && fgets(line, sizeof(line), file)) {
-		number++;
+	while (r == 0 && file && lines_read(line, sizeof(line), &lines))
 		r = parse_line(line, &list, err);
-	}
+	if (r == 0 && file && ferror(file))
+		r = err_set(err, -EIO, "the file cannot be read");
+	if (r == 0 && lines.too_long)
+		r = err_set(err, -EINVAL, "the line is longer than %zu characters",
+			    sizeof(line) - 2);
 	if (r < 0) {
 		operators_free(&list);
-		return err_prefix(err, r, "%s:%d", path, number);
+		return err_prefix(err, r, "%s:%d", path, lines.number);
 	}
 	operators_free(ret_operators);
 	*ret_operators = list;

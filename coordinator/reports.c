@@ -45,13 +45,26 @@ void reports_free_all(struct coordinator *c)
 
 /* ---- storing ---- */
 
+static bool is_older(const struct node_status *status, const struct node_status *than)
+{
+	return status->boot_epoch < than->boot_epoch ||
+	       (status->boot_epoch == than->boot_epoch && status->sequence < than->sequence);
+}
+
 /* Older than what is known: a copy that was delayed. */
 static bool is_stale(const struct shell_node *node, const struct node_status *status)
 {
-	if (!node->has_status || status->boot_epoch > node->status.boot_epoch)
-		return false;
-	return status->boot_epoch < node->status.boot_epoch ||
-	       status->sequence < node->status.sequence;
+	return node->has_status && is_older(status, &node->status);
+}
+
+/* Older than one that came with it, just before. */
+static bool is_overtaken(const struct coordinator *c, size_t item)
+{
+	for (size_t i = 0; i < item; i++)
+		if (c->inbox[i].node == c->inbox[item].node &&
+		    is_older(&c->inbox[item].status, &c->inbox[i].status))
+			return true;
+	return false;
 }
 
 static bool is_same(const struct shell_node *node, const struct node_status *status)
@@ -123,7 +136,7 @@ static int store_inbox(struct rollout_batch *batch)
 		struct node_status *status = &c->inbox[i].status;
 
 		agents_check_future(c, node, status->epoch, status->generation);
-		if (is_stale(node, status))
+		if (is_stale(node, status) || is_overtaken(c, i))
 			continue;
 		if (!is_same(node, status))
 			r = store_status(batch, node, status);
@@ -179,6 +192,7 @@ static void take(struct coordinator *c, struct shell_node *node, struct node_sta
 		codec_free(&codec_node_status, &node->status);
 		node->status = *status;
 		node->has_status = true;
+		exchange_changed(c);
 		memset(status, 0, sizeof(*status));
 	}
 	agents_acknowledge(c, node, false);

@@ -4,6 +4,7 @@
  * TCP with CURVE, where ZAP lets in only keys that are known, and a local socket whose file mode
  * says who is an administrator. Everything runs in one loop; the shell decides, this file carries.
  */
+#include "coordinator/hook_socket.h"
 #include "coordinator/service.h"
 
 #include "base/clock.h"
@@ -49,7 +50,7 @@ struct service {
 	struct sign_key online_key;
 	struct bytes root;
 	struct operators operators;
-	struct routes *routes;
+	struct routes *routes, *data_routes; /* agents' channel, data channel */
 	struct store *store;
 	struct object_files *objects;
 	struct coordinator *coordinator;
@@ -86,6 +87,22 @@ static void world_send_to_agent(void *user, const struct node_id *node, const vo
 	r = server_send(s->agents, routing, routing_size, data, size);
 	if (r < 0)
 		log_debug("a message for a node was not sent: %s", strerror(-r));
+}
+
+static void release_data(void *data, void *hint)
+{
+	free(data);
+}
+
+static int world_send_data(void *user, const struct node_id *node, void *data, size_t size)
+{
+	struct service *s = user;
+	const void *routing;
+	size_t routing_size;
+
+	if (!routes_get(s->data_routes, node, &routing, &routing_size))
+		return -EHOSTUNREACH;
+	return server_send_owned(s->data, routing, routing_size, data, size, release_data, NULL);
 }
 
 static void world_control_reply(void *user, uint64_t client, const void *data, size_t size)
@@ -153,6 +170,11 @@ static int world_object_each(void *user, world_object_fn *fn, void *arg, struct 
 	return object_files_each(((struct service *)user)->objects, fn, arg, err);
 }
 
+static int world_hook(void *user, const char *json, struct err *err)
+{
+	return hook_socket_call(((struct service *)user)->config.hook_socket, json, err);
+}
+
 static struct coordinator_world world_of(struct service *s)
 {
 	return (struct coordinator_world){
@@ -160,8 +182,10 @@ static struct coordinator_world world_of(struct service *s)
 		.now_ms = world_now,
 		.random = world_random,
 		.send_to_agent = world_send_to_agent,
+		.send_data = world_send_data,
 		.control_reply = world_control_reply,
 		.arm_timer = world_arm_timer,
+		.hook = world_hook,
 		.sign_identity = world_sign_identity,
 		.object_has = world_object_has,
 		.object_put = world_object_put,
@@ -197,12 +221,8 @@ static void on_agent(void *ctx, const struct zmessage *message)
 	if (node_id_parse(message->user_id, &node) < 0)
 		return;
 	routes_set(s->routes, &node, message->routing, message->routing_size);
-	coordinator_on_agent(s->coordinator, &node, message->data, message->size);
-}
-
-static void release_reply(void *data, void *hint)
-{
-	free(data);
+	coordinator_on_agent(s->coordinator, &node, message->peer_address, message->data,
+			     message->size);
 }
 
 static void on_data(void *ctx, const struct zmessage *message)
@@ -214,11 +234,12 @@ static void on_data(void *ctx, const struct zmessage *message)
 
 	if (node_id_parse(message->user_id, &node) < 0)
 		return;
+	routes_set(s->data_routes, &node, message->routing, message->routing_size);
 	coordinator_on_data(s->coordinator, &node, message->data, message->size, &reply);
 	if (!reply.data)
 		return;
 	r = server_send_owned(s->data, message->routing, message->routing_size, reply.data,
-			      reply.size, release_reply, NULL);
+			      reply.size, release_data, NULL);
 	if (r < 0)
 		free(reply.data); /* it does not read, or is gone: it asks again */
 }
@@ -457,7 +478,7 @@ static int open_doors(struct service *s, struct err *err)
 		r = open_tcp(s, PORT_OFFSET_AGENTS, ZAP_DOMAIN_AGENTS, LIMIT_AGENT_MESSAGE, 0,
 			     on_agent, &s->agents, err);
 	if (r == 0)
-		r = open_tcp(s, PORT_OFFSET_DATA, ZAP_DOMAIN_DATA, LIMIT_DATA_REQUEST, DATA_QUEUE,
+		r = open_tcp(s, PORT_OFFSET_DATA, ZAP_DOMAIN_DATA, LIMIT_OFFER, DATA_QUEUE,
 			     on_data, &s->data, err);
 	if (r == 0)
 		r = open_tcp(s, PORT_OFFSET_ENROL, ZAP_DOMAIN_ENROL, LIMIT_ENROL_MESSAGE,
@@ -478,7 +499,9 @@ static int open_all(struct service *s, struct err *err)
 		r = open_loop(s, err);
 	if (r < 0)
 		return r;
-	config.root = s->root;
+	config = (struct coordinator_config){.root = s->root,
+					     .observe_period_ms = s->config.observe_period_ms,
+					     .drift = s->config.drift};
 	r = coordinator_new(&config, &world, s->store, &s->coordinator, err);
 	return r == 0 ? open_doors(s, err) : r;
 }
@@ -490,6 +513,7 @@ int service_open(const struct config *config, struct service **ret_service, stru
 
 	s->config = *config;
 	s->routes = routes_new();
+	s->data_routes = routes_new();
 	s->start_unix_ms = clock_unix_ms();
 	s->start_mono_ms = clock_mono_ms();
 	umask(0077);
@@ -536,6 +560,7 @@ void service_close(struct service *s)
 	sign_key_wipe(&s->online_key);
 	operators_free(&s->operators);
 	routes_free(s->routes);
+	routes_free(s->data_routes);
 	free(s->root.data);
 	free(s->askers);
 	free(s);

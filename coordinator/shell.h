@@ -10,9 +10,20 @@
 
 #include "coordinator/coordinator.h"
 #include "coordinator/core/fleet.h"
+#include "coordinator/judge/lookout.h"
+#include "protocol/coding/coding.h"
 #include "protocol/enrol.h"
 #include "protocol/message.h"
 #include "protocol/spec.h"
+
+enum { SHELL_TROUBLES = 8 };
+
+struct shell_trouble { /* what another node has against it */
+	struct node_id by;
+	enum peer_fault fault;
+	char text[LIMIT_SHORT_TEXT + 1];
+	uint64_t at_ms; /* 0: none */
+};
 
 struct shell_node {
 	struct store_node record; /* labels owned; inventory bytes owned */
@@ -27,12 +38,25 @@ struct shell_node {
 	struct desired_state desired; /* what it must do; body owned */
 	struct digest desired_digest; /* of the body, epoch and generation left out */
 	bool desired_made;	      /* false: only epoch, generation, digest are known */
+	struct store_mark observed;   /* newest of its observations that is committed */
+
+	uint32_t slot;		 /* its place in coordinator.slots */
+	char seen_at[LIMIT_SHORT_TEXT + 1]; /* address from which its link comes */
+	bool has_peering;	 /* it has said how it takes part in exchange: */
+	struct msg_peer_report peering; /* owned */
+	struct shell_trouble troubles[SHELL_TROUBLES]; /* the newest */
+	uint64_t exchanging, fetching; /* releases in exchange, a bit each */
+	struct digest neighbours_told; /* of its list; zero: an empty one */
+	bool neighbours_due;	       /* tell it again */
 };
 
 struct shell_deployment {
 	struct store_deployment record; /* its spec bytes stay empty here */
 	struct deployment_spec spec;	/* as store_deployment.spec says */
 };
+
+struct shell_judging;
+struct shell_watch;
 
 struct shell_rollout { /* the newest rollout of each deployment, ended or not */
 	struct store_rollout head; /* without the bytes */
@@ -42,6 +66,7 @@ struct shell_rollout { /* the newest rollout of each deployment, ended or not */
 	uint64_t sequence;		/* of the newest journal entry */
 	bool deadline_known;		/* ... as of deadline_change */
 	uint64_t deadline_change, deadline_ms;
+	struct shell_judging *judging; /* NULL: not read yet, or nothing was judged */
 	bool touched; /* fed in the transaction that is open */
 	bool stale;   /* that transaction failed: memory is ahead of the journal */
 };
@@ -51,16 +76,29 @@ struct shell_feed { /* an event on its way into one machine */
 	struct rollout_event event;
 };
 
+enum shell_delta_state { SHELL_DELTA_WANTED, SHELL_DELTA_MADE, SHELL_DELTA_FAILED };
+
+struct shell_delta { /* a pair of releases; the first that is WANTED is being made */
+	struct store_delta record;
+	enum shell_delta_state state;
+};
+
 struct control_call;
+struct delta_work;
 
 struct coordinator {
 	struct coordinator_world world;
 	struct store *store;
 	struct bytes root_envelope;
 	struct root_document root;
+	struct coding *coding;
 
 	struct shell_node **nodes; /* by id */
 	size_t nodes_count, nodes_cap;
+	struct shell_node **slots; /* a node keeps its place; NULL: free */
+	size_t slots_count, slots_cap;
+	struct exchange *exchange; /* exchange.h; NULL: no release is in exchange */
+	uint64_t exchange_due_ms, exchange_made_ms;
 	struct shell_deployment **deployments; /* by name */
 	size_t deployments_count, deployments_cap;
 	struct shell_rollout **rollouts; /* live ones, one for each deployment at most */
@@ -72,6 +110,12 @@ struct coordinator {
 	struct store_token *tokens; /* owned bytes */
 	size_t tokens_count, tokens_cap;
 
+	uint64_t observe_period_ms;
+	struct shell_delta *deltas;
+	size_t deltas_count, deltas_cap;
+	struct delta_work *delta_work; /* NULL: none has begun */
+	uint64_t delta_step_ms;	       /* not before this time */
+
 	bool frozen;
 	uint64_t time_offset_ms; /* fleet time = world time + this: never behind the journal */
 	uint64_t started_ms;
@@ -80,6 +124,15 @@ struct coordinator {
 
 	struct shell_inbox *inbox; /* statuses that are not committed yet */
 	size_t inbox_count;
+	struct shell_observed *observed; /* observations that are not committed yet */
+	size_t observed_count;
+	struct lookout_policy drift;
+	struct shell_watch **watches; /* of deployments that were observed */
+	size_t watches_count, watches_cap;
+	bool observations_fresh; /* some were committed since the judges last looked */
+	uint64_t observations_trimmed; /* up to this id, by us */
+	struct shell_baseline *baselines; /* ids, of those that anybody asked for */
+	size_t baselines_count, baselines_cap;
 	bool fleet_changed;	 /* machines may not know what the fleet is now */
 	bool unsettled;		 /* a machine was fed since they were last reconciled */
 	bool dirty;		 /* desired states may differ from what they should be */
@@ -132,9 +185,9 @@ const char *agents_state(const struct shell_node *node);
 const struct deployment_report *agents_report(const struct shell_node *node,
 					      const char *deployment);
 /* Does what the node said with this epoch and generation answer its newest desired state? */
-bool agents_is_newest(const struct coordinator *c, const struct shell_node *node, uint64_t epoch,
+bool agents_is_newest(struct coordinator *c, const struct shell_node *node, uint64_t epoch,
 		      uint64_t generation);
-bool agents_is_current(const struct coordinator *c, const struct shell_node *node); /* its status */
+bool agents_is_current(struct coordinator *c, const struct shell_node *node); /* its status */
 /* Takes the echo; raises the node's epoch when it knows a newer desired state than the store. */
 void agents_check_future(struct coordinator *c, struct shell_node *node, uint64_t epoch,
 			 uint64_t generation);
@@ -155,13 +208,84 @@ int reports_confirm(struct coordinator *c, struct shell_node *node,
 		    struct err *err) COVEY_MUST_CHECK;
 void reports_free_all(struct coordinator *c);
 
+/* ---- observations.c ---- */
+int observations_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
+/* Lays a message (stolen) into the inbox; observations_take() commits and acknowledges it. */
+void observations_add(struct coordinator *c, const struct shell_node *node,
+		      struct msg_observed *message);
+void observations_take(struct coordinator *c);
+void observations_free_all(struct coordinator *c);
+/* A deployment's committed records after `since` (an id, store.h), oldest commit first, at most
+ * limit of them. Both are borrowed for the call; non-zero ends the walk and is returned. */
+typedef int observations_fn(void *arg, const struct store_observation *row,
+			    const struct observation_record *record);
+int observations_each(struct coordinator *c, const char *deployment, uint64_t since,
+		      uint64_t limit, observations_fn *fn, void *arg,
+		      struct err *err) COVEY_MUST_CHECK;
+
+/* ---- judging.c ---- */
+void judging_take(struct coordinator *c); /* new observations, and periods that are over */
+uint64_t judging_deadline(const struct coordinator *c);
+void judging_free(struct shell_judging *judging);
+
+/* ---- watching.c ---- */
+int watching_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
+void watching_free_all(struct coordinator *c);
+void watching_take(struct coordinator *c); /* new observations */
+void watching_drop(struct coordinator *c, const char *deployment); /* after watch_remove */
+
+/* ---- baselines.c ---- */
+int baselines_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
+void baselines_free_all(struct coordinator *c);
+/* The release's own, from its manifest, else what was learned for it in this deployment, else 0. */
+struct digest baselines_of(struct coordinator *c, const char *deployment,
+			   const struct digest *release);
+/* The bytes of one that baselines_of() named; caller: free(ret_body->data). */
+int baselines_read(struct coordinator *c, const struct digest *id, struct bytes *ret_body,
+		   struct err *err) COVEY_MUST_CHECK;
+/* Inside a transaction: fixes what nodes propose where there is none yet. */
+int baselines_propose(struct coordinator *c, const struct msg_observed *message,
+		      struct err *err) COVEY_MUST_CHECK;
+void baselines_drop(struct coordinator *c, const char *deployment); /* after baseline_remove */
+void baselines_forget(struct coordinator *c); /* that transaction failed: reads them anew */
+/* Sends the ordered baseline to a node whose records were counted against another one. */
+void baselines_send(struct coordinator *c, const struct shell_node *node,
+		    const struct msg_observed *message);
+
 /* ---- desired.c ---- */
 void desired_update(struct coordinator *c);
+/* What the nodes of a deployment count against; ro: its rollout under way, or NULL. */
+struct digest desired_baseline(struct coordinator *c, const char *deployment,
+			       const struct shell_rollout *ro);
 /* Would desired_update() leave the node's desired state as it is? */
-bool desired_stays(const struct coordinator *c, const struct shell_node *node);
+bool desired_stays(struct coordinator *c, const struct shell_node *node);
 void desired_push(struct coordinator *c, struct shell_node *node);
 /* Is this release assigned to the node? */
 bool desired_has_release(const struct shell_node *node, const struct digest *release);
+
+/* ---- exchange.c: who exchanges chunks with whom ---- */
+void exchange_add(struct coordinator *c, struct shell_node *node); /* gives it a slot */
+void exchange_remove(struct coordinator *c, struct shell_node *node);
+void exchange_linked(struct coordinator *c, struct shell_node *node, const char *from);
+void exchange_report(struct coordinator *c, struct shell_node *node,
+		     const struct msg_peer_report *report);
+void exchange_changed(struct coordinator *c); /* lists may have to be others */
+void exchange_update(struct coordinator *c, uint64_t now_ms);
+void exchange_free_all(struct coordinator *c);
+/* tcp://address:port that others connect to, or "". */
+void exchange_endpoint(const struct shell_node *node, char dst[LIMIT_ENDPOINT + 1]);
+
+/* ---- seeds.c: what the origin gives to those who exchange ---- */
+void seeds_start(struct coordinator *c);
+void seeds_stop(struct coordinator *c);
+void seeds_open(struct coordinator *c, uint32_t at);
+void seeds_close(struct coordinator *c, uint32_t at);
+void seeds_left(struct coordinator *c, uint32_t slot);
+/* The node has all of it: its neighbours need nothing of it from the origin. */
+void seeds_held(struct coordinator *c, const struct shell_node *node, uint32_t at);
+void seeds_message(struct coordinator *c, struct shell_node *node, const struct message *message);
+void seeds_step(struct coordinator *c);
+uint64_t seeds_deadline(const struct coordinator *c);
 
 /* ---- rollouts.c ---- */
 int rollouts_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
@@ -234,9 +358,30 @@ int artifacts_index(struct coordinator *c, const struct digest *digest,
 /* Removes objects that no release refers to and that nobody brought in the last 24 h. */
 void artifacts_sweep(struct coordinator *c);
 
+/* ---- deltas.c ---- */
+int deltas_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
+void deltas_free_all(struct coordinator *c);
+void deltas_forget(struct coordinator *c, const struct digest *release); /* it was removed */
+/* The pair, which is made soon if it was not known; NULL: there cannot be one. */
+const struct shell_delta *deltas_want(struct coordinator *c, const struct digest *target,
+				      const struct digest *base);
+/* ... for every base that a deployment serves. */
+void deltas_want_for(struct coordinator *c, const struct store_release *release);
+/* A node's question about get->digest, which it may have. */
+void deltas_answer(struct coordinator *c, const struct shell_node *node, const struct msg_get *get,
+		   struct msg_object *object);
+bool deltas_may_have(const struct coordinator *c, const struct shell_node *node,
+		     const struct digest *set);
+void deltas_step(struct coordinator *c);
+uint64_t deltas_deadline(const struct coordinator *c);
+
 /* ---- enrol.c ---- */
 int enrol_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
 void enrol_free_all(struct coordinator *c);
+
+/* A signed record of what the coordinator vouches for about the node. */
+int enrol_identity(struct coordinator *c, const struct shell_node *node, uint64_t life_ms,
+		   struct bytes *ret_document, struct err *err) COVEY_MUST_CHECK;
 
 /* ---- events.c ---- */
 void events_add(struct coordinator *c, const char *kind, const char *deployment,

@@ -27,11 +27,18 @@ struct coordinator_world {
 	 * the node's heartbeat shows an old generation. */
 	void (*send_to_agent)(void *user, const struct node_id *node, const void *data,
 			      size_t size);
+	/* Sends one encoded message, heap memory, over the data channel. 0: it is freed when it was
+	 * sent; else it still belongs to the caller: -EHOSTUNREACH, -EAGAIN. */
+	int (*send_data)(void *user, const struct node_id *node, void *data, size_t size);
 	/* Answers request of `client` (coordinator_on_control); data is a whole encoded
 	 * msg_control_reply. A client that is gone is no error. */
 	void (*control_reply)(void *user, uint64_t client, const void *data, size_t size);
 	/* coordinator_tick() is wanted at this time (unix ms); replaces the time before. */
 	void (*arm_timer)(void *user, uint64_t at_ms);
+
+	/* Hands one JSON object to whoever listens for retraining (docs/JUDGEMENT.md), without
+	 * waiting for what it does. -ENOENT: nobody is configured or listens. */
+	int (*hook)(void *user, const char *json, struct err *err);
 
 	/* Adds the online key's signature (SIGNED_IDENTITY) over envelope->payload. */
 	int (*sign_identity)(void *user, struct envelope *envelope, struct err *err);

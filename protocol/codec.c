@@ -54,6 +54,7 @@ static bool field_is_zero(const void *object, const struct codec_field *f)
 				return false;
 		return true;
 	case FIELD_LIST:
+	case FIELD_NUMBERS:
 		return !items_of(object, f, &first);
 	}
 	return true;
@@ -121,6 +122,10 @@ static int write_items(const void *object, const struct codec_field *f, struct w
 		               f->limit);
 	msgpack_pack_array(&w->packer, count);
 	for (size_t i = 0; i < count && !w->full; i++) {
+		if (f->kind == FIELD_NUMBERS) {
+			msgpack_pack_uint64(&w->packer, ((const uint64_t *)(void *)first)[i]);
+			continue;
+		}
 		r = codec_write(f->type, first + i * f->type->size, w, err);
 		if (r < 0)
 			return err_prefix(err, r, "item %zu", i);
@@ -167,6 +172,7 @@ static int write_field(const void *object, const struct codec_field *f, struct w
 		return codec_write(f->type, member_at(object, f), w, err);
 	case FIELD_ARRAY:
 	case FIELD_LIST:
+	case FIELD_NUMBERS:
 		return write_items(object, f, w, err);
 	}
 	return -EINVAL;
@@ -316,6 +322,18 @@ static int read_struct(const struct codec_struct *type, struct wire_reader *read
 	return r < 0 ? r : read_map(type, reader, &map, object, err);
 }
 
+static int read_item_number(struct wire_reader *reader, uint64_t *ret_number, struct err *err)
+{
+	struct wire_item item;
+	int r = wire_read(reader, &item, err);
+
+	if (r == 0)
+		r = expect(&item, WIRE_UINT, err);
+	if (r == 0)
+		*ret_number = item.number;
+	return r;
+}
+
 /* The count was compared with the bytes that are left, so memory is at most the struct's size for
  * each byte of input and never more than the limit says. */
 static int read_items(struct wire_reader *reader, const struct wire_item *item,
@@ -331,11 +349,14 @@ static int read_items(struct wire_reader *reader, const struct wire_item *item,
 	if (f->kind == FIELD_ARRAY && item->size != f->limit)
 		return err_set(err, -EBADMSG, "%zu items instead of %" PRIu64, item->size,
 		               f->limit);
-	if (f->kind == FIELD_LIST && item->size)
-		set_list(object, f, mem_array(item->size, f->type->size), item->size);
+	if (f->count_offset && item->size)
+		set_list(object, f, mem_array(item->size, item_size(f)), item->size);
 	items_of(object, f, &first);
 	for (size_t i = 0; i < item->size; i++) {
-		r = read_struct(f->type, reader, first + i * f->type->size, err);
+		if (f->kind == FIELD_NUMBERS)
+			r = read_item_number(reader, &((uint64_t *)(void *)first)[i], err);
+		else
+			r = read_struct(f->type, reader, first + i * f->type->size, err);
 		if (r < 0)
 			return err_prefix(err, r, "item %zu", i);
 	}
@@ -369,6 +390,7 @@ static int read_field(struct wire_reader *reader, const struct codec_field *f, v
 		return r < 0 ? r : read_map(f->type, reader, &item, member_at(object, f), err);
 	case FIELD_ARRAY:
 	case FIELD_LIST:
+	case FIELD_NUMBERS:
 		return read_items(reader, &item, f, object, err);
 	}
 	return -EBADMSG;

@@ -22,6 +22,7 @@ enum field_kind {
 	FIELD_STRUCT, /* in place */
 	FIELD_ARRAY,  /* in place, exactly limit structs */
 	FIELD_LIST,   /* heap array of structs with a size_t count, at most limit */
+	FIELD_NUMBERS, /* heap array of uint64_t with a size_t count, at most limit */
 };
 
 struct codec_field {
@@ -29,7 +30,7 @@ struct codec_field {
 	enum field_kind kind;
 	const char *name; /* for messages and docs/PROTOCOL */
 	size_t offset;
-	size_t count_offset; /* FIELD_LIST */
+	size_t count_offset; /* FIELD_LIST, FIELD_NUMBERS */
 	uint64_t limit;
 	const struct codec_struct *type; /* FIELD_STRUCT, FIELD_ARRAY, FIELD_LIST */
 	bool prose; /* FIELD_STR, FIELD_TEXT: text for people, which the encoder mends */
@@ -77,4 +78,5 @@ int codec_read(const struct codec_struct *type, struct wire_reader *reader, void
 /* Tables for every struct of include/covey that crosses a process border. */
 extern const struct codec_struct codec_release, codec_chunk_index, codec_deployment_spec,
 	codec_reason, codec_outcome, codec_deployment_report, codec_node_status,
-	codec_desired_state, codec_assignment, codec_inventory;
+	codec_desired_state, codec_assignment, codec_inventory, codec_baseline,
+	codec_observation_record;

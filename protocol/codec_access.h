@@ -29,10 +29,10 @@ static inline void set_pointer(void *object, const struct codec_field *f, void *
 	memcpy(member_at(object, f), &pointer, sizeof(pointer));
 }
 
-/* How many structs a STRUCT, ARRAY or LIST has, and where the first one is. */
+/* How many items a STRUCT, ARRAY, LIST or NUMBERS has, and where the first one is. */
 static inline size_t items_of(const void *object, const struct codec_field *f, char **ret_first)
 {
-	if (f->kind == FIELD_LIST) {
+	if (f->count_offset) {
 		*ret_first = pointer_of(object, f);
 		return *(const size_t *)(const void *)((const char *)object + f->count_offset);
 	}
@@ -44,6 +44,12 @@ static inline void set_list(void *object, const struct codec_field *f, void *fir
 {
 	set_pointer(object, f, first);
 	*(size_t *)(void *)((char *)object + f->count_offset) = count;
+}
+
+/* Bytes of one item of a LIST or NUMBERS. */
+static inline size_t item_size(const struct codec_field *f)
+{
+	return f->type ? f->type->size : sizeof(uint64_t);
 }
 
 static inline uint64_t number_of(const void *object, const struct codec_field *f)

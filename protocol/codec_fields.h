@@ -58,6 +58,9 @@
 #define F_LIST(no, m, of, most)                                                                    \
 	{F_FIELD(no, FIELD_LIST, m, F_IS(m, struct of *) + F_IS(m##_count, size_t), most),         \
 	 .count_offset = offsetof(THIS, m##_count), .type = &codec_##of}
+#define F_NUMBERS(no, m, most)                                                                     \
+	{F_FIELD(no, FIELD_NUMBERS, m, F_IS(m, uint64_t *) + F_IS(m##_count, size_t), most),       \
+	 .count_offset = offsetof(THIS, m##_count)}
 
 #define CODEC_STRUCT(of)                                                                           \
 	const struct codec_struct codec_##of = {                                                   \

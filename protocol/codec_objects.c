@@ -17,11 +17,11 @@ static void free_field(void *object, const struct codec_field *f)
 		free(pointer_of(object, f));
 	} else if (f->kind == FIELD_BYTES) {
 		free(((struct bytes *)member_at(object, f))->data);
-	} else if (f->type) {
+	} else if (f->type || f->kind == FIELD_NUMBERS) {
 		count = items_of(object, f, &first);
-		for (size_t i = 0; i < count; i++)
+		for (size_t i = 0; f->type && i < count; i++)
 			codec_free(f->type, first + i * f->type->size);
-		if (f->kind == FIELD_LIST)
+		if (f->count_offset)
 			free(first);
 	}
 }
@@ -49,13 +49,13 @@ static void unshare(const struct codec_struct *type, void *dst)
 			struct bytes *bytes = member_at(dst, f);
 
 			bytes->data = bytes->size ? mem_copy(bytes->data, bytes->size) : NULL;
-		} else if (f->type) {
+		} else if (f->type || f->kind == FIELD_NUMBERS) {
 			count = items_of(dst, f, &first);
-			if (f->kind == FIELD_LIST) {
-				first = count ? mem_copy(first, count * f->type->size) : NULL;
+			if (f->count_offset) {
+				first = count ? mem_copy(first, count * item_size(f)) : NULL;
 				set_list(dst, f, first, count);
 			}
-			for (size_t k = 0; k < count; k++)
+			for (size_t k = 0; f->type && k < count; k++)
 				unshare(f->type, first + k * f->type->size);
 		}
 	}
@@ -79,6 +79,8 @@ static bool items_equal(const void *a, const void *b, const struct codec_field *
 
 	if (items_of(b, f, &first_b) != count)
 		return false;
+	if (f->kind == FIELD_NUMBERS)
+		return !count || memcmp(first_a, first_b, count * item_size(f)) == 0;
 	for (size_t i = 0; i < count; i++)
 		if (!codec_equal(f->type, first_a + i * f->type->size, first_b + i * f->type->size))
 			return false;
@@ -110,6 +112,7 @@ static bool field_equal(const void *a, const void *b, const struct codec_field *
 	case FIELD_STRUCT:
 	case FIELD_ARRAY:
 	case FIELD_LIST:
+	case FIELD_NUMBERS:
 		return items_equal(a, b, f);
 	}
 	return false;
@@ -159,6 +162,9 @@ static void describe_kind(FILE *out, const struct codec_field *f)
 		return;
 	case FIELD_LIST:
 		fprintf(out, "list of %s, at most %" PRIu64, f->type->name, f->limit);
+		return;
+	case FIELD_NUMBERS:
+		fprintf(out, "list of uint64, at most %" PRIu64, f->limit);
 		return;
 	}
 }

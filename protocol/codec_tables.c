@@ -50,9 +50,29 @@ static const struct codec_field chunk_ref_fields[] = {
 CODEC_STRUCT(chunk_ref);
 #undef THIS
 
+#define THIS struct element
+static const struct codec_field element_fields[] = {
+	F_U32(1, width),
+	F_BOOL(2, is_float),
+	F_U32(3, stride),
+};
+CODEC_STRUCT(element);
+#undef THIS
+
+#define THIS struct tensor_ref
+static const struct codec_field tensor_ref_fields[] = {
+	F_U64(1, key),
+	F_STRUCT(2, element, element),
+	F_U64(3, offset),
+	F_U64(4, size),
+};
+CODEC_STRUCT(tensor_ref);
+#undef THIS
+
 #define THIS struct chunk_index
 static const struct codec_field chunk_index_fields[] = {
 	F_LIST(1, chunks, chunk_ref, LIMIT_CHUNKS),
+	F_LIST(2, tensors, tensor_ref, LIMIT_TENSORS),
 };
 CODEC_STRUCT(chunk_index);
 #undef THIS
@@ -138,6 +158,20 @@ static const struct codec_field release_metric_fields[] = {
 CODEC_STRUCT(release_metric);
 #undef THIS
 
+#define THIS struct release_observe
+static const struct codec_field release_observe_fields[] = {
+	F_TEXT(1, metrics, LIMIT_PATH),
+	F_TEXT(2, requests, LIMIT_SHORT_TEXT),
+	F_TEXT(3, errors, LIMIT_SHORT_TEXT),
+	F_TEXT(4, latency, LIMIT_SHORT_TEXT),
+	F_LIST(5, counters, text_item, LIMIT_NAMED_COUNTERS),
+	F_BOOL(6, has_range),
+	F_F64(7, score_min),
+	F_F64(8, score_max),
+};
+CODEC_STRUCT(release_observe);
+#undef THIS
+
 #define THIS struct release
 static const struct codec_field release_fields[] = {
 	F_STR(1, model),
@@ -157,6 +191,7 @@ static const struct codec_field release_fields[] = {
 	F_TEXT(15, lineage_code, LIMIT_REASON_TEXT),
 	F_TEXT(16, lineage_data, LIMIT_REASON_TEXT),
 	F_LIST(17, lineage_metrics, release_metric, LIMIT_METRICS),
+	F_STRUCT(18, observe, release_observe),
 };
 CODEC_STRUCT(release);
 #undef THIS
@@ -185,6 +220,8 @@ static const struct codec_field gate_spec_fields[] = {
 	F_ENUM(9, require, GATE_REQUIRE_COUNT),
 	F_U64(10, min_bake_ms),
 	F_U64(11, deadline_ms),
+	F_BOOL(12, has_policy),
+	F_ENUM(13, policy, INCONCLUSIVE_COUNT),
 };
 CODEC_STRUCT(gate_spec);
 #undef THIS
@@ -291,6 +328,8 @@ static const struct codec_field deployment_report_fields[] = {
 	F_U64(11, bytes_total),
 	F_ARRAY(12, slots, slot_report),
 	F_STRUCT(13, last, outcome),
+	F_U64(14, bytes_from_peers),
+	F_U64(15, fetch_rate),
 };
 CODEC_STRUCT(deployment_report);
 #undef THIS
@@ -321,6 +360,130 @@ static const struct codec_field node_status_fields[] = {
 CODEC_STRUCT(node_status);
 #undef THIS
 
+/* ---- evidence ---- */
+
+#define THIS struct baseline_edge
+static const struct codec_field baseline_edge_fields[] = {
+	F_F64(1, value),
+};
+CODEC_STRUCT(baseline_edge);
+#undef THIS
+
+#define THIS struct baseline_feature
+static const struct codec_field baseline_feature_fields[] = {
+	F_STR(1, name),
+	F_ENUM(2, kind, FEATURE_KIND_COUNT),
+	F_LIST(3, edges, baseline_edge, LIMIT_BINS - BINS_OUTER + 1),
+	F_LIST(4, values, text_item, LIMIT_BINS - BINS_OUTER),
+	F_NUMBERS(5, counts, LIMIT_BINS),
+};
+CODEC_STRUCT(baseline_feature);
+#undef THIS
+
+#define THIS struct baseline
+static const struct codec_field baseline_fields[] = {
+	F_U64(1, observations),
+	F_LIST(2, features, baseline_feature, LIMIT_FEATURES),
+};
+CODEC_STRUCT(baseline);
+#undef THIS
+
+#define THIS struct observed_counts
+static const struct codec_field observed_counts_fields[] = {
+	F_U64(1, attempted),
+	F_U64(2, ok),
+	F_U64(3, errors),
+	F_U64(4, timeouts),
+	F_U64(5, crashes),
+	F_U64(6, invalid),
+	F_U64(7, smoke_attempted),
+	F_U64(8, smoke_failures),
+	F_U64(9, minutes),
+	F_U64(10, incidents),
+	F_U64(11, latencies),
+	F_U64(12, latency_sum_us),
+	F_U64(13, labels_right),
+	F_U64(14, labels_wrong),
+	F_U64(15, unknown),
+	F_U64(16, rubbish),
+	F_U64(17, dropped),
+};
+CODEC_STRUCT(observed_counts);
+#undef THIS
+
+#define THIS struct latency_exceedance
+static const struct codec_field latency_exceedance_fields[] = {
+	F_U64(1, threshold_us),
+	F_U64(2, exceeded),
+};
+CODEC_STRUCT(latency_exceedance);
+#undef THIS
+
+#define THIS struct latency_bucket
+static const struct codec_field latency_bucket_fields[] = {
+	F_U32(1, index),
+	F_U64(2, count),
+};
+CODEC_STRUCT(latency_bucket);
+#undef THIS
+
+#define THIS struct feature_counts
+static const struct codec_field feature_counts_fields[] = {
+	F_NUMBERS(1, bins, LIMIT_BINS),
+};
+CODEC_STRUCT(feature_counts);
+#undef THIS
+
+#define THIS struct named_counter
+static const struct codec_field named_counter_fields[] = {
+	F_STR(1, name),
+	F_U64(2, count),
+};
+CODEC_STRUCT(named_counter);
+#undef THIS
+
+#define THIS struct observation_record
+static const struct codec_field observation_record_fields[] = {
+	F_U64(1, boot_epoch),
+	F_U64(2, sequence),
+	F_STR(3, deployment),
+	F_ENUM(4, colour, COLOUR_COUNT),
+	F_FIXED(5, release),
+	F_FIXED(6, rollout),
+	F_FIXED(7, baseline),
+	F_U64(8, start_unix_ms),
+	F_U64(9, length_ms),
+	F_U64(10, age_ms),
+	F_BOOL(11, serving),
+	F_BOOL(12, urgent),
+	F_U32(13, periods),
+	F_U64(14, lost),
+	F_STRUCT(15, counts, observed_counts),
+	F_ARRAY(16, exceedances, latency_exceedance),
+	F_LIST(17, buckets, latency_bucket, LIMIT_LATENCY_BUCKETS),
+	F_LIST(18, features, feature_counts, LIMIT_FEATURES),
+	F_LIST(19, counters, named_counter, LIMIT_NAMED_COUNTERS),
+};
+CODEC_STRUCT(observation_record);
+#undef THIS
+
+#define THIS struct latency_threshold
+static const struct codec_field latency_threshold_fields[] = {
+	F_U64(1, us),
+};
+CODEC_STRUCT(latency_threshold);
+#undef THIS
+
+#define THIS struct observe_order
+static const struct codec_field observe_order_fields[] = {
+	F_FIXED(1, rollout),
+	F_FIXED(2, baseline),
+	F_U64(3, period_ms),
+	F_ARRAY(4, thresholds, latency_threshold),
+};
+CODEC_STRUCT(observe_order);
+#undef THIS
+
 /* ---- desired state ---- */
 
 #define THIS struct assignment
@@ -339,6 +502,7 @@ static const struct codec_field assignment_fields[] = {
 	F_BOOL(12, hold_old),
 	F_U64(13, node_deadline_ms),
 	F_STRUCT(14, windows, window_spec),
+	F_STRUCT(15, observe, observe_order),
 };
 CODEC_STRUCT(assignment);
 #undef THIS
@@ -417,10 +581,52 @@ static const struct codec_field msg_logs_fields[] = {
 CODEC_STRUCT(msg_logs);
 #undef THIS
 
+#define THIS struct baseline_proposal
+static const struct codec_field baseline_proposal_fields[] = {
+	F_STR(1, deployment),
+	F_FIXED(2, release),
+	F_BYTES(3, baseline, LIMIT_BASELINE),
+};
+CODEC_STRUCT(baseline_proposal);
+#undef THIS
+
+#define THIS struct msg_observed
+static const struct codec_field msg_observed_fields[] = {
+	F_LIST(1, records, observation_record, LIMIT_RECORDS),
+	F_LIST(2, proposals, baseline_proposal, LIMIT_DEPLOYMENTS_PER_NODE),
+};
+CODEC_STRUCT(msg_observed);
+#undef THIS
+
+#define THIS struct msg_observed_ack
+static const struct codec_field msg_observed_ack_fields[] = {
+	F_U64(1, boot_epoch),
+	F_U64(2, sequence),
+};
+CODEC_STRUCT(msg_observed_ack);
+#undef THIS
+
+#define THIS struct msg_baseline
+static const struct codec_field msg_baseline_fields[] = {
+	F_STR(1, deployment),
+	F_BYTES(2, baseline, LIMIT_BASELINE),
+};
+CODEC_STRUCT(msg_baseline);
+#undef THIS
+
+#define THIS struct held_release
+static const struct codec_field held_release_fields[] = {
+	F_FIXED(1, digest),
+};
+CODEC_STRUCT(held_release);
+#undef THIS
+
 #define THIS struct msg_get
 static const struct codec_field msg_get_fields[] = {
 	F_ENUM(1, kind, OBJECT_KIND_COUNT),
 	F_FIXED(2, digest),
+	F_BOOL(3, takes_coded),
+	F_LIST(4, held, held_release, LIMIT_HELD),
 };
 CODEC_STRUCT(msg_get);
 #undef THIS
@@ -431,6 +637,8 @@ static const struct codec_field msg_object_fields[] = {
 	F_FIXED(2, digest),
 	F_BOOL(3, missing),
 	F_BYTES(4, data, LIMIT_OBJECT),
+	F_BOOL(5, coded),
+	F_U32(6, retry_ms),
 };
 CODEC_STRUCT(msg_object);
 #undef THIS

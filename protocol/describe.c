@@ -8,6 +8,7 @@ static const char *const senders[] = {
 	[FROM_COORDINATOR] = "coordinator",
 	[FROM_STRANGER] = "stranger",
 	[FROM_OPERATOR] = "operator",
+	[FROM_PEER] = "peer",
 };
 
 static const char *const channels[] = {
@@ -15,6 +16,7 @@ static const char *const channels[] = {
 	[CHANNEL_DATA] = "data",
 	[CHANNEL_ENROL] = "enrol",
 	[CHANNEL_OPERATORS] = "operators",
+	[CHANNEL_PEERS] = "peers",
 };
 
 int main(void)

@@ -12,6 +12,7 @@ FLEET_STATE=$COVEY_BUILD/fleet-$FLEET_NAME
 FLEET_NETNS=covey-$FLEET_NAME
 FLEET_NET=10.77
 FLEET_PORT=7400
+read -ra FLEET_WRAP <<<"${COVEY_WRAP:-}" # put before Covey's programs (valgrind)
 
 fleet_main() {
 	local command=${1:-}
@@ -99,6 +100,8 @@ fleet_host_up() { # name, address, rate or ""
 	ip -n $FLEET_NETNS-sw link set "$name" master br0 up
 	ip -n "$FLEET_NETNS-$name" addr add "$address/16" dev eth0
 	ip -n "$FLEET_NETNS-$name" link set lo up
+	# what systemd sets on a machine; a fresh namespace has 10
+	nsenter "--net=/run/netns/$FLEET_NETNS-$name" sysctl -qw net.unix.max_dgram_qlen=512
 	ip -n "$FLEET_NETNS-$name" link set eth0 up
 	[ -n "$rate" ] || return 0
 	tc -n $FLEET_NETNS-sw qdisc add dev "$name" root tbf rate "$rate" burst 128kb latency 60ms
@@ -145,10 +148,12 @@ listen = $FLEET_NET.0.1
 port = $FLEET_PORT
 socket = $FLEET_RUN/co/coordinator.sock
 group = root
+observe_period = 2s
+${FLEET_COORDINATOR_CONF:-}
 TEXT
-	COVEY_HOME=$FLEET_STATE/operator "$COVEY_BUILD/coordinator/cli/covey" init --dir "$state" \
+	COVEY_HOME=$FLEET_STATE/operator "${FLEET_WRAP[@]}" "$COVEY_BUILD/coordinator/cli/covey" init --dir "$state" \
 		--endpoint "tcp://$FLEET_NET.0.1:$FLEET_PORT" >"$FLEET_STATE/co/init.log"
-	fleet_daemon co coordinator "$COVEY_BUILD/coordinator/covey-coordinator" \
+	fleet_daemon co coordinator "${FLEET_WRAP[@]}" "$COVEY_BUILD/coordinator/covey-coordinator" \
 		--config "$FLEET_STATE/co/coordinator.conf"
 	for _ in $(seq 100); do
 		fleet_covey version >/dev/null 2>&1 && return 0
@@ -160,7 +165,7 @@ TEXT
 
 fleet_covey() {
 	COVEY_COORDINATOR=ipc://$FLEET_RUN/co/coordinator.sock COVEY_HOME=$FLEET_STATE/operator \
-		"$COVEY_BUILD/coordinator/cli/covey" "$@"
+		"${FLEET_WRAP[@]}" "$COVEY_BUILD/coordinator/cli/covey" "$@"
 }
 
 fleet_node_join() { # number, rate
@@ -182,7 +187,7 @@ group = root
 instance = $FLEET_NAME$node
 TEXT
 	fleet_covey token create --label "site=$site" --ttl 1h --uses 1 |
-		fleet_exec "$node" -- "$COVEY_BUILD/agent/covey-agent" join - \
+		fleet_exec "$node" -- "${FLEET_WRAP[@]}" "$COVEY_BUILD/agent/covey-agent" join - \
 			--config "$FLEET_STATE/$node/agent.conf" >"$FLEET_STATE/$node/join.log" 2>&1 || {
 		cat "$FLEET_STATE/$node/join.log" >&2
 		die 1 "dev fleet: node $node could not join"
@@ -191,9 +196,9 @@ TEXT
 
 fleet_node_start() { # number
 	local node=n$1
-	fleet_daemon "$node" helper "$COVEY_BUILD/agent/helper/covey-helper" \
+	fleet_daemon "$node" helper "${FLEET_WRAP[@]}" "$COVEY_BUILD/agent/helper/covey-helper" \
 		--config "$FLEET_STATE/$node/agent.conf"
-	fleet_daemon "$node" agent "$COVEY_BUILD/agent/covey-agent" \
+	fleet_daemon "$node" agent "${FLEET_WRAP[@]}" "$COVEY_BUILD/agent/covey-agent" \
 		--config "$FLEET_STATE/$node/agent.conf"
 }
 
@@ -229,6 +234,7 @@ fleet_down() {
 		fleet_stop_daemon "$host" helper
 	done
 	pkill -KILL -f "conmon .*$FLEET_STATE/n[0-9]+/helper" 2>/dev/null || true
+	fleet_kill_containers
 	for netns in $(ip netns list | awk -v p="^$FLEET_NETNS-(sw|co|n[0-9]+)$" '$1 ~ p {print $1}'); do
 		pids=$(ip netns pids "$netns" 2>/dev/null) && [ -n "$pids" ] && kill -9 $pids 2>/dev/null
 		true
@@ -239,6 +245,14 @@ fleet_down() {
 	done
 	find /sys/fs/cgroup -depth -type d -path "*/covey/${FLEET_NAME}n[0-9]*" -exec rmdir {} + 2>/dev/null || true
 	rm -rf "$FLEET_RUN" "$FLEET_STATE"
+}
+
+# Without their supervisor nobody else would: their control groups know them.
+fleet_kill_containers() {
+	local pids
+	pids=$(find /sys/fs/cgroup -path "*/covey/${FLEET_NAME}n[0-9]*" -name cgroup.procs \
+		-exec cat {} + 2>/dev/null | sort -u)
+	[ -z "$pids" ] || kill -9 $pids 2>/dev/null || true
 }
 
 # Slots end when their processes are gone; then mounts of the fleet's folders can go.

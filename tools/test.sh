@@ -1,15 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 # The default test suite: gcc with sanitizers for what runs; clang for a second opinion on the
-# warnings and, optimised, for the simulator.
+# warnings and, optimised, for the simulator. With --valgrind: the unit and integration tests and
+# a canary rollout under valgrind, in a build without sanitizers.
 
 COVEY_BUILD_TEST=$COVEY_SOURCE/build-test
 COVEY_BUILD_CLANG=$COVEY_SOURCE/build-clang
+COVEY_BUILD_VALGRIND=$COVEY_SOURCE/build-valgrind
 
 test_main() {
 	if [ "${1:-}" = --systemd ]; then
 		. "$COVEY_SOURCE/tools/systemd.sh"
 		shift
 		systemd_test_main "$@"
+		return
+	fi
+	if [ "${1:-}" = --valgrind ]; then
+		shift
+		valgrind_test_main "$@"
 		return
 	fi
 	need_root
@@ -25,17 +32,62 @@ test_main() {
 		meson test -C "$COVEY_BUILD_CLANG" --no-rebuild --print-errorlogs --suite sim || result=$?
 	fi
 	[ $# -eq 0 ] || rm -f "$COVEY_BUILD_CLANG/meson-logs/testlog.json"
-	test_summary "$COVEY_BUILD_TEST" "$COVEY_BUILD_CLANG"
+	test_summary "$COVEY_BUILD_TEST/meson-logs/testlog.json" "$COVEY_BUILD_CLANG/meson-logs/testlog.json"
 	return "$result"
 }
 
+# Everything that is ours and runs is watched; what is not (containers' runtime, shells) is not.
+# Scenarios are scripts: they put COVEY_WRAP before each program of the fleet.
+valgrind_test_main() {
+	local result=0 logs=$COVEY_BUILD_VALGRIND/meson-logs broker tests
+	need_root
+	deps_install
+	say "building for valgrind into $COVEY_BUILD_VALGRIND ..."
+	build_into "$COVEY_BUILD_VALGRIND" -Dwerror=true -Doptimization=1 -Ddebug=true
+	rm -f "$logs"/testlog*
+	export COVEY_BUILD=$COVEY_BUILD_VALGRIND COVEY_VALGRIND
+	COVEY_VALGRIND=$(mktemp -d)
+	"$COVEY_BUILD/tests/valgrind/covey-syscall-broker" "$COVEY_VALGRIND/broker" &
+	broker=$!
+	until [ -S "$COVEY_VALGRIND/broker" ]; do sleep 0.1; done
+	mapfile -t tests < <(valgrind_tests "$@")
+	[ ${#tests[@]} -eq 0 ] || meson test -C "$COVEY_BUILD" --no-rebuild --print-errorlogs \
+		--timeout-multiplier 10 --wrapper "$COVEY_SOURCE/tools/valgrind.sh" "${tests[@]}" || result=$?
+	mapfile -t tests < <(valgrind_scenarios "$@")
+	[ ${#tests[@]} -eq 0 ] || COVEY_WRAP="$COVEY_SOURCE/tools/valgrind.sh --exec" meson test -C "$COVEY_BUILD" \
+		--no-rebuild --print-errorlogs --timeout-multiplier 10 --logbase scenario "${tests[@]}" || result=$?
+	"$COVEY_SOURCE/tools/valgrind.sh" --report || result=$?
+	kill $broker
+	rm -rf "$COVEY_VALGRIND"
+	test_summary "$logs"/testlog-valgrind.sh.json "$logs"/scenario.json
+	return "$result"
+}
+
+# All programs of the default suite but the simulator, whose many runs say nothing new here; or
+# those that were asked for.
+valgrind_tests() { # names
+	if [ $# -gt 0 ]; then
+		printf '%s\n' "$@" | grep -v '^fleet: ' || true
+	else
+		meson test -C "$COVEY_BUILD" --list 2>/dev/null | sed -n 's|^covey[^ ]* / ||p' |
+			grep -vE '^(lint_|fleet_|sim_|digits$|packaging$)'
+	fi
+}
+
+valgrind_scenarios() { # names
+	if [ $# -gt 0 ]; then
+		printf '%s\n' "$@" | grep '^fleet: ' || true
+	else
+		echo 'fleet: canary'
+	fi
+}
+
 # Counts what meson recorded, and closes with the one line that a reader looks for.
-test_summary() { # build folders
+test_summary() { # meson's logs
 	python3 - "$@" <<'PY'
 import json, os, sys
 passed = failed = skipped = 0
-logs = [folder + "/meson-logs/testlog.json" for folder in sys.argv[1:]]
-for line in (line for log in logs if os.path.exists(log) for line in open(log)):
+for line in (line for log in sys.argv[1:] if os.path.exists(log) for line in open(log)):
     result = json.loads(line)["result"]
     if result in ("OK", "EXPECTEDFAIL"):
         passed += 1
@@ -51,26 +103,4 @@ PY
 build_clang() {
 	say "building with clang, for speed, into $COVEY_BUILD_CLANG ..."
 	CC=clang build_into "$COVEY_BUILD_CLANG" -Dwerror=true -Dbuildtype=release -Ddebug=true
-}
-
-# Fresh seeds for some minutes; each batch adds a line to build/soak.log, and goes on where the last
-# one stopped.
-soak_main() {
-	local minutes=${1:-10} log=$COVEY_BUILD/soak.log end seed result=0
-	[[ $minutes =~ ^[0-9]+$ ]] || die 2 "dev soak: say how many minutes, a whole number"
-	deps_install
-	build_clang
-	mkdir -p "$COVEY_BUILD"
-	end=$(($(date +%s) + minutes * 60))
-	while [ "$(date +%s)" -lt $end ]; do
-		seed=$(awk '{s = $1} END {print s + 0}' "$log" 2>/dev/null || echo 0)
-		[ "$seed" -ge 1000000 ] || seed=1000000
-		"$COVEY_BUILD_CLANG/tests/sim/covey-sim" --seed "$seed" --count 50 2>/dev/null |
-			grep '^#' >"$log.part" || true
-		cat "$log.part"
-		echo "$((seed + 50)) $(date -u +%FT%TZ) $(tail -n 1 "$log.part")" >>"$log"
-		grep -q 'seed [0-9]*, ' "$log.part" && result=1
-	done
-	rm -f "$log.part"
-	return $result
 }

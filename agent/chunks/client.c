@@ -8,6 +8,8 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "protocol/chunk_data.h"
+#include "protocol/coding/coding.h"
 #include "protocol/message.h"
 
 struct origin {
@@ -18,15 +20,23 @@ struct origin {
 	struct chunk_source_events events;
 	void *context;
 	struct link *link;
+	struct coding *coding; /* while the link is there */
 	sd_event_source *closer;
 };
+
+static void close_link(struct origin *origin)
+{
+	link_free(origin->link);
+	origin->link = NULL;
+	coding_free(origin->coding);
+	origin->coding = NULL;
+}
 
 static int on_close(sd_event_source *source, void *userdata)
 {
 	struct origin *origin = userdata;
 
-	link_free(origin->link);
-	origin->link = NULL;
+	close_link(origin);
 	return 0;
 }
 
@@ -49,7 +59,7 @@ void origin_free(struct origin *origin)
 	if (!origin)
 		return;
 	sd_event_source_disable_unref(origin->closer);
-	link_free(origin->link);
+	close_link(origin);
 	link_key_wipe(&origin->key);
 	free(origin);
 }
@@ -70,15 +80,35 @@ static void on_down(void *context, enum link_cause cause, const char *text)
 	origin->events.down(origin->context, text);
 }
 
+/* What cannot be decoded is handed on as nothing: its digest is then wrong, like that of any other
+ * bad answer. */
+static void decode(struct origin *origin, struct msg_object *object)
+{
+	if (!object->coded)
+		return;
+	if (!origin->coding)
+		origin->coding = coding_create();
+	if (coding_restore(origin->coding, &object->data, LIMIT_OBJECT) < 0)
+		object->data.size = 0;
+}
+
 static void on_message(void *context, const void *data, size_t size)
 {
 	struct origin *origin = context;
 	struct message message = {0};
 
+	if (chunk_data_is(data, size, MESSAGE_SEED_CHUNK)) {
+		origin->events.message(origin->context, data, size);
+		return;
+	}
 	if (message_decode(data, size, CHANNEL_DATA, FROM_COORDINATOR, &message, NULL) < 0)
 		return; /* asked for again when it does not come */
-	if (message.type == MESSAGE_OBJECT)
+	if (message.type == MESSAGE_OBJECT) {
+		decode(origin, message.body);
 		origin->events.object(origin->context, message.body);
+	} else {
+		origin->events.message(origin->context, data, size);
+	}
 	message_free(&message);
 }
 
@@ -90,8 +120,8 @@ static int open_link(struct origin *origin)
 		.key = &origin->key,
 		.server_key = &origin->server_key,
 		.max_message_size = LIMIT_DATA_MESSAGE,
-		.send_queue = 4 * LIMIT_FETCH_REQUESTS,
-		.receive_queue = LIMIT_FETCH_REQUESTS,
+		.send_queue = 16 * LIMIT_FETCH_REQUESTS,
+		.receive_queue = 2 * LIMIT_FETCH_REQUESTS,
 	};
 
 	return link_new(origin->hub, &config, &events, origin, &origin->link, NULL);
@@ -99,11 +129,9 @@ static int open_link(struct origin *origin)
 
 /* ---- the source ---- */
 
-static int origin_request(void *context, enum object_kind kind, const struct digest *digest)
+static int origin_tell(void *context, const void *data, size_t size)
 {
 	struct origin *origin = context;
-	const struct msg_get get = {.kind = kind, .digest = *digest};
-	struct bytes bytes = {0};
 	int r;
 
 	sd_event_source_disable_unref(origin->closer);
@@ -112,9 +140,19 @@ static int origin_request(void *context, enum object_kind kind, const struct dig
 		r = open_link(origin);
 		return r < 0 ? r : -ENOTCONN;
 	}
+	return link_send(origin->link, data, size);
+}
+
+static int origin_request(void *context, const struct msg_get *wanted)
+{
+	struct msg_get get = *wanted;
+	struct bytes bytes = {0};
+	int r;
+
+	get.takes_coded = true;
 	r = message_encode(MESSAGE_GET, &get, &bytes, NULL);
 	if (r == 0)
-		r = link_send(origin->link, bytes.data, bytes.size);
+		r = origin_tell(context, bytes.data, bytes.size);
 	free(bytes.data);
 	return r;
 }
@@ -142,6 +180,7 @@ struct chunk_source origin_source(struct origin *origin)
 {
 	return (struct chunk_source){.context = origin,
 				     .request = origin_request,
+				     .tell = origin_tell,
 				     .cancel = origin_cancel,
 				     .state = origin_state};
 }

@@ -15,7 +15,9 @@ enum chunk_source_state { CHUNK_SOURCE_CLOSED, CHUNK_SOURCE_OPENING, CHUNK_SOURC
 struct chunk_source { /* what every kind of source can do */
 	void *context;
 	/* 0: asked; -ENOTCONN: opens the way, `up` follows; -EAGAIN: its queue is full. */
-	int (*request)(void *context, enum object_kind kind, const struct digest *digest);
+	int (*request)(void *context, const struct msg_get *get);
+	/* Any other message of the channel, encoded. As request(). */
+	int (*tell)(void *context, const void *data, size_t size);
 	/* Whatever was asked for is of no interest any more: close the way. */
 	void (*cancel)(void *context);
 	enum chunk_source_state (*state)(void *context);
@@ -25,6 +27,7 @@ struct chunk_source_events {
 	void (*up)(void *context);
 	void (*down)(void *context, const char *text); /* requests under way are lost */
 	void (*object)(void *context, const struct msg_object *object); /* not verified yet */
+	void (*message)(void *context, const void *data, size_t size);	/* about numbered chunks */
 };
 
 struct origin; /* the coordinator's data channel */

@@ -17,8 +17,7 @@
 #include <unistd.h>
 
 enum {
-	WINDOW_BLOBS = 1024,	      /* open at a time ... */
-	WINDOW_CHUNKS = LIMIT_CHUNKS, /* ... and chunks in their indices: memory */
+	WINDOW_CHUNKS = LIMIT_CHUNKS, /* in the indices of blobs that are open at a time: memory */
 	STEP_BYTES = 8 << 20,	      /* copied or looked at in one call */
 	STEP_LOOKUPS = 256,
 	FLUSH_BYTES = 16 << 20,
@@ -164,7 +163,7 @@ static int open_part(const struct stage *stage, const struct release_blob *of, i
 }
 
 /* Makes the part as long as its blob, without blocks. */
-static int size_part(const struct stage *stage, const struct release_blob *of, bool *ret_resumed,
+static int size_part(struct stage *stage, const struct release_blob *of, bool *ret_resumed,
 		     struct err *err)
 {
 	AUTO_CLOSE int fd = -1;
@@ -176,6 +175,7 @@ static int size_part(const struct stage *stage, const struct release_blob *of, b
 	if (fstat(fd, &st) < 0)
 		return err_errno(err, -errno, "look at a part");
 	*ret_resumed = (uint64_t)st.st_size == of->size;
+	stage->new_parts |= !*ret_resumed;
 	if (!*ret_resumed && ftruncate(fd, (off_t)of->size) < 0)
 		return err_errno(err, -errno, "size a part");
 	return 0;
@@ -226,59 +226,6 @@ static void set_written(struct stage *stage, struct assembly *a, size_t i)
 	stage->unflushed_bytes += a->index.chunks[i].size;
 }
 
-/* Bytes that a killed run wrote but did not name in the journal. */
-static bool find_in_part(const struct assembly *a, size_t i, int part, void *buffer)
-{
-	const struct chunk_ref *chunk = &a->index.chunks[i];
-	struct digest digest;
-	off_t data;
-
-	if (!a->resumed)
-		return false;
-	data = lseek(part, (off_t)a->offsets[i], SEEK_DATA);
-	if (data < 0 || (uint64_t)data >= a->offsets[i] + chunk->size)
-		return false;
-	if (store_read_at(part, buffer, chunk->size, a->offsets[i]) < 0)
-		return false;
-	digest_of(&digest, buffer, chunk->size);
-	return digest_equal(&digest, &chunk->digest);
-}
-
-static int open_holder(const struct stage *stage, const struct digest *content)
-{
-	char name[STORE_NAME_MAX];
-	int fd;
-
-	store_name(name, content, "");
-	fd = openat(stage->files->blobs, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd >= 0)
-		return fd;
-	store_name(name, content, ".part");
-	return openat(stage->files->parts, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-}
-
-/* Copies the chunk from another blob on the disk. 0, -ENOENT, -ENOSPC, -EIO. */
-static int find_elsewhere(struct stage *stage, const struct assembly *a, size_t i, int part,
-			  void *buffer, struct err *err)
-{
-	const struct chunk_ref *chunk = &a->index.chunks[i];
-	AUTO_CLOSE int fd = -1;
-	struct digest holder, digest;
-	uint64_t offset, size;
-	int r = journal_find_chunk(stage->journal, &chunk->digest, NULL, &holder, &offset, &size,
-				   err);
-
-	if (r < 0)
-		return r;
-	fd = open_holder(stage, &holder);
-	if (fd < 0 || size != chunk->size || store_read_at(fd, buffer, size, offset) < 0)
-		return -ENOENT;
-	digest_of(&digest, buffer, size);
-	if (!digest_equal(&digest, &chunk->digest))
-		return -ENOENT;
-	return store_copy_at(fd, offset, part, a->offsets[i], buffer, size);
-}
-
 struct budget {
 	size_t bytes, lookups;
 	void *buffer; /* LIMIT_CHUNK */
@@ -291,8 +238,8 @@ static int look_for_chunk(struct stage *stage, struct assembly *a, size_t i, int
 	int r = 0;
 
 	budget->lookups--;
-	if (!find_in_part(a, i, part, budget->buffer))
-		r = find_elsewhere(stage, a, i, part, budget->buffer, err);
+	if (!stage_find_in_part(a, i, part, budget->buffer))
+		r = stage_find_elsewhere(stage, a, i, part, budget->buffer, err);
 	if (r == -ENOENT) {
 		a->states[i] = CHUNK_MISSING;
 		return 0;
@@ -361,13 +308,13 @@ static int list_window(struct stage *stage, struct wanted_object *items, size_t 
 {
 	AUTO_FREE void *buffer = mem_alloc(LIMIT_CHUNK);
 	struct budget budget = {STEP_BYTES, STEP_LOOKUPS, buffer};
-	size_t blobs = 0, chunks = 0;
+	size_t chunks = 0;
 	int r = 0;
 
 	for (size_t i = stage->first_open; r == 0 && i < stage->release.blobs_count; i++) {
 		struct stage_blob *blob = &stage->blobs[i];
 
-		if (blobs >= WINDOW_BLOBS || chunks >= WINDOW_CHUNKS || *count >= max)
+		if (chunks >= WINDOW_CHUNKS || *count >= max)
 			break;
 		if (blob->phase == BLOB_CLOSED)
 			r = open_blob(stage, blob, err);
@@ -375,7 +322,6 @@ static int list_window(struct stage *stage, struct wanted_object *items, size_t 
 			continue;
 		r = look_for_chunks(stage, blob, &budget, err);
 		list_chunks(blob->assembly, items, max, count);
-		blobs++;
 		chunks += blob->assembly->index.chunks_count;
 	}
 	return r;
@@ -386,6 +332,19 @@ bool stage_is_complete(const struct stage *stage)
 	for (size_t i = stage->first_open; i < stage->release.blobs_count; i++)
 		if (blob_lacks(&stage->blobs[i]))
 			return false;
+	return true;
+}
+
+static bool is_looked_at(const struct stage *stage)
+{
+	for (size_t i = stage->first_open; i < stage->release.blobs_count; i++) {
+		const struct stage_blob *blob = &stage->blobs[i];
+
+		if (blob->phase == BLOB_INDEX || blob->phase == BLOB_CLOSED ||
+		    (blob->phase == BLOB_OPEN &&
+		     blob->assembly->first_unknown < blob->assembly->index.chunks_count))
+			return false;
+	}
 	return true;
 }
 
@@ -424,6 +383,7 @@ int stage_missing(struct stage *stage, struct wanted_object *ret_items, size_t m
 	*ret_count = count;
 	*ret_progress = (struct stage_progress){.manifest = true,
 						.complete = stage_is_complete(stage),
+						.looked = count < max && is_looked_at(stage),
 						.bytes_done = stage->bytes_done,
 						.bytes_total = stage->bytes_total};
 	return 0;
@@ -473,7 +433,7 @@ int stage_put(struct stage *stage, const struct digest *digest, const void *data
 
 /* ---- to the platter, and into the journal ---- */
 
-static int force_out(const struct stage *stage, struct err *err)
+static int force_out(struct stage *stage, struct err *err)
 {
 	size_t dirty = 0;
 	int r = 0;
@@ -493,6 +453,11 @@ static int force_out(const struct stage *stage, struct err *err)
 		if (r == 0 && fdatasync(fd) < 0)
 			r = err_errno(err, -errno, "sync a part");
 	}
+	/* a row may not outlive the name of the file that it speaks of */
+	if (r == 0 && stage->new_parts && fsync(stage->files->parts) < 0)
+		r = err_errno(err, -errno, "sync the folder of parts");
+	if (r == 0)
+		stage->new_parts = false;
 	return r;
 }
 

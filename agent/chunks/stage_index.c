@@ -82,6 +82,9 @@ int stage_load_index(const struct store_files *files, const struct release_blob 
 	}
 	r = codec_decode(&codec_chunk_index, bytes.data, bytes.size, ret_index, err);
 	if (r == 0) {
+		free(ret_index->tensors); /* whoever makes deltas needs them, not who applies them */
+		ret_index->tensors = NULL;
+		ret_index->tensors_count = 0;
 		r = check_index(of, ret_index, err);
 		if (r < 0)
 			codec_free(&codec_chunk_index, ret_index);

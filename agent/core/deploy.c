@@ -92,6 +92,7 @@ static bool admits(const struct deploy *d, const struct deploy_event *e)
 		return of_slot(d, e);
 	case DEPLOY_EVENT_PROBE_OK:
 	case DEPLOY_EVENT_PROBE_FAILED:
+	case DEPLOY_EVENT_PROBE_LOST:
 		return of_slot(d, e) && fact == DEPLOY_SLOT_RUNNING;
 	case DEPLOY_EVENT_SLOT_LOG:
 		return deploy_lacks_log(d, &e->release) && e->log;
@@ -191,7 +192,7 @@ bool deploy_apply(struct deploy *deploy, const struct deploy_event *event)
 		deploy->waiting_since_ms = 0;
 	else if (!deploy->waiting_since_ms)
 		deploy->waiting_since_ms = deploy->now_ms;
-	return memcmp(&before, &deploy->record, sizeof(before)) != 0;
+	return !deploy_record_same(&before, &deploy->record);
 }
 
 static void sooner(const struct deploy *d, uint64_t *when, uint64_t at)

@@ -208,9 +208,10 @@ ACTION(begin_return)
 {
 	struct deploy_record *r = &d->record;
 	bool healthy = r->serves && d->slots[r->serving].healthy;
-	const struct deploy_release *back = deploy_local(d, &r->assignment.base);
+	struct deploy_wish wish = deploy_wish(d);
+	const struct deploy_release *back = deploy_local(d, &wish.release);
 
-	leave_serving(d, &r->assignment.base);
+	leave_serving(d, &wish.release);
 	coordinator_says(d, e);
 	begin_way_back(d, back, healthy, coordinator_ending(d));
 }

@@ -195,6 +195,16 @@ static void probe_failed(struct deploy *d, enum colour colour, const struct depl
 	slot_is_bad(d, colour, e, "health", text);
 }
 
+/* Neither healthy nor not: nobody is blamed, and a bake does not end on it. */
+static void note_probe_lost(struct deploy *d, const struct deploy_event *e)
+{
+	struct deploy_slot_state *s = &d->slots[e->colour];
+
+	s->fresh = false;
+	s->probe_due_ms =
+		deploy_after(e->now_ms, deploy_probe_span(&d->record.slots[e->colour].release));
+}
+
 static void note_probe_failed(struct deploy *d, const struct deploy_event *e)
 {
 	probe_failed(d, e->colour, e, e->text);
@@ -310,6 +320,7 @@ static note_fn *const notes[DEPLOY_EVENT_COUNT] = {
 	[DEPLOY_EVENT_SLOT_STOPPED] = note_slot_stopped,
 	[DEPLOY_EVENT_PROBE_OK] = note_probe_ok,
 	[DEPLOY_EVENT_PROBE_FAILED] = note_probe_failed,
+	[DEPLOY_EVENT_PROBE_LOST] = note_probe_lost,
 	[DEPLOY_EVENT_SMOKE_PASSED] = note_nothing,
 	[DEPLOY_EVENT_SMOKE_FAILED] = note_smoke_failed,
 	[DEPLOY_EVENT_ROUTED] = note_routed,

@@ -102,3 +102,6 @@ struct deploy_record { /* the durable part: written before anything is done abou
 	struct deploy_veto vetoes[LIMIT_VETOES]; /* oldest first */
 	uint32_t vetoes_count;
 };
+
+/* Do they say the same? Only then need the second not be written. */
+bool deploy_record_same(const struct deploy_record *a, const struct deploy_record *b);

@@ -72,17 +72,39 @@ static struct deploy_wish wish(enum deploy_wish_kind kind, const struct digest *
 	return (struct deploy_wish){kind, *release, goal};
 }
 
+/* What serves was committed in the rollout that is taken back. Not so any more after a way back:
+ * its outcome is no completion, so that the two releases are not exchanged for ever. */
+static bool is_withdrawn(const struct deploy *d, const struct digest *serving)
+{
+	const struct deploy_outcome *last = &d->record.last;
+	const struct assignment *a = &d->record.assignment;
+
+	return a->revert && last->kind == OUTCOME_COMPLETED &&
+	       rollout_id_equal(&last->rollout, &a->rollout) &&
+	       digest_equal(&last->release, serving);
+}
+
+/* The base is barred here, by this node's veto: back to what it had committed before. */
+static struct deploy_wish wish_before(const struct deploy *d, const struct digest *serving)
+{
+	const struct deploy_release *before = deploy_fallback(d, serving);
+
+	if (is_withdrawn(d, serving) && before && !return_failed(d, &before->digest))
+		return wish(WISH_RETURN, &before->digest, GOAL_SERVE);
+	return wish(WISH_KEEP, serving, GOAL_SERVE);
+}
+
 /* Coordinator's veto, or desired state that names no release at all. */
 static struct deploy_wish wish_back(const struct deploy *d, const struct digest *serving)
 {
 	const struct digest *base = &d->record.assignment.base;
 
-	if (digest_equal(base, serving))
+	if (digest_equal(base, serving) || return_failed(d, base))
 		return wish(WISH_KEEP, serving, GOAL_SERVE);
 	if (digest_is_zero(base))
 		return wish(WISH_RETURN, base, GOAL_SERVE);
-	if (return_failed(d, base) || deploy_barred(d, base))
-		return wish(WISH_KEEP, serving, GOAL_SERVE);
+	if (deploy_barred(d, base))
+		return wish_before(d, serving);
 	return wish(deploy_local(d, base) ? WISH_RETURN : WISH_CHANGE, base, GOAL_SERVE);
 }
 

@@ -51,6 +51,7 @@
 	X(SLOT_STOPPED, "slot_stopped", "is empty now")                                            \
 	X(PROBE_OK, "probe_ok", "answered healthy")                                                \
 	X(PROBE_FAILED, "probe_failed", "did not, or not in time")                                 \
+	X(PROBE_LOST, "probe_lost", "the node could not ask: says nothing about the slot")         \
 	X(SMOKE_PASSED, "smoke_passed", "every smoke test passed")                                 \
 	X(SMOKE_FAILED, "smoke_failed", "check: its name")                                         \
 	X(ROUTED, "routed", "the traffic map is in force as told")                                 \

@@ -9,6 +9,7 @@
 
 #include "agent/helper/paths.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -29,6 +30,8 @@ struct job {
 	int fd;
 	uint64_t deadline_ms;
 	bool over;             /* its end is being reported */
+	bool late;             /* killed at its deadline */
+	bool again;            /* its first worker was killed */
 	const char *cancelled; /* why it was killed, or NULL */
 };
 
@@ -260,9 +263,25 @@ static size_t find_pid(const struct jobs *jobs, pid_t pid)
 	return QUEUE_MAX;
 }
 
+/* A worker that somebody killed, the kernel for want of memory most of all, says nothing about what
+ * was asked: a release must not be blamed for it. Once more, because every request may be repeated. */
+static bool run_again(struct jobs *jobs, struct job *job, int status)
+{
+	struct err err = {0};
+
+	if (job->again || job->late || job->cancelled || !WIFSIGNALED(status) ||
+	    WTERMSIG(status) != SIGKILL)
+		return false;
+	job->again = true;
+	close(TAKE_FD(job->fd));
+	log_warning("covey-worker-%s was killed: its work is done once more",
+	            works[job->request.op].worker);
+	return spawn_worker(jobs, job, &err) == 0;
+}
+
 static void finish(struct jobs *jobs, size_t place, int status)
 {
-	const struct job *job = &jobs->items[place];
+	struct job *job = &jobs->items[place];
 	ssize_t size = recv(job->fd, jobs->packet, sizeof(jobs->packet), MSG_DONTWAIT);
 	struct helper_reply reply = {0};
 	char text[96];
@@ -270,6 +289,8 @@ static void finish(struct jobs *jobs, size_t place, int status)
 	if (size <= 0 ||
 	    codec_decode(&codec_helper_reply, jobs->packet, (size_t)size, &reply, NULL) < 0)
 		size = 0;
+	if (size <= 0 && run_again(jobs, job, status))
+		return;
 	if (size > 0 && reply.id == job->request.id) {
 		report(jobs, place, jobs->packet, (size_t)size, (int)reply.error, reply.text);
 	} else if (job->cancelled) {
@@ -306,6 +327,7 @@ void jobs_tick(struct jobs *jobs, uint64_t now_ms)
 		if (jobs->queue.items[i].state == QUEUE_RUNNING &&
 		    jobs->items[i].deadline_ms <= now_ms) {
 			jobs->items[i].deadline_ms = now_ms + EXTRA_MS;
+			jobs->items[i].late = true;
 			kill(-jobs->items[i].pid, SIGKILL);
 		}
 }

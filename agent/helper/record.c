@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -89,6 +90,16 @@ static bool parse_process(const char *value, struct record_process *ret)
 	return true;
 }
 
+/* It goes into the firewall's rules as it is. */
+static bool parse_address(const char *value, int family, char *dst, size_t size)
+{
+	struct in6_addr address;
+
+	if (value[0] && inet_pton(family, value, &address) != 1)
+		return false;
+	return str_set(dst, size, value) == 0;
+}
+
 static bool parse_line(struct record *record, const char *key, const char *value)
 {
 	uint64_t number;
@@ -100,9 +111,11 @@ static bool parse_line(struct record *record, const char *key, const char *value
 	if (str_equal(key, "interface"))
 		return STR_SET(record->interface, value) == 0;
 	if (str_equal(key, "address"))
-		return STR_SET(record->address, value) == 0;
+		return parse_address(value, AF_INET, record->address,
+		                     sizeof(record->address));
 	if (str_equal(key, "address6"))
-		return STR_SET(record->address6, value) == 0;
+		return parse_address(value, AF_INET6, record->address6,
+		                     sizeof(record->address6));
 	if (str_equal(key, "container"))
 		return parse_process(value, &record->container);
 	if (str_equal(key, "supervisor"))
@@ -131,7 +144,9 @@ static int parse(char *text, struct record *record)
 			return -EBADMSG;
 		*value++ = 0;
 		if (str_equal(line, "end"))
-			return 0;
+			return record->port && (record->host_network || record->address[0])
+			           ? 0
+			           : -EBADMSG;
 		if (!parse_line(record, line, value))
 			return -EBADMSG;
 	}

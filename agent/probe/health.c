@@ -27,14 +27,16 @@ struct probe {
 	struct probe *next;
 	struct health *health;
 	uint64_t id, deadline_ms;
-	bool http, sent, failed;
+	bool http, sent;
+	bool failed; /* to start: told from the timer, as `answer` and `text` */
+	enum probe_answer answer;
 	int fd;
 	sd_event_source *io;
 	char *request;
 	size_t request_size;
 	char line[HEALTH_LINE_MAX];
 	size_t line_size;
-	char text[LIMIT_SHORT_TEXT + 1]; /* with failed: told from the timer */
+	char text[LIMIT_SHORT_TEXT + 1];
 };
 
 struct health {
@@ -109,14 +111,14 @@ static void rearm(struct health *health)
 }
 
 /* The callback may start and cancel probes: it comes last. */
-static void finish(struct probe *probe, bool ok, const char *text)
+static void finish(struct probe *probe, enum probe_answer answer, const char *text)
 {
 	struct health *health = probe->health;
 	uint64_t id = probe->id;
 
 	probe_free(probe);
 	rearm(health);
-	health->done(health->context, id, ok, text);
+	health->done(health->context, id, answer, text);
 }
 
 static void finish_errno(struct probe *probe, const char *what, int error)
@@ -124,7 +126,7 @@ static void finish_errno(struct probe *probe, const char *what, int error)
 	char text[LIMIT_SHORT_TEXT + 1];
 
 	snprintf(text, sizeof(text), "%s: %s", what, strerror(error));
-	finish(probe, false, text);
+	finish(probe, probe_is_lost(error) ? PROBE_LOST : PROBE_BAD, text);
 }
 
 /* ---- the answer ---- */
@@ -151,15 +153,15 @@ static void judge(struct probe *probe)
 	unsigned status;
 
 	if (!status_of(probe->line, &status)) {
-		finish(probe, false, "the answer is not HTTP");
+		finish(probe, PROBE_BAD, "the answer is not HTTP");
 		return;
 	}
 	if (status >= 200 && status < 400) {
-		finish(probe, true, "");
+		finish(probe, PROBE_GOOD, "");
 		return;
 	}
 	snprintf(text, sizeof(text), "the health check answered with status %u", status);
-	finish(probe, false, text);
+	finish(probe, PROBE_BAD, text);
 }
 
 static void receive(struct probe *probe)
@@ -175,7 +177,7 @@ static void receive(struct probe *probe)
 		return;
 	}
 	if (n == 0) {
-		finish(probe, false, "the connection was closed before an answer came");
+		finish(probe, PROBE_BAD, "the connection was closed before an answer came");
 		return;
 	}
 	probe->line_size += (size_t)n;
@@ -185,7 +187,7 @@ static void receive(struct probe *probe)
 		*end = '\0';
 		judge(probe);
 	} else if (probe->line_size == sizeof(probe->line) - 1) {
-		finish(probe, false, "the answer is not HTTP: its first line does not end");
+		finish(probe, PROBE_BAD, "the answer is not HTTP: its first line does not end");
 	}
 }
 
@@ -217,7 +219,7 @@ static void connected(struct probe *probe)
 		return;
 	}
 	if (!probe->http) {
-		finish(probe, true, "");
+		finish(probe, PROBE_GOOD, "");
 		return;
 	}
 	r = send_request(probe);
@@ -262,9 +264,9 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 			char text[sizeof(probe->text)];
 
 			str_cut(text, sizeof(text), probe->text);
-			finish(probe, false, text);
+			finish(probe, probe->answer, text);
 		} else if (over) {
-			finish(probe, false, "no answer within the health check's timeout");
+			finish(probe, PROBE_BAD, "no answer within the health check's timeout");
 		}
 		probe = over ? health->probes : next;
 	}
@@ -341,11 +343,12 @@ void health_start(struct health *health, const struct agent_probe *wanted)
 	probe->next = health->probes;
 	health->probes = probe;
 	if (++health->count > HEALTH_PROBES_MAX)
-		r = -EBUSY;
+		r = -EAGAIN;
 	if (r == 0)
 		r = start(probe, wanted);
 	if (r < 0) {
 		probe->failed = true;
+		probe->answer = probe_is_lost(-r) ? PROBE_LOST : PROBE_BAD;
 		probe->deadline_ms = 0; /* told from the loop, not from here */
 		snprintf(probe->text, sizeof(probe->text), "connecting for the health check: %s",
 			 strerror(-r));

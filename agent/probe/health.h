@@ -14,8 +14,8 @@ enum { HEALTH_LINE_MAX = 512, HEALTH_PROBES_MAX = 64 };
 
 struct health;
 
-/* text: one sentence, "" when ok. Never called from inside health_start(). */
-typedef void health_done_fn(void *context, uint64_t id, bool ok, const char *text);
+/* text: one sentence, "" when good. Never called from inside health_start(). */
+typedef void health_done_fn(void *context, uint64_t id, enum probe_answer answer, const char *text);
 
 int health_new(sd_event *event, health_done_fn *done, void *context, struct health **ret_health,
 	       struct err *err) COVEY_MUST_CHECK;

@@ -24,11 +24,13 @@ enum { LINE_MAX_BYTES = 16 << 10, SLACK_MS = 2000, ACCURACY_US = 100000 };
 struct run {
 	struct run *next;
 	struct smoke *smoke;
-	uint64_t id;
+	struct agent_smoke wanted; /* its address is the next field */
+	char address[64];
 	pid_t pid; /* 0: never started */
 	int pidfd, output;
 	sd_event_source *child, *timer;
 	bool late;
+	bool again; /* the first worker was killed */
 	char error[LIMIT_SHORT_TEXT + 1];
 };
 
@@ -59,15 +61,10 @@ int smoke_new(sd_event *event, const struct smoke_config *config, smoke_done_fn 
 	return 0;
 }
 
-static void run_free(struct run *run)
+/* Ends the worker, if there is one, and forgets what belonged to it. */
+static void end_worker(struct run *run)
 {
-	struct run **at = &run->smoke->runs;
-
-	while (*at != run)
-		at = &(*at)->next;
-	*at = run->next;
-	sd_event_source_disable_unref(run->child);
-	sd_event_source_disable_unref(run->timer);
+	run->child = sd_event_source_disable_unref(run->child);
 	if (run->pid > 0) { /* not reaped yet */
 		kill(run->pid, SIGKILL);
 		waitpid(run->pid, NULL, 0);
@@ -76,6 +73,19 @@ static void run_free(struct run *run)
 		close(run->pidfd);
 	if (run->output >= 0)
 		close(run->output);
+	run->pid = 0;
+	run->pidfd = run->output = -1;
+}
+
+static void run_free(struct run *run)
+{
+	struct run **at = &run->smoke->runs;
+
+	while (*at != run)
+		at = &(*at)->next;
+	*at = run->next;
+	sd_event_source_disable_unref(run->timer);
+	end_worker(run);
 	free(run);
 }
 
@@ -174,31 +184,10 @@ bool smoke_parse(const char *line, bool *ret_ok, char ret_test[LIMIT_SHORT_TEXT 
 static void finish(struct run *run, bool ok, const char *test, const char *text)
 {
 	struct smoke *smoke = run->smoke;
-	uint64_t id = run->id;
+	uint64_t id = run->wanted.id;
 
 	run_free(run);
 	smoke->done(smoke->context, id, ok, test, text);
-}
-
-static int on_child(sd_event_source *source, int fd, uint32_t revents, void *userdata)
-{
-	struct run *run = userdata;
-	AUTO_FREE char *line = mem_alloc(LINE_MAX_BYTES);
-	char test[LIMIT_SHORT_TEXT + 1], text[LIMIT_REASON_TEXT + 1];
-	ssize_t size;
-	bool ok = false;
-
-	waitpid(run->pid, NULL, 0);
-	run->pid = 0;
-	size = read(run->output, line, LINE_MAX_BYTES - 1);
-	line[size > 0 ? size : 0] = '\0';
-	if (run->late)
-		finish(run, false, "", "the smoke tests did not end in time");
-	else if (!smoke_parse(line, &ok, test, text))
-		finish(run, false, "", "the program that runs the smoke tests failed");
-	else
-		finish(run, ok, test, text);
-	return 0;
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
@@ -246,8 +235,11 @@ static int spawn(struct run *run, char *const argv[])
 	return r;
 }
 
-static int begin(struct run *run, const struct agent_smoke *wanted)
+static int on_child(sd_event_source *source, int fd, uint32_t revents, void *userdata);
+
+static int begin(struct run *run)
 {
+	const struct agent_smoke *wanted = &run->wanted;
 	char hex[2 * DIGEST_SIZE + 1];
 	AUTO_FREE char *manifest = NULL, *port = NULL, *timeout = NULL;
 	int r;
@@ -257,7 +249,7 @@ static int begin(struct run *run, const struct agent_smoke *wanted)
 	port = mem_format("%u", wanted->port);
 	timeout = mem_format("%llu", (unsigned long long)wanted->timeout_ms);
 	r = spawn(run, (char *[]){(char *)run->smoke->config.worker, manifest, hex,
-				  (char *)wanted->address, port, timeout, NULL});
+				  run->address, port, timeout, NULL});
 	if (r < 0)
 		return r;
 	run->pidfd = (int)syscall(SYS_pidfd_open, run->pid, 0);
@@ -268,6 +260,39 @@ static int begin(struct run *run, const struct agent_smoke *wanted)
 	return r < 0 ? r : 0;
 }
 
+/* A worker that somebody killed, the kernel for want of memory most of all, says nothing about the
+ * release: once more. */
+static bool run_again(struct run *run, int status)
+{
+	if (run->again || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+		return false;
+	run->again = true;
+	end_worker(run);
+	return begin(run) == 0;
+}
+
+static int on_child(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	struct run *run = userdata;
+	AUTO_FREE char *line = mem_alloc(LINE_MAX_BYTES);
+	char test[LIMIT_SHORT_TEXT + 1], text[LIMIT_REASON_TEXT + 1];
+	ssize_t size;
+	bool ok = false;
+	int status = 0;
+
+	waitpid(run->pid, &status, 0);
+	run->pid = 0;
+	size = read(run->output, line, LINE_MAX_BYTES - 1);
+	line[size > 0 ? size : 0] = '\0';
+	if (run->late)
+		finish(run, false, "", "the smoke tests did not end in time");
+	else if (!smoke_parse(line, &ok, test, text) && !run_again(run, status))
+		finish(run, false, "", "the program that runs the smoke tests failed");
+	else if (run->pid == 0)
+		finish(run, ok, test, text);
+	return 0;
+}
+
 void smoke_start(struct smoke *smoke, const struct agent_smoke *wanted)
 {
 	struct run *run = mem_alloc(sizeof(*run));
@@ -275,17 +300,15 @@ void smoke_start(struct smoke *smoke, const struct agent_smoke *wanted)
 	int r;
 
 	run->smoke = smoke;
-	run->id = wanted->id;
+	run->wanted = *wanted;
+	STR_CUT(run->address, wanted->address);
+	run->wanted.address = run->address;
 	run->pidfd = run->output = -1;
 	run->next = smoke->runs;
 	smoke->runs = run;
-	r = begin(run, wanted);
+	r = begin(run);
 	if (r < 0) {
-		if (run->pid > 0) {
-			kill(run->pid, SIGKILL);
-			waitpid(run->pid, NULL, 0);
-			run->pid = 0;
-		}
+		end_worker(run);
 		snprintf(run->error, sizeof(run->error), "starting the smoke tests: %s",
 			 strerror(-r));
 		at_ms = 0; /* told from the loop */
@@ -298,7 +321,7 @@ void smoke_start(struct smoke *smoke, const struct agent_smoke *wanted)
 void smoke_cancel(struct smoke *smoke, uint64_t id)
 {
 	for (struct run *run = smoke->runs; run; run = run->next)
-		if (run->id == id) {
+		if (run->wanted.id == id) {
 			run_free(run);
 			return;
 		}

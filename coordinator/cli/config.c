@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fleet.conf has two keys in one section; whoever misspells one gets the line and not a default. */
 #include "coordinator/cli/config.h"
+#include "base/lines.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "protocol/transport/keyfile.h"
@@ -34,16 +35,22 @@ int config_load(const char *path, struct fleet_config *ret_config, struct err *e
 {
 	struct fleet_config config = {0};
 	struct load load = {.config = &config};
+	AUTO_FCLOSE FILE *file = fopen(path, "re");
+	struct lines lines = {.file = file};
 	int line;
 
-	if (access(path, R_OK) < 0)
+	if (!file)
 		return err_errno(err, -errno, "%s", path);
-	line = ini_parse(path, take, &load);
+	line = ini_parse_stream(lines_read, &lines, take, &load);
+	if (ferror(file))
+		return err_set(err, -EIO, "%s: cannot be read", path);
+	if (line == 0 && lines.too_long)
+		line = lines.number;
 	if (line != 0)
 		return err_set(err, -EINVAL,
 		               "%s:%d: [fleet] holds `endpoint = tcp://HOST:PORT` and `server_key "
 		               "= <64 hex digits>`; correct this line",
-		               path, line > 0 ? line : 1);
+		               path, line);
 	if (!load.endpoint || !load.server_key)
 		return err_set(err, -EINVAL,
 		               "%s:1: [fleet] lacks `%s`; copy the file that `covey init` made",

@@ -93,12 +93,18 @@ static void archive_close(struct archive **archive)
 	archive_read_free(*archive);
 }
 
-static int copy_member(struct archive *archive, struct image_source *source, int *ret_fd,
-                       struct err *err)
+/* A sparse entry may claim terabytes, which somebody would then have to hash. */
+static int copy_member(struct archive *archive, struct archive_entry *entry,
+                       struct image_source *source, int *ret_fd, struct err *err)
 {
 	AUTO_CLOSE int fd = -1;
-	int r = file_temporary(&fd, err);
+	struct stat st;
+	int r;
 
+	if (fstat(source->archive, &st) < 0 || archive_entry_size(entry) > st.st_size)
+		return err_set(err, -EINVAL, "%s: a part claims more content than the archive has",
+		               source->name);
+	r = file_temporary(&fd, err);
 	if (r < 0)
 		return r;
 	if (archive_read_data_into_fd(archive, fd) != ARCHIVE_OK)
@@ -158,7 +164,7 @@ static int archive_find(struct image_source *source, const char *name, unsigned 
 			                   ret_fd, err);
 		if (archive_entry_filetype(entry) != AE_IFREG)
 			return err_set(err, -EINVAL, "%s: `%s` is not a file", source->name, name);
-		return copy_member(archive, source, ret_fd, err);
+		return copy_member(archive, entry, source, ret_fd, err);
 	}
 	if (status != ARCHIVE_EOF)
 		return err_set(err, -EINVAL, "%s: this is not a whole tar archive: %s",

@@ -10,11 +10,14 @@
 #include "coordinator/cli/chunker.h"
 #include "coordinator/cli/file.h"
 #include "coordinator/cli/model_files.h"
+#include "coordinator/cli/tar_cuts.h"
 #include "protocol/digest.h"
 
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+
+enum { HEADER_FIRST = 64 << 10 };
 
 struct build {
 	struct pack pack;
@@ -61,14 +64,12 @@ static int cut_blob(struct build *b, int fd, struct chunker *chunker, struct rel
 
 	digest_init(&whole);
 	while (at < blob->size) {
-		size_t room =
-		    blob->size - at < LIMIT_CHUNK ? (size_t)(blob->size - at) : LIMIT_CHUNK;
 		struct chunk_ref chunk = {0};
-		int r = file_read_at(fd, b->window, room, at, b->err);
+		int r = file_read_at(fd, b->window, chunker_window(chunker), at, b->err);
 
 		if (r < 0)
 			return r;
-		chunk.size = chunker_next(chunker, b->window, room);
+		chunk.size = chunker_next(chunker, b->window);
 		digest_of(&chunk.digest, b->window, (size_t)chunk.size);
 		digest_add(&whole, b->window, (size_t)chunk.size);
 		if (index->chunks_count == LIMIT_CHUNKS)
@@ -98,14 +99,14 @@ static int encode_index(struct build *b, struct chunk_index *index, struct relea
 	return 0;
 }
 
-/* blob->size is known; takes path. */
-static int add_blob(struct build *b, int fd, char *path, bool borrowed, struct chunker *chunker,
-                    struct release_blob *blob)
+/* blob->size is known; takes path, without which fd is borrowed for good. */
+static int add_blob(struct build *b, int fd, char *path, struct chunker *chunker,
+                    const struct tensors *tensors, struct release_blob *blob)
 {
-	struct chunk_index index = {0};
+	struct chunk_index index = {.tensors = tensors->items, .tensors_count = tensors->count};
 	int r;
 
-	b->pack.blobs[b->pack.blobs_count++] = (struct pack_blob){borrowed ? fd : -1, path, {0}};
+	b->pack.blobs[b->pack.blobs_count++] = (struct pack_blob){path ? -1 : fd, path, {0}};
 	r = cut_blob(b, fd, chunker, blob, &index);
 	if (r == 0)
 		r = encode_index(b, &index, blob);
@@ -115,41 +116,103 @@ static int add_blob(struct build *b, int fd, char *path, bool borrowed, struct c
 
 static int add_layer(struct build *b, const struct image_layer *layer, struct release_blob *blob)
 {
+	struct chunk_cut *cuts = NULL;
 	struct chunker chunker;
-	int r;
+	size_t count = 0;
+	int r = 0;
 
 	*blob = (struct release_blob){.kind = BLOB_LAYER, .size = layer->size};
 	memcpy(blob->diff_id, layer->diff_id, sizeof(blob->diff_id));
 	chunker_init(&chunker, BLOB_LAYER, layer->size);
-	r = add_blob(b, layer->fd, NULL, true, &chunker, blob);
+	if (chunker.least)
+		r = tar_cuts(layer->fd, layer->size, chunker.least, &cuts, &count, b->err);
+	chunker_use_cuts(&chunker, cuts, count);
+	if (r == 0)
+		r = add_blob(b, layer->fd, NULL, &chunker, &(struct tensors){0}, blob);
 	chunker_free(&chunker);
 	return r;
 }
 
-/* Looks for tensor boundaries; a file that only pretends keeps the fixed steps. */
-static int find_tensors(struct build *b, int fd, const char *name, struct chunker *chunker)
+/* ---- model files ---- */
+
+/* The file's tensors from its own header, of which ever more is read until it is enough. */
+static int read_own_tensors(struct build *b, int fd, uint64_t file_size, struct tensors *ret)
 {
-	AUTO_FREE uint8_t *header = NULL;
-	size_t length = strlen(name), size;
-	uint8_t first[8];
+	size_t size = HEADER_FIRST;
+	int r = -EAGAIN;
+
+	while (r == -EAGAIN && size <= TENSORS_HEADER_MAX) {
+		AUTO_FREE uint8_t *head = NULL;
+		uint64_t wanted;
+
+		size = size < file_size ? size : (size_t)file_size;
+		head = mem_resize(NULL, size + 1, 1);
+		r = file_read_at(fd, head, size, 0, b->err);
+		if (r < 0)
+			return r;
+		r = tensors_read(head, size, file_size, ret);
+		wanted = tensors_header_size(head, size);
+		size = wanted > size ? (size_t)wanted : 4 * size;
+	}
+	return 0;
+}
+
+static bool ends_with(const char *name, const char *suffix)
+{
+	size_t length = strlen(name), wanted = strlen(suffix);
+
+	return length > wanted && str_equal(name + length - wanted, suffix);
+}
+
+/* The part of `name` behind the folder of `beside`, or NULL when it is not in that folder. */
+static const char *name_beside(const char *name, const char *beside)
+{
+	const char *slash = strrchr(beside, '/');
+	size_t folder = slash ? (size_t)(slash - beside) + 1 : 0;
+
+	return strncmp(name, beside, folder) == 0 ? name + folder : NULL;
+}
+
+/* The tensors that an ONNX model keeps in `file`: itself, or one beside it. */
+static int read_onnx_tensors(struct build *b, const struct model_file *model,
+                             const struct model_file *file, uint64_t file_size,
+                             struct tensors *ret)
+{
+	struct bytes data = {0};
+	int r = file_read(model->path, TENSORS_HEADER_MAX, &data, b->err);
+
+	if (r == -EFBIG)
+		return 0;
+	if (r < 0)
+		return r;
+	tensors_read_onnx(data.data, data.size,
+	                  model == file ? NULL : name_beside(file->name, model->name), file_size,
+	                  ret);
+	free(data.data);
+	return 0;
+}
+
+static int find_tensors(struct build *b, int fd, const struct model_files *files,
+                        const struct model_file *file, uint64_t file_size, struct tensors *ret)
+{
 	int r;
 
-	if (length < 12 || !str_equal(name + length - 12, ".safetensors") || chunker->size < 8)
-		return 0;
-	r = file_read_at(fd, first, sizeof(first), 0, b->err);
-	size = r < 0 ? 0 : (size_t)chunker_header_size(first, chunker->size);
-	if (r < 0 || !size)
-		return r;
-	header = mem_alloc(size);
-	r = file_read_at(fd, header, size, 0, b->err);
-	if (r == 0)
-		chunker_use_tensors(chunker, header, size);
+	*ret = (struct tensors){0};
+	if (ends_with(file->name, ".onnx"))
+		return read_onnx_tensors(b, file, file, file_size, ret);
+	r = read_own_tensors(b, fd, file_size, ret);
+	for (size_t i = 0; r == 0 && !ret->count && i < files->count; i++)
+		if (ends_with(files->items[i].name, ".onnx") &&
+		    name_beside(file->name, files->items[i].name))
+			r = read_onnx_tensors(b, &files->items[i], file, file_size, ret);
 	return r;
 }
 
-static int add_file(struct build *b, const struct model_file *file, struct release_blob *blob)
+static int add_file(struct build *b, const struct model_files *files,
+                    const struct model_file *file, struct release_blob *blob)
 {
 	AUTO_CLOSE int fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	COVEY_CLEANUP(tensors_free) struct tensors tensors = {0};
 	struct chunker chunker;
 	struct stat st;
 	int r;
@@ -161,9 +224,11 @@ static int add_file(struct build *b, const struct model_file *file, struct relea
 	                              .mode = file->mode,
 	                              .size = (uint64_t)st.st_size};
 	chunker_init(&chunker, BLOB_FILE, blob->size);
-	r = find_tensors(b, fd, file->name, &chunker);
-	if (r == 0)
-		r = add_blob(b, fd, mem_str(file->path), false, &chunker, blob);
+	r = find_tensors(b, fd, files, file, blob->size, &tensors);
+	if (r == 0) {
+		chunker_use_tensors(&chunker, &tensors);
+		r = add_blob(b, fd, mem_str(file->path), &chunker, &tensors, blob);
+	}
 	chunker_free(&chunker);
 	return r < 0 ? err_prefix(b->err, r, "%s", file->path) : 0;
 }
@@ -184,7 +249,7 @@ static int add_blobs(struct build *b, const struct image *image, const struct mo
 			err_prefix(b->err, r, "layer %zu", i + 1);
 	}
 	for (size_t i = 0; r == 0 && i < files->count; i++)
-		r = add_file(b, &files->items[i], &release->blobs[release->blobs_count++]);
+		r = add_file(b, files, &files->items[i], &release->blobs[release->blobs_count++]);
 	return r;
 }
 

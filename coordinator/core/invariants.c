@@ -151,9 +151,12 @@ int invariants_moves(const struct invariants *seen, const struct rollout *r, str
 	               rollout_state_name(r->state));
 }
 
+/* On the old release; or, where the node bars that, rolled back to something that is not new. */
 static bool is_back(const struct rollout *r, const struct rollout_node *n)
 {
-	return !n->reachable || (n->current && digest_equal(&n->release, &r->from));
+	bool elsewhere = n->state == NODE_STATE_ROLLED_BACK && !digest_equal(&n->release, &r->to);
+
+	return !n->reachable || (n->current && (digest_equal(&n->release, &r->from) || elsewhere));
 }
 
 static bool has_verdict(const struct rollout *r, const struct rollout_node *n)

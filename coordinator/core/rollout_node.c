@@ -98,10 +98,20 @@ static bool in_motion(const struct rollout_node *n)
 	}
 }
 
+/* It may not run the old release, which it had rolled back before this rollout: it stands where it
+ * stood then, and says that this is its end. */
+static bool stands_as_before(const struct rollout *r, const struct rollout_node *n)
+{
+	return n->ours && n->state == NODE_STATE_ROLLED_BACK && !digest_equal(&n->release, &r->to) &&
+	       (n->healthy || digest_is_zero(&n->release));
+}
+
 bool node_returned(const struct rollout *r, const struct rollout_node *n)
 {
-	if (!n->current || in_motion(n) || !digest_equal(&n->release, &r->from))
+	if (!n->current || in_motion(n))
 		return false;
+	if (!digest_equal(&n->release, &r->from))
+		return stands_as_before(r, n);
 	return n->state != NODE_STATE_FAILED || n->healthy || digest_is_zero(&r->from);
 }
 
@@ -167,7 +177,7 @@ void node_count(const struct rollout *r, const struct rollout_node *n, struct ga
 {
 	counts->opened++;
 	counts->changed += n->changed || n->failed || rollout_prepares(r);
-	counts->failed += n->failed;
+	counts->failed += n->failed && !n->quarantined;
 	counts->silent += !n->reachable;
 	counts->lost += n->lost;
 }

@@ -6,7 +6,9 @@
  *   E = mean over p_j in {0, 1/10, 1/4, 1/2} p_SLO of p_j^x (1 - p_j)^(n - x) /
  *       (p_SLO^x (1 - p_SLO)^(n - x)).
  * E >= 20 needs 70 / 354 / 710 / 3,556 requests without a failure at 5 / 1 / 0.5 / 0.1 %.
- * [mixture after Robbins 1970]
+ *
+ * The other side, H0: p <= p_SLO, is the ceiling: the same mean over five p_j whose odds are 1.25,
+ * 1.5, 2, 3 and 5 times those of p_SLO. [mixtures after Robbins 1970]
  */
 #pragma once
 
@@ -25,3 +27,5 @@ int promised_init(struct promised *promised, double slo) COVEY_MUST_CHECK;
 int promised_add(struct promised *promised, uint64_t attempts, uint64_t bad) COVEY_MUST_CHECK;
 /* ln E against H0; promote at ln E >= ln(1 / beta). */
 double promised_ln_promote(const struct promised *promised);
+/* ln E against H0: p <= slo; the promise is broken at ln E >= ln(1 / alpha). */
+double promised_ln_halt(const struct promised *promised);

@@ -8,8 +8,14 @@
  *   m = 1 / (1/n0 + sd^2 (1/nodes_c + 1/nodes_b) pi0 (1 - pi0));
  *   q_i: the 33 equal-probability quantile midpoints of Beta(m pi0, m (1 - pi0));
  *   M(rho) = mean_i theta(rho, q_i)^x_c (1 - theta(rho, q_i))^x_b, theta as in rate_ratio.h;
- *   E = mean over rho_k > 1 of M(rho_k) / M(1).
+ *   E = mean over rho_k > tolerance of M(rho_k) / M(tolerance), tolerance usually 1;
+ *   to promote: mean over rho_k < margin of M(rho_k) / M(margin).
  * Count incidents (node-minutes with a bad event), not raw errors.
+ *
+ * Two things may change from period to period. The share that is expected without harm: nodes join
+ * the canaries, traffic moves; then the odds of q_i move by the same factor as those of pi0. And
+ * events may come in clumps: x_c and x_b are divided by their mean size, which takes the likelihood
+ * to a power below 1 and keeps E[E] <= 1 (Jensen).
  */
 #pragma once
 
@@ -18,20 +24,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SHARE_NULL_POINTS = 33, SHARE_NULL_EVENTS_MIN = 200 };
+enum { SHARE_NULL_POINTS = 33, SHARE_NULL_EVENTS_MIN = 200, SHARE_NULL_RATIOS = 67 };
 #define SHARE_NULL_SD 0.25 /* how far nodes' rates vary, until it is learned from history */
 #define SHARE_NULL_SHAPE_MIN 0.001
-#define SHARE_NULL_NOBODY SIZE_MAX
 
 struct share_null {
 	double pi0, m;
+	double tolerance, margin;
+	double clump; /* mean size of what comes together, >= 1 */
 	double ln_q[SHARE_NULL_POINTS], ln_1q[SHARE_NULL_POINTS];
+	double at[SHARE_NULL_RATIOS][SHARE_NULL_POINTS]; /* L at the grid, tolerance, margin */
 	uint64_t canary_bad, control_bad; /* x_c, x_b so far */
-};
-
-struct share_node { /* a canary node's part */
-	uint64_t attempts;
-	uint64_t bad;
 };
 
 /* pi0 and m from the time before the rollout; sd: relative standard deviation of nodes' rates.
@@ -39,22 +42,15 @@ struct share_node { /* a canary node's part */
 int share_null_learn(uint64_t canary_bad, uint64_t control_bad, uint32_t canary_nodes,
                      uint32_t control_nodes, double sd, double *ret_pi0,
                      double *ret_m) COVEY_MUST_CHECK;
-/* 0 < pi0 < 1, m <= STATS_COUNT_MAX, m pi0 and m (1 - pi0) at least SHARE_NULL_SHAPE_MIN, else
- * -EINVAL. */
-int share_null_init(struct share_null *null, double pi0, double m) COVEY_MUST_CHECK;
-/* -ERANGE above STATS_COUNT_MAX in all. */
-int share_null_add(struct share_null *null, uint64_t canary_bad,
-                   uint64_t control_bad) COVEY_MUST_CHECK;
-/* ln E against H0: the canary's rates are what they were. */
+/* 0 < pi0 < 1, m <= STATS_COUNT_MAX, m pi0 and m (1 - pi0) at least SHARE_NULL_SHAPE_MIN,
+ * tolerance and margin as in rate_ratio.h, else -EINVAL. clump is 1 until the caller sets it. */
+int share_null_init(struct share_null *null, double pi0, double m, double tolerance,
+                    double margin) COVEY_MUST_CHECK;
+/* share: of bad events that the canary nodes would have without harm in this period, pi0 where
+ * nothing has changed. -EINVAL outside 0 < share < 1, -ERANGE above STATS_COUNT_MAX in all. */
+int share_null_add(struct share_null *null, uint64_t canary_bad, uint64_t control_bad,
+                   double share) COVEY_MUST_CHECK;
+/* ln E against H0: the canary's rates are at most tolerance times what they were. */
 double share_null_ln_halt(const struct share_null *null);
-
-/*
- * Leave-one-node-out: which of the canary nodes carries a verdict? That one (its index) without
- * which nothing speaks for harm (ln E <= 0), when it is the only one: then the node is to blame and
- * not the release. SHARE_NULL_NOBODY when there is no verdict (ln E < ln_threshold), when the rest
- * still leans to harm, when several nodes would do, and where fewer than two nodes had attempts.
- * Without a node of share s of the attempts pi0 becomes pi0 (1 - s) / (1 - pi0 s); m stays. The
- * nodes' bad events should sum to x_c.
- */
-size_t share_null_carrier(const struct share_null *null, const struct share_node *nodes,
-                          size_t count, double ln_threshold);
+/* ln E against H0: they are at least margin times what they were. */
+double share_null_ln_promote(const struct share_null *null);

@@ -14,7 +14,7 @@
 #include <assert.h>
 #include <sqlite3.h>
 
-enum { APPLICATION_ID = 0x43565931, SCHEMA_VERSION = 1, BUSY_WAIT_MS = 2000, COLUMNS_MAX = 16 };
+enum { APPLICATION_ID = 0x43565931, SCHEMA_VERSION = 2, BUSY_WAIT_MS = 2000, COLUMNS_MAX = 16 };
 
 struct sqlite_store {
 	struct store base;

@@ -15,9 +15,23 @@ struct chunk_ref {
 	uint64_t size;
 };
 
+struct element { /* what a tensor's bytes are, little-endian */
+	uint32_t width;	 /* bytes of a number: 1, 2, 4, 8; 0: not known */
+	bool is_float;	 /* sign and magnitude, the exponent on top; else two's complement */
+	uint32_t stride; /* width 1: bytes of a quantised block; 0: none */
+};
+
+struct tensor_ref {
+	uint64_t key; /* of name, type and shape: the same tensor in another version has the same */
+	struct element element;
+	uint64_t offset, size; /* in the blob */
+};
+
 struct chunk_index { /* an object of its own; lists a blob's chunks in order */
 	struct chunk_ref *chunks;
 	size_t chunks_count;
+	struct tensor_ref *tensors; /* by offset; a hint for deltas, nothing depends on it */
+	size_t tensors_count;
 };
 
 struct release_blob {
@@ -82,6 +96,17 @@ struct release_smoke {
 	double tolerance;	 /* absolute, for numbers in expect_json */
 };
 
+struct release_observe { /* of a server that serves Prometheus metrics, and of its scores */
+	char *metrics;	/* path; NULL: the server speaks for itself (observe.h) */
+	char *requests; /* counter of all requests: NAME, or NAME{label="value"} */
+	char *errors;	/* counter of those that failed */
+	char *latency;	/* histogram, seconds */
+	struct text_item *counters; /* further ones, for gates */
+	size_t counters_count;
+	bool has_range; /* a score outside is invalid output */
+	double score_min, score_max;
+};
+
 struct release_metric {
 	char *name;
 	double value;
@@ -105,9 +130,10 @@ struct release {
 	struct release_health health;
 	struct release_smoke *smokes;
 	size_t smokes_count;
-	struct bytes baseline; /* drift baseline, opaque here */
+	struct bytes baseline; /* drift is measured against it (protocol/baseline.h); size 0: none */
 	char *lineage_code;
 	char *lineage_data;
 	struct release_metric *lineage_metrics;
 	size_t lineage_metrics_count;
+	struct release_observe observe;
 };

@@ -74,6 +74,8 @@ struct deployment_report {
 	bool proven;  /* ... and has passed readiness and smoke tests in the idle slot */
 	bool healthy; /* the serving slot answers its probe */
 	uint64_t bytes_done, bytes_total; /* of the fetch under way */
+	uint64_t bytes_from_peers; /* of those; the rest came from the coordinator or was here */
+	uint64_t fetch_rate;	   /* bytes a second */
 	struct slot_report slots[COLOUR_COUNT];
 	struct outcome last;
 };

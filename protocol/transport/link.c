@@ -29,9 +29,11 @@ struct link {
 	struct link_key key;
 	struct public_key server_key;
 	struct zsocket_client_config config; /* points at the three above */
-	uint64_t backoff_min_ms, backoff_max_ms, handshake_ms;
+	uint64_t backoff_min_ms, backoff_max_ms, connect_ms, handshake_ms;
 	unsigned failures; /* in a row, without a message from the server in between */
 	bool heard;	   /* a message, over this connection */
+	bool silent;	   /* the last attempt: no answer at all */
+	bool eager;
 	struct zhub_socket *socket, *monitor;
 	sd_event_source *timer;
 };
@@ -69,7 +71,7 @@ static uint64_t backoff(const struct link *link, enum link_cause cause)
 								    : BACKOFF_DOUBLINGS_MAX;
 	uint64_t span = link->backoff_min_ms << doublings;
 
-	if (cause == LINK_REFUSED) /* a person has to act; from half to one and a half times */
+	if (cause == LINK_REFUSED && !link->eager) /* a person has to act; from half to one and a half times */
 		return link->backoff_max_ms / 2 + jittered(link->backoff_max_ms);
 	return jittered(span < link->backoff_max_ms ? span : link->backoff_max_ms);
 }
@@ -198,8 +200,8 @@ static void attempt(struct link *link)
 
 	close_sockets(link);
 	link->state = STATE_CONNECTING;
-	link->heard = false;
-	schedule(link, ZSOCKET_CONNECT_MS);
+	link->heard = link->silent = false;
+	schedule(link, link->connect_ms);
 	r = open_sockets(link, &err);
 	if (r < 0)
 		go_down(link, LINK_UNREACHABLE, err_text(&err, r));
@@ -215,11 +217,13 @@ static int on_timer(sd_event_source *source, uint64_t now_us, void *ctx)
 		attempt(link);
 		break;
 	case STATE_CONNECTING:
+		link->silent = true;
 		fail(link, ZSOCKET_UNREACHABLE);
 		break;
 	case STATE_PROVING:
-		snprintf(text, sizeof(text), "the coordinator at %s does not answer the handshake",
-			 link->endpoint);
+		link->silent = true;
+		snprintf(text, sizeof(text), "the %s at %s does not answer the handshake",
+			 link->config.whom, link->endpoint);
 		go_down(link, LINK_UNREACHABLE, text);
 		break;
 	case STATE_UP:
@@ -240,12 +244,15 @@ static void take_config(struct link *link, const struct link_config *config)
 	STR_CUT(link->endpoint, config->endpoint);
 	link->backoff_min_ms = or_default(config->backoff_min_ms, LIMIT_BACKOFF_MIN_MS);
 	link->backoff_max_ms = or_default(config->backoff_max_ms, LIMIT_BACKOFF_MAX_MS);
+	link->eager = config->eager;
+	link->connect_ms = or_default(config->connect_ms, ZSOCKET_CONNECT_MS);
 	link->handshake_ms = or_default(config->handshake_ms, LIMIT_HANDSHAKE_MS);
 	link->config = (struct zsocket_client_config){
 		.endpoint = link->endpoint,
 		.max_message_size = config->max_message_size,
 		.send_queue = config->send_queue,
 		.receive_queue = config->receive_queue,
+		.whom = config->whom ? config->whom : "coordinator",
 	};
 	if (config->key) {
 		link->key = *config->key;
@@ -301,6 +308,14 @@ int link_send(struct link *link, const void *data, size_t size)
 	return link->state == STATE_UP ? zhub_send(link->socket, NULL, 0, data, size) : -ENOTCONN;
 }
 
+int link_send_owned(struct link *link, void *data, size_t size, zhub_release_fn *release,
+		    void *hint)
+{
+	return link->state == STATE_UP
+		       ? zhub_send_owned(link->socket, NULL, 0, data, size, release, hint)
+		       : -ENOTCONN;
+}
+
 void link_refuse(struct link *link)
 {
 	wait_for_next(link, LINK_REFUSED);
@@ -334,6 +349,11 @@ int link_set_endpoint(struct link *link, const char *endpoint)
 bool link_is_up(const struct link *link)
 {
 	return link->state == STATE_UP;
+}
+
+bool link_was_silent(const struct link *link)
+{
+	return link->silent;
 }
 
 const char *link_endpoint(const struct link *link)

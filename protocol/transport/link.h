@@ -30,7 +30,10 @@ struct link_config { /* everything is copied */
 	int send_queue;			     /* messages; 0: 16 */
 	int receive_queue;		     /* messages; 0: 16 */
 	uint64_t backoff_min_ms, backoff_max_ms; /* 0: LIMIT_BACKOFF_MIN_MS, LIMIT_BACKOFF_MAX_MS */
+	uint64_t connect_ms;   /* give an attempt up that nobody answers; 0: 10 s */
 	uint64_t handshake_ms; /* give an attempt up; 0: LIMIT_HANDSHAKE_MS (busy coordinators) */
+	bool eager; /* a refusal is no reason to wait longer: it may not have heard of us yet */
+	const char *whom; /* who serves there, in sentences: a constant; NULL: coordinator */
 };
 
 /* Every callback may call link_send, link_refuse and link_set_endpoint, but not link_free. */
@@ -48,6 +51,9 @@ void link_free(struct link *link); /* no callback afterwards; NULL is fine */
 
 /* 0; -ENOTCONN while it is down; -EAGAIN: the queue is full. Copies. */
 int link_send(struct link *link, const void *data, size_t size) COVEY_MUST_CHECK;
+/* The same without a copy: zhub_send_owned(). */
+int link_send_owned(struct link *link, void *data, size_t size, zhub_release_fn *release,
+		    void *hint) COVEY_MUST_CHECK;
 
 /* The application was told to go away (msg_refused): down(LINK_REFUSED, text) is not called; the
  * next attempt comes after the long backoff. */
@@ -58,5 +64,7 @@ void link_restart(struct link *link);
 int link_set_endpoint(struct link *link, const char *endpoint) COVEY_MUST_CHECK;
 
 bool link_is_up(const struct link *link);
+/* The last attempt was given up because nobody answered at all: a firewall, or no such host. */
+bool link_was_silent(const struct link *link);
 const char *link_endpoint(const struct link *link);
 const char *link_cause_text(enum link_cause cause); /* "unreachable", "wrong_server", ... */

@@ -23,6 +23,7 @@ struct server_config {
 	size_t max_message_size;    /* LIMIT_... of the channel, towards here; at least 1024 */
 	int send_queue;		    /* messages per connection before -EAGAIN; 0: 64 */
 	int receive_queue;	    /* messages per connection; 0: 64 */
+	int handshake_ms; /* give a connection up that does not prove a key; 0: LIMIT_HANDSHAKE_MS */
 	mode_t ipc_mode;	    /* 0: 0660 */
 	gid_t ipc_group;	    /* (gid_t)SERVER_KEEP_GROUP: as it is */
 };

@@ -60,7 +60,7 @@ static const struct {
 };
 
 static const char *const domains[] = {ZAP_DOMAIN_AGENTS, ZAP_DOMAIN_DATA, ZAP_DOMAIN_ENROL,
-				      ZAP_DOMAIN_OPERATORS};
+				      ZAP_DOMAIN_OPERATORS, ZAP_DOMAIN_PEERS};
 
 /* ---- requests ---- */
 

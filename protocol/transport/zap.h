@@ -19,11 +19,12 @@ struct zap;
 #define ZAP_DOMAIN_DATA "data"
 #define ZAP_DOMAIN_ENROL "enrol"
 #define ZAP_DOMAIN_OPERATORS "operators"
+#define ZAP_DOMAIN_PEERS "peers"
 
 enum { ZAP_USER_ID_MAX = 128 };
 
 /*
- * May this key connect in this domain (one of the four above; others never get here)? ret_user_id
+ * May this key connect in this domain (one of those above; others never get here)? ret_user_id
  * holds the key in hex; the callback may replace it with another non-empty text. It becomes
  * zmessage.user_id of everything that comes over the connection.
  */

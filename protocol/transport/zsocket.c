@@ -144,9 +144,10 @@ static int set_curve_server(void *zmq_socket, const struct server_config *config
 
 static int set_server(void *zmq_socket, const struct server_config *config)
 {
-	static const struct int_option options[] = {
+	const struct int_option options[] = {
 		{ZMQ_ROUTER_MANDATORY, 1},
-		{ZMQ_HANDSHAKE_IVL, LIMIT_HANDSHAKE_MS},
+		{ZMQ_HANDSHAKE_IVL,
+		 config->handshake_ms > 0 ? config->handshake_ms : LIMIT_HANDSHAKE_MS},
 		{ZMQ_BACKLOG, BACKLOG},
 	};
 	int r = set_common(zmq_socket, !is_ipv4(config->endpoint), config->max_message_size,
@@ -431,8 +432,15 @@ int zsocket_read_monitor(void *monitor, enum zsocket_event *ret_event)
 
 /* ---- sentences ---- */
 
-static int explain_unreachable(const char *endpoint, char ret_text[ZSOCKET_TEXT_MAX])
+static const char *whom_of(const struct zsocket_client_config *config)
 {
+	return config->whom ? config->whom : "coordinator";
+}
+
+static int explain_unreachable(const struct zsocket_client_config *config,
+			       char ret_text[ZSOCKET_TEXT_MAX])
+{
+	const char *endpoint = config->endpoint, *whom = whom_of(config);
 	const char *path = zsocket_is_ipc(endpoint) ? endpoint + strlen("ipc://") : NULL;
 
 	if (path && faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) < 0 && errno == EACCES) {
@@ -441,10 +449,9 @@ static int explain_unreachable(const char *endpoint, char ret_text[ZSOCKET_TEXT_
 		return -EACCES;
 	}
 	if (path)
-		snprintf(ret_text, ZSOCKET_TEXT_MAX, "no coordinator serves %s", path);
+		snprintf(ret_text, ZSOCKET_TEXT_MAX, "no %s serves %s", whom, path);
 	else
-		snprintf(ret_text, ZSOCKET_TEXT_MAX, "cannot reach the coordinator at %s",
-			 endpoint);
+		snprintf(ret_text, ZSOCKET_TEXT_MAX, "cannot reach the %s at %s", whom, endpoint);
 	return -ECONNREFUSED;
 }
 
@@ -454,15 +461,15 @@ static int explain_not_proved(const struct zsocket_client_config *config,
 	char key[KEY_TEXT_MAX];
 
 	if (!config->server_key) {
-		snprintf(ret_text, ZSOCKET_TEXT_MAX, "what serves %s is no coordinator",
-			 config->endpoint);
+		snprintf(ret_text, ZSOCKET_TEXT_MAX, "what serves %s is no %s", config->endpoint,
+			 whom_of(config));
 		return -EPROTO;
 	}
 	public_key_text(key, config->server_key);
 	snprintf(ret_text, ZSOCKET_TEXT_MAX,
-		 "the coordinator at %s did not prove the key %s: it has another key, is not a "
-		 "coordinator, or was just stopping",
-		 config->endpoint, key);
+		 "the %s at %s did not prove the key %s: it has another key, is not a %s, or was "
+		 "just stopping",
+		 whom_of(config), config->endpoint, key, whom_of(config));
 	return -EPROTO;
 }
 
@@ -474,8 +481,8 @@ static int explain_refused(const struct zsocket_client_config *config,
 	if (config->key)
 		public_key_text(key, &config->key->public_key);
 	snprintf(ret_text, ZSOCKET_TEXT_MAX,
-		 "the coordinator at %s does not admit our key %s (not joined, or revoked)",
-		 config->endpoint, key);
+		 "the %s at %s does not admit our key %s (not joined, or revoked)",
+		 whom_of(config), config->endpoint, key);
 	return -EKEYREJECTED;
 }
 
@@ -487,7 +494,7 @@ int zsocket_explain(enum zsocket_event event, bool was_up,
 		return explain_refused(config, ret_text);
 	case ZSOCKET_FULL:
 		snprintf(ret_text, ZSOCKET_TEXT_MAX,
-			 "the coordinator at %s has no room for another connection",
+			 "the %s at %s has no room for another connection", whom_of(config),
 			 config->endpoint);
 		return -EBUSY;
 	case ZSOCKET_NOT_PROVED:
@@ -497,7 +504,8 @@ int zsocket_explain(enum zsocket_event event, bool was_up,
 		if (!was_up)
 			return explain_not_proved(config, ret_text);
 		snprintf(ret_text, ZSOCKET_TEXT_MAX,
-			 "the connection to the coordinator at %s broke", config->endpoint);
+			 "the connection to the %s at %s broke", whom_of(config),
+			 config->endpoint);
 		return -ECONNRESET;
 	case ZSOCKET_NOTHING:
 	case ZSOCKET_CONNECTED:
@@ -505,5 +513,5 @@ int zsocket_explain(enum zsocket_event event, bool was_up,
 	case ZSOCKET_UNREACHABLE:
 		break;
 	}
-	return explain_unreachable(config->endpoint, ret_text);
+	return explain_unreachable(config, ret_text);
 }

@@ -22,6 +22,7 @@ struct zsocket_client_config {
 	const struct public_key *server_key; /* NULL with ipc */
 	size_t max_message_size;
 	int send_queue, receive_queue;
+	const char *whom; /* in sentences; NULL: coordinator */
 	bool ipv4_only; /* for names; addresses say themselves what they are */
 };
 

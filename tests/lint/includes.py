@@ -11,22 +11,28 @@ ROOT = pathlib.Path(sys.argv[1])
 ALLOWED = {
     "base/": ["base/"],
     "include/": ["covey/"],
-    "protocol/": ["base/", "covey/", "protocol/"],
+    "evidence/": ["base/", "covey/", "evidence/"],
+    "protocol/": ["base/", "covey/", "evidence/", "protocol/"],
+    "protocol/coding/": ["base/", "covey/", "protocol/coding/"],
     "protocol/transport/": ["base/", "covey/", "protocol/"],
-    "coordinator/core/": ["base/", "covey/", "coordinator/core/"],
+    "coordinator/core/": ["base/", "covey/", "evidence/", "coordinator/core/"],
     # the field table of the journal's events: data about the core's structs, no calls
     "coordinator/core/record": ["base/", "covey/", "coordinator/core/", "protocol/codec"],
     "agent/core/": ["base/", "covey/", "agent/core/"],
     "coordinator/store/": ["base/", "covey/", "protocol/", "coordinator/store/"],
     "coordinator/stats/": ["base/", "coordinator/stats/"],
-    "coordinator/cli/": ["base/", "covey/", "protocol/", "coordinator/cli/", "coordinator/stats/"],
-    "coordinator/": ["base/", "covey/", "protocol/", "coordinator/"],
+    "coordinator/judge/": ["base/", "covey/", "coordinator/stats/", "coordinator/judge/"],
+    "coordinator/judge/record": ["base/", "covey/", "coordinator/judge/", "protocol/codec"],
+    "coordinator/cli/": ["base/", "covey/", "evidence/", "protocol/", "coordinator/cli/",
+                         "coordinator/judge/", "coordinator/stats/"],
+    "coordinator/": ["base/", "covey/", "evidence/", "protocol/", "coordinator/"],
     # adapters see the interface that they fill, agent/world.h, and nothing else of the shell
     "agent/chunks/": ["base/", "covey/", "protocol/", "agent/chunks/", "agent/journal", "agent/world.h"],
     "agent/probe/": ["base/", "covey/", "protocol/", "agent/probe/", "agent/world.h"],
     "agent/traffic/": ["base/", "covey/", "agent/traffic/", "agent/helper/api.h"],
     "agent/helper/": ["base/", "covey/", "protocol/", "agent/helper/", "agent/traffic/", "agent/config.h"],
-    "agent/": ["base/", "covey/", "protocol/", "agent/"],
+    "agent/observe/": ["base/", "covey/", "evidence/", "agent/observe/"],
+    "agent/": ["base/", "covey/", "evidence/", "protocol/", "agent/"],
 }
 # headers that a shell, or one file, may see and others may not
 ONLY = {
@@ -34,7 +40,8 @@ ONLY = {
     "zmq.h": ["protocol/transport/", "coordinator/main", "agent/main", "agent/cli/", "coordinator/cli/"],
     "archive.h": ["agent/helper/", "coordinator/cli/"],
     "nftables/libnftables.h": ["agent/helper/", "agent/traffic/"],
-    "curl/curl.h": ["agent/probe/"],
+    "curl/curl.h": ["coordinator/hook/", "agent/probe/"],
+    "zstd.h": ["protocol/coding/"],
 }
 # the transport is a shell's business; the pure protocol never sees it
 FORBIDDEN = {"protocol/": ["protocol/transport/"]}

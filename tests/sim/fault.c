@@ -12,12 +12,26 @@ static double draw_share(struct sim *sim, double most)
 	return rng_below(&sim->rng, 3) ? most * rng_unit(&sim->rng) * rng_unit(&sim->rng) : 0;
 }
 
+/* Nothing but what is asked for, and that often; the database that is restored is one in memory. */
+static void on_real_files(struct sim *sim)
+{
+	struct sim_weather *weather = &sim->weather;
+	bool only = sim->options.kills || sim->options.cuts;
+
+	for (int i = 0; only && i < FAULT_COUNT; i++)
+		weather->faults[i] = 0;
+	weather->faults[FAULT_RESTORE] = 0;
+	weather->faults[FAULT_POWER] = sim->options.kills ? 0 : 4;
+	if (only)
+		weather->gap_ms = sim_between(sim, 300, 6000);
+}
+
 void sim_weather_draw(struct sim *sim)
 {
 	struct sim_weather *weather = &sim->weather;
 	static const unsigned often[] = {0, 0, 1, 1, 4};
 
-	for (int i = 0; i < FAULT_COUNT; i++)
+	for (int i = 0; i < FAULT_POWER; i++)
 		weather->faults[i] = often[rng_below(&sim->rng, ARRAY_SIZE(often))];
 	weather->faults[FAULT_RESTORE] = rng_below(&sim->rng, 5) == 0;
 	weather->gap_ms = sim_between(sim, rng_below(&sim->rng, 4) ? 2000 : 300, 30000) * 20 /
@@ -29,9 +43,12 @@ void sim_weather_draw(struct sim *sim)
 	weather->helper_fails = draw_share(sim, 0.05);
 	weather->put_fails = draw_share(sim, 0.05);
 	weather->corrupt = planted(sim, "unverified chunk") ? 0.3 : draw_share(sim, 0.2);
+	weather->rots = draw_share(sim, 0.3);
 	weather->operator_acts = rng_below(&sim->rng, 2);
 	weather->operator_gap_ms = sim_between(sim, 5000, 60000);
 	weather->clock_of_coordinator = rng_below(&sim->rng, 4) == 0;
+	if (sim->options.dir)
+		on_real_files(sim);
 }
 
 static enum sim_fault draw_fault(struct sim *sim)
@@ -161,6 +178,9 @@ static void happen(struct sim *sim, enum sim_fault fault, struct sim_node *node)
 	case FAULT_RESTORE:
 		restore(sim);
 		break;
+	case FAULT_POWER:
+		point_power_cut(sim);
+		break;
 	case FAULT_COUNT:
 		break;
 	}
@@ -184,12 +204,16 @@ void sim_mend(struct sim *sim)
 	sim->quiet = true;
 	sim->statement_left = 0;
 	sim->store_full_ms = 0;
+	if (sim->storage)
+		platter_arm(storage_platter(sim->storage), PLATTER_POWER, 0);
 	sim_coordinator_start(sim);
 	sim_control(sim, "unfreeze", "{}", NULL);
 	for (uint32_t i = 0; i < sim->nodes_count; i++) {
 		struct sim_node *node = &sim->nodes[i];
 
 		node->cut_to_ms = node->cut_from_ms = node->disk_full_ms = node->slow_ms = 0;
+		if (node->storage)
+			platter_arm(storage_platter(node->storage), PLATTER_POWER, 0);
 		sim_node_start(node);
 	}
 	sim_push(sim, 5000, &person);

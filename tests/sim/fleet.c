@@ -67,6 +67,12 @@ static int make_root(struct sim *sim)
 
 /* ---- versions ---- */
 
+static size_t chunk_size(const struct sim *sim)
+{
+	return sim->options.dir ? SIM_CHUNK_SIZE_ON_DISK / SIM_CHUNK_SIZE * SIM_CHUNK_SIZE
+				: SIM_CHUNK_SIZE;
+}
+
 /* One layer of two chunks; the first is the same in all versions of a model. */
 static int make_objects(struct sim *sim, uint32_t v)
 {
@@ -78,11 +84,11 @@ static int make_objects(struct sim *sim, uint32_t v)
 	for (unsigned i = 0; i < SIM_CHUNKS; i++) {
 		struct bytes *chunk = &version->chunks[i];
 
-		*chunk = (struct bytes){mem_alloc(64), 64};
-		if (i == 0)
-			snprintf((char *)chunk->data, 64, "base of model %u", version->deployment);
-		else
-			snprintf((char *)chunk->data, 64, "layer of version %u", v);
+		*chunk = (struct bytes){mem_alloc(chunk_size(sim)), chunk_size(sim)};
+		for (size_t at = 0; at < chunk->size; at += SIM_CHUNK_SIZE)
+			snprintf((char *)chunk->data + at, SIM_CHUNK_SIZE, "%s %u, byte %zu",
+				 i ? "layer of version" : "base of model",
+				 i ? v : version->deployment, at);
 		digest_of(&version->chunk_digests[i], chunk->data, chunk->size);
 		chunks[i] = (struct chunk_ref){version->chunk_digests[i], chunk->size};
 	}
@@ -95,16 +101,19 @@ static int make_objects(struct sim *sim, uint32_t v)
 
 static void fill_blob(const struct sim_version *version, struct release_blob *blob)
 {
-	uint8_t whole[64 * SIM_CHUNKS];
+	uint8_t whole[SIM_CHUNK_SIZE_ON_DISK * SIM_CHUNKS];
+	size_t size = 0;
 
-	for (unsigned i = 0; i < SIM_CHUNKS; i++)
-		memcpy(whole + 64 * (size_t)i, version->chunks[i].data, 64);
+	for (unsigned i = 0; i < SIM_CHUNKS; i++) {
+		memcpy(whole + size, version->chunks[i].data, version->chunks[i].size);
+		size += version->chunks[i].size;
+	}
 	*blob = (struct release_blob){.kind = BLOB_LAYER,
-				      .size = sizeof(whole),
+				      .size = size,
 				      .index = version->index_digest,
 				      .index_size = version->index.size};
-	digest_of(&blob->content, whole, sizeof(whole));
-	crypto_hash_sha256(blob->diff_id, whole, sizeof(whole));
+	digest_of(&blob->content, whole, size);
+	crypto_hash_sha256(blob->diff_id, whole, size);
 }
 
 static void fill_release(struct sim *sim, uint32_t v)
@@ -230,7 +239,8 @@ static int make_nodes(struct sim *sim)
 		for (unsigned d = 0; d < SIM_DEPLOYMENTS; d++)
 			node->places[d].out = SIM_NEVER_SERVED;
 		sim->by_id[i] = node;
-		r = journal_open(":memory:", &node->journal, NULL);
+		r = sim->options.dir ? storage_of_node(node)
+				     : journal_open(":memory:", &node->journal, NULL);
 	}
 	qsort(sim->by_id, sim->nodes_count, sizeof(struct sim_node *), by_node_id);
 	return r;
@@ -281,9 +291,8 @@ static bool enrol(struct sim *sim, const struct sim_node *node, const struct joi
 		sim_trace(sim, "%s: join: %s", node->name,
 			  ((struct msg_enrolled *)message.body)->error);
 	message_free(&message);
-	if (sim->crash_wanted)
+	if (sim_coordinator_settle(sim))
 		r = -EIO;
-	sim_coordinator_settle(sim);
 	return r == 0;
 }
 
@@ -320,7 +329,8 @@ static int make_fleet(struct sim *sim, uint32_t late)
 	int r = make_root(sim);
 
 	if (r == 0)
-		r = store_sqlite_open(":memory:", &sim->store, NULL);
+		r = sim->options.dir ? storage_of_coordinator(sim)
+				     : store_sqlite_open(":memory:", &sim->store, NULL);
 	if (r == 0)
 		r = store_sqlite_open(":memory:", &sim->backup, NULL);
 	if (r < 0)
@@ -372,10 +382,13 @@ static void free_version(struct sim_version *version)
 
 static void free_node(struct sim_node *node)
 {
-	if (node->agent)
+	if (node->storage)
+		storage_close_node(node, PLATTER_KILL);
+	else if (node->agent)
 		agent_free(node->agent);
 	if (node->journal)
 		journal_close(node->journal);
+	storage_free(node->storage);
 }
 
 void sim_free(struct sim *sim)
@@ -384,8 +397,11 @@ void sim_free(struct sim *sim)
 		free_node(&sim->nodes[i]);
 	free(sim->nodes);
 	free(sim->by_id);
+	if (sim->storage && sim->store)
+		storage_close_coordinator(sim, PLATTER_KILL);
 	if (sim->coordinator)
 		coordinator_free(sim->coordinator);
+	storage_free(sim->storage);
 	if (sim->store)
 		store_close(sim->store);
 	if (sim->backup)

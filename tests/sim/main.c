@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * covey-sim [--seed N] [--count N] [--nodes N] [--twice] [--trace] [--planted]: runs seeds N, N+1,
- * ... In each a fleet is installed, changed under faults, then left in peace until all has ended.
- * A seed that fails is printed with the command that replays it. --planted runs the bugs of
+ * covey-sim [--seed N] [--count N] [--nodes N] [--twice] [--trace] [--disk] [--kills N] [--cuts N]
+ * [--planted]: runs seeds N, N+1, ... In each a fleet is installed, changed under faults, then left in peace until all has ended.
+ * --disk puts journals, chunk stores and the coordinator's database on files (storage.c); --kills and
+ * --cuts do so too, with no other fault than kills at named points (points.c), or power cuts, until
+ * there were N. A seed that fails is printed with the command that replays it. --planted runs the bugs of
  * planted.c instead, each of which must be found.
  */
 #include "sim.h"
@@ -10,7 +12,9 @@
 #include "base/log.h"
 #include "base/str.h"
 
+#include <ftw.h>
 #include <getopt.h>
+#include <sys/stat.h>
 
 enum {
 	START_MS = 10000,
@@ -18,6 +22,8 @@ enum {
 	PEACE_MS = 6 * 3600000, /* within it every rollout must end ... */
 	SETTLE_MS = 900000,	/* ... and within this every node be as it says */
 	LOOK_MS = 10000,
+	FEW_NODES = 5,
+	FAILED_MAX = 5, /* enough to look at */
 };
 
 static void trouble(struct sim *sim)
@@ -99,7 +105,12 @@ static enum sim_end end_of(struct sim *sim)
 	return SIM_STUCK;
 }
 
-void sim_seed(const struct sim_options *options, struct sim_result *ret_result)
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	return remove(path);
+}
+
+static void live(const struct sim_options *options, struct sim_result *ret_result)
 {
 	struct sim *sim;
 	int r = sim_create(options, &sim);
@@ -111,33 +122,70 @@ void sim_seed(const struct sim_options *options, struct sim_result *ret_result)
 	*ret_result = (struct sim_result){.events = sim->events,
 					  .hash = sim->hash,
 					  .nodes = sim->nodes_count,
+					  .power_cuts = sim->power_cuts,
 					  .end = SIM_STUCK};
 	if (!sim->broken[0])
 		ret_result->end = end_of(sim);
 	STR_CUT(ret_result->broken, sim->broken);
 	ret_result->good = !sim->broken[0];
+	memcpy(ret_result->kills_at, sim->kills_at, sizeof(sim->kills_at));
 	sim_free(sim);
 }
+
+void sim_seed(const struct sim_options *options, struct sim_result *ret_result)
+{
+	char dir[] = "/dev/shm/covey-sim-XXXXXX";
+	struct sim_options own = *options;
+
+	own.dir = own.on_disk ? mkdtemp(dir) : NULL;
+	if (own.on_disk && !own.dir) {
+		*ret_result = (struct sim_result){.broken = "no folder can be made in /dev/shm"};
+		return;
+	}
+	live(&own, ret_result);
+	if (own.dir)
+		nftw(own.dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* ---- many ---- */
 
 struct totals {
 	unsigned ends[SIM_END_COUNT];
 	uint64_t events;
+	unsigned kills_at[MOMENT_COUNT][DEPLOY_PHASE_COUNT + ROLLOUT_STATE_COUNT];
+	unsigned kills, cuts;
 };
+
+static void add(struct totals *totals, const struct sim_result *result)
+{
+	totals->events += result->events;
+	totals->cuts += result->power_cuts;
+	for (unsigned m = 0; m < MOMENT_COUNT; m++)
+		for (unsigned p = 0; p < DEPLOY_PHASE_COUNT + ROLLOUT_STATE_COUNT; p++) {
+			totals->kills_at[m][p] += result->kills_at[m][p];
+			totals->kills += result->kills_at[m][p];
+		}
+	if (result->good)
+		totals->ends[result->end]++;
+}
 
 static bool run_one(const struct sim_options *options, bool twice, struct totals *totals)
 {
+	const char *how = options->kills  ? "--kills 1 "
+			  : options->cuts ? "--cuts 1 "
+			  : options->on_disk ? "--disk "
+					  : "";
 	struct sim_result result, again;
 
 	sim_seed(options, &result);
-	totals->events += result.events;
+	add(totals, &result);
 	if (!result.good) {
-		printf("# seed %llu, %u nodes: %s\n#   covey-sim --seed %llu --nodes %u --trace\n",
-		       (unsigned long long)options->seed, result.nodes, result.broken,
+		printf("# seed %llu, %u nodes: %s\n#   covey-sim %s--seed %llu --nodes %u --trace\n",
+		       (unsigned long long)options->seed, result.nodes, result.broken, how,
 		       (unsigned long long)options->seed, options->nodes);
 		fflush(stdout);
 		return false;
 	}
-	totals->ends[result.end]++;
 	if (!twice)
 		return true;
 	sim_seed(options, &again);
@@ -148,6 +196,16 @@ static bool run_one(const struct sim_options *options, bool twice, struct totals
 	return false;
 }
 
+static int report(const struct totals *totals, unsigned long count, unsigned long failed)
+{
+	printf("# %lu seeds: %u completed, %u rolled back, %u aborted, %u stuck; %llu events\n",
+	       count, totals->ends[SIM_COMPLETED], totals->ends[SIM_ROLLED_BACK],
+	       totals->ends[SIM_ABORTED], totals->ends[SIM_STUCK],
+	       (unsigned long long)totals->events);
+	printf("1..1\n%s 1 - %lu seeds, %lu failed\n", failed ? "not ok" : "ok", count, failed);
+	return failed ? 1 : 0;
+}
+
 static int run_all(struct sim_options *options, unsigned long count, bool twice)
 {
 	struct totals totals = {0};
@@ -155,22 +213,38 @@ static int run_all(struct sim_options *options, unsigned long count, bool twice)
 
 	for (unsigned long i = 0; i < count; i++, options->seed++)
 		failed += !run_one(options, twice, &totals);
-	printf("# %lu seeds: %u completed, %u rolled back, %u aborted, %u stuck; %llu events\n",
-	       count, totals.ends[SIM_COMPLETED], totals.ends[SIM_ROLLED_BACK],
-	       totals.ends[SIM_ABORTED], totals.ends[SIM_STUCK],
-	       (unsigned long long)totals.events);
-	printf("1..1\n%s 1 - %lu seeds, %lu failed\n", failed ? "not ok" : "ok", count, failed);
-	return failed ? 1 : 0;
+	return report(&totals, count, failed);
+}
+
+/* Seeds with few nodes, until so many kills at named points, or power cuts, have been survived. */
+static int run_until(struct sim_options *options, unsigned long kills, unsigned long cuts)
+{
+	struct totals totals = {0};
+	unsigned long count = 0, failed = 0;
+
+	options->nodes = options->nodes ? options->nodes : FEW_NODES;
+	options->on_disk = true;
+	while (failed < FAILED_MAX && (totals.kills < kills || totals.cuts < cuts)) {
+		failed += !run_one(options, false, &totals);
+		options->seed++;
+		count++;
+	}
+	if (kills)
+		points_print(totals.kills_at);
+	printf("# %u kills at named points, %u power cuts\n", totals.kills, totals.cuts);
+	return report(&totals, count, failed);
 }
 
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = {
 		{"seed", 1, NULL, 's'},	 {"count", 1, NULL, 'c'}, {"nodes", 1, NULL, 'n'},
+		{"disk", 0, NULL, 'd'},	 {"kills", 1, NULL, 'k'}, {"cuts", 1, NULL, 'u'},
 		{"twice", 0, NULL, '2'}, {"trace", 0, NULL, 't'}, {"planted", 0, NULL, 'p'},
 		{NULL, 0, NULL, 0}};
 	struct sim_options options = {.seed = 1};
 	unsigned long count = 1;
+	unsigned long kills = 0, cuts = 0;
 	bool twice = false, planted_bugs = false;
 	int option;
 
@@ -187,9 +261,21 @@ int main(int argc, char **argv)
 			options.trace = true;
 		else if (option == 'p')
 			planted_bugs = true;
+		else if (option == 'd')
+			options.on_disk = true;
+		else if (option == 'k')
+			kills = strtoul(optarg, NULL, 10);
+		else if (option == 'u')
+			cuts = strtoul(optarg, NULL, 10);
 		else
 			return 2;
 	}
 	log_open("covey-sim", options.trace ? LOG_LEVEL_DEBUG : (enum log_level)0); /* faults make errors: no news */
-	return planted_bugs ? planted_run() : run_all(&options, count, twice);
+	if (planted_bugs)
+		return planted_run();
+	options.kills = kills > 0;
+	options.cuts = cuts > 0;
+	if (kills || cuts)
+		return run_until(&options, kills, cuts);
+	return run_all(&options, count, twice);
 }

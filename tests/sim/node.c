@@ -45,12 +45,37 @@ static void world_inventory(void *context, struct inventory *ret_inventory)
 	STR_CUT(ret_inventory->hostname, ((struct sim_node *)context)->name);
 }
 
+static void world_scrape(void *context, const struct agent_probe *probe)
+{
+}
+
+static int world_observe_open(void *context, const char *deployment, enum colour colour,
+			      uint64_t handle)
+{
+	return -ENOENT;
+}
+
+static ssize_t world_observe_read(void *context, uint64_t handle, void *data, size_t size)
+{
+	return -EAGAIN;
+}
+
+static void world_observe_close(void *context, uint64_t handle)
+{
+}
+
 static bool world_memory_is_short(void *context)
 {
 	return sim_chance(((struct sim_node *)context)->sim, 0.002);
 }
 
 /* ---- link ---- */
+
+/* What it does now reaches nobody: it died during this call. */
+static bool is_dead(const struct sim_node *node)
+{
+	return point_passed(&node->doom, node->storage);
+}
 
 static void send_copy(struct sim_node *node, const void *data, size_t size, uint64_t delay,
 		      uint64_t life)
@@ -70,6 +95,8 @@ static int world_send(void *context, const void *data, size_t size)
 
 	if (!node->link_up)
 		return -ENOTCONN;
+	if (is_dead(node))
+		return 0;
 	if (sim->now_ms < node->cut_from_ms || sim_chance(sim, sim->weather.lost))
 		return 0;
 	send_copy(node, data, size, sim_delay(sim), sim->coordinator_life);
@@ -89,6 +116,8 @@ static int world_get(void *context, uint32_t source, const struct wanted_object 
 
 	if (!node->link_up)
 		return -ENOTCONN; /* the channel opens soon after the link */
+	if (is_dead(node))
+		return 0;
 	if (message_encode(MESSAGE_GET, &get, &event.data, NULL) < 0)
 		return -EINVAL;
 	sim_push(node->sim, sim_delay(node->sim), &event);
@@ -151,6 +180,17 @@ static void world_cancel(void *context, uint64_t id)
 {
 }
 
+static int world_helper(void *context, const struct helper_request *request)
+{
+	return is_dead(context) ? -ENOTCONN : sim_helper(context, request);
+}
+
+static void world_smoke(void *context, const struct agent_smoke *smoke)
+{
+	if (!is_dead(context))
+		sim_smoke(context, smoke);
+}
+
 static struct agent_world node_world(struct sim_node *node)
 {
 	return (struct agent_world){
@@ -161,18 +201,22 @@ static struct agent_world node_world(struct sim_node *node)
 		.boot_id = world_boot_id,
 		.inventory = world_inventory,
 		.send = world_send,
-		.helper = sim_helper,
+		.helper = world_helper,
 		.probe = sim_probe,
-		.smoke = sim_smoke,
+		.smoke = world_smoke,
 		.cancel = world_cancel,
 		.get = world_get,
 		.get_idle = world_nothing,
 		.relink = world_relink,
 		.refused = world_refused,
+		.scrape = world_scrape,
+		.observe_open = world_observe_open,
+		.observe_read = world_observe_read,
+		.observe_close = world_observe_close,
 		.memory_is_short = world_memory_is_short,
 		.arm = world_arm,
 		.log = world_log,
-		.store = sim_disk(node),
+		.store = node->storage ? storage_ops(node) : sim_disk(node),
 	};
 }
 
@@ -183,6 +227,20 @@ static int on_write(void *arg)
 	struct sim_node *node = arg;
 
 	return node->sim->now_ms < node->disk_full_ms ? -ENOSPC : 0;
+}
+
+/* The agent is gone; what it had not written down is lost. */
+static void leave_journal(struct sim_node *node)
+{
+	if (node->storage) {
+		storage_close_node(node, node->doom.cut);
+	} else {
+		if (node->agent)
+			agent_free(node->agent);
+		node->agent = NULL;
+		journal_abandon(node->journal);
+	}
+	node->doom = (struct sim_doom){.cut = PLATTER_KILL};
 }
 
 static void link_soon(struct sim_node *node)
@@ -200,8 +258,8 @@ void sim_node_link_down(struct sim_node *node)
 		return;
 	agent_on_link_down(node->agent);
 	agent_on_source(node->agent, 0, false);
-	watch_node(node);
 	link_soon(node);
+	sim_node_settle(node);
 }
 
 void sim_node_start(struct sim_node *node)
@@ -215,9 +273,16 @@ void sim_node_start(struct sim_node *node)
 	node->life++;
 	node->armed_ms = UINT64_MAX;
 	node->world = node_world(node);
+	r = node->storage ? storage_open_node(node, &err) : 0;
+	if (r < 0) {
+		sim_break(node->sim, "%s does not start: %s", node->name, err_text(&err, r));
+		return;
+	}
 	journal_on_write(node->journal, on_write, node);
 	r = agent_create(&options, &node->world, node->journal, &node->agent, &err);
-	if (r == -ENOSPC) { /* the supervisor tries again */
+	if (r == -ENOSPC || point_passed(&node->doom, node->storage)) {
+		/* the supervisor tries again */
+		leave_journal(node);
 		push_to(node, SIM_AGENT_START, 5000);
 		return;
 	}
@@ -228,18 +293,35 @@ void sim_node_start(struct sim_node *node)
 	agent_start(node->agent);
 	if (node->helper_up)
 		agent_on_helper_up(node->agent);
-	watch_node(node);
 	link_soon(node);
+	sim_node_settle(node);
 }
 
 static void kill_agent(struct sim_node *node)
 {
-	agent_free(node->agent);
-	node->agent = NULL;
+	leave_journal(node);
 	node->link_up = false;
 	node->link_life++;
 	node->life++;
-	journal_abandon(node->journal);
+}
+
+/* It was doomed to die in the call that has just ended, or watched. */
+void sim_node_settle(struct sim_node *node)
+{
+	struct storage *s = node->storage;
+	bool power = s && !node->doom.now && platter_is_dark(storage_platter(s));
+
+	if (!node->doom.now && !power) {
+		watch_node(node);
+		storage_seen(node);
+		return;
+	}
+	if (power) {
+		node->sim->power_cuts++;
+		sim_node_reboot(node);
+	} else {
+		sim_node_crash(node);
+	}
 }
 
 void sim_node_crash(struct sim_node *node)
@@ -257,7 +339,9 @@ void sim_node_reboot(struct sim_node *node)
 	if (node->retired || !node->joined)
 		return;
 	sim_trace(node->sim, "%s reboots", node->name);
+	node->doom.cut = PLATTER_POWER;
 	sim_node_crash(node);
+	node->doom.cut = PLATTER_KILL;
 	node->boots++;
 	node->helper_life++;
 	for (unsigned d = 0; d < SIM_DEPLOYMENTS; d++) {
@@ -330,7 +414,7 @@ static void helper_up(struct sim_node *node)
 	if (!node->agent)
 		return;
 	agent_on_helper_up(node->agent);
-	watch_node(node);
+	sim_node_settle(node);
 }
 
 /* What is meant for the agent as it lives now. */
@@ -369,10 +453,12 @@ void sim_node_event(struct sim_node *node, struct sim_event *event)
 	} else if (event->kind == SIM_EXIT) {
 		sim_slot_exit(node, event->id);
 	} else if (node->agent && event->life == node->life) {
-		if (event->kind == SIM_RELINK)
+		if (event->kind == SIM_RELINK) {
 			sim_node_link_down(node);
-		else
-			to_agent(node, event);
-		watch_node(node);
+			return;
+		}
+		point_of_node(node);
+		to_agent(node, event);
+		sim_node_settle(node);
 	}
 }

@@ -23,14 +23,14 @@ uint32_t sim_control(struct sim *sim, const char *verb, const char *body, const 
 	if (message_encode(MESSAGE_CONTROL, &request, &data, NULL) < 0)
 		return 1;
 	sim->reply.exit_code = 99; /* no answer */
+	point_of_coordinator(sim);
 	coordinator_on_control(sim->coordinator, 1, ROLE_ADMIN, "simulator", "here", data.data,
 			       data.size);
 	free(data.data);
-	if (sim->crash_wanted)
+	if (sim_coordinator_settle(sim))
 		sim->reply.exit_code = 7;
 	sim_trace(sim, "operator: %s %s -> %u %s", verb, body, sim->reply.exit_code,
 		  sim->reply.exit_code ? sim->reply.error : "");
-	sim_coordinator_settle(sim);
 	return sim->reply.exit_code;
 }
 
@@ -139,6 +139,8 @@ uint32_t sim_apply(struct sim *sim, uint32_t version, bool supersede, bool gentl
 			   supersede ? "{\"supersede\":true,\"allow_removal\":true}"
 				     : "{\"allow_removal\":true}",
 			   &blob);
+	if (code == 0)
+		acked_apply(sim, d);
 	free(blob.data);
 	deployment_spec_free(&spec);
 	return code;
@@ -209,8 +211,10 @@ void sim_operator_acts(struct sim *sim)
 		order_node(sim);
 	else if (rng_below(&sim->rng, 3))
 		sim_control(sim, rng_below(&sim->rng, 2) ? "freeze" : "unfreeze", "{}", NULL);
-	else
+	else {
+		sim->acked[1][0] = '\0';
 		sim_control(sim, "deployment.rm", "{\"deployment\":\"k\"}", NULL);
+	}
 	sim_push(sim, sim_between(sim, 1000, 2 * sim->weather.operator_gap_ms), &next);
 }
 

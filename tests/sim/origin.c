@@ -6,6 +6,7 @@
 #include "sim.h"
 
 #include "base/mem.h"
+#include "coordinator/object_files.h"
 #include "protocol/digest.h"
 #include "protocol/message.h"
 
@@ -60,8 +61,14 @@ static void world_send(void *user, const struct node_id *id, const void *data, s
 	struct sim_event event = {.kind = SIM_TO_NODE, .data = {mem_copy(data, size), size}};
 	bool doubled = sim_chance(sim, sim->weather.doubled);
 
-	if (node)
+	if (point_passed(&sim->doom, sim->storage)) {
+		free(event.data.data);
+		return;
+	}
+	if (node) {
 		show_desired(sim, node, &event.data);
+		acked_message(node, &event.data);
+	}
 	if (!node || !node->link_up || sim->now_ms < node->cut_to_ms ||
 	    sim_chance(sim, sim->weather.lost)) {
 		free(event.data.data);
@@ -75,11 +82,20 @@ static void world_send(void *user, const struct node_id *id, const void *data, s
 	event.data.data = mem_copy(event.data.data, event.data.size);
 	sim_push(sim, sim_delay(sim), &event);
 }
+
+/* Nodes here exchange nothing: nobody asks for chunks by number. */
+static int world_send_data(void *user, const struct node_id *node, void *data, size_t size)
+{
+	return -EHOSTUNREACH;
+}
+
 static void world_reply(void *user, uint64_t client, const void *data, size_t size)
 {
 	struct sim *sim = user;
 	struct message message;
 
+	if (point_passed(&sim->doom, sim->storage))
+		return;
 	if (message_decode(data, size, CHANNEL_OPERATORS, FROM_COORDINATOR, &message, NULL) < 0) {
 		sim_break(sim, "an answer to the operator does not decode");
 		return;
@@ -122,6 +138,8 @@ static struct sim_object *object_find(struct sim *sim, const struct digest *dige
 
 static bool world_has(void *user, const struct digest *digest)
 {
+	if (((struct sim *)user)->storage)
+		return object_files_has(storage_objects(user), digest);
 	return object_find(user, digest) != NULL;
 }
 
@@ -130,6 +148,8 @@ static int world_put(void *user, const struct digest *digest, const void *data, 
 {
 	struct sim *sim = user;
 
+	if (sim->storage)
+		return object_files_put(storage_objects(sim), digest, data, size, err);
 	if (object_find(sim, digest))
 		return 0;
 	MEM_GROW(sim->objects, &sim->objects_cap, sim->objects_count);
@@ -141,8 +161,11 @@ static int world_put(void *user, const struct digest *digest, const void *data, 
 static int world_get(void *user, const struct digest *digest, struct bytes *ret_data,
 		     struct err *err)
 {
-	struct sim_object *object = object_find(user, digest);
+	struct sim_object *object;
 
+	if (((struct sim *)user)->storage)
+		return object_files_get(storage_objects(user), digest, ret_data, err);
+	object = object_find(user, digest);
 	if (!object)
 		return -ENOENT;
 	*ret_data = (struct bytes){mem_copy(object->data.data, object->data.size),
@@ -153,8 +176,11 @@ static int world_get(void *user, const struct digest *digest, struct bytes *ret_
 static int world_remove(void *user, const struct digest *digest, struct err *err)
 {
 	struct sim *sim = user;
-	struct sim_object *object = object_find(sim, digest);
+	struct sim_object *object;
 
+	if (sim->storage)
+		return object_files_remove(storage_objects(sim), digest, err);
+	object = object_find(sim, digest);
 	if (!object)
 		return 0;
 	free(object->data.data);
@@ -166,6 +192,8 @@ static int world_each(void *user, world_object_fn *fn, void *arg, struct err *er
 {
 	struct sim *sim = user;
 
+	if (sim->storage)
+		return object_files_each(storage_objects(sim), fn, arg, err);
 	for (size_t i = sim->objects_count; i-- > 0;) {
 		int r = fn(arg, &sim->objects[i].digest, sim->objects[i].data.size, sim->now_ms);
 
@@ -195,6 +223,11 @@ static int on_statement(void *arg, const char *statement)
 	return -EIO;
 }
 
+static int world_hook(void *user, const char *json, struct err *err)
+{
+	return 0;
+}
+
 void sim_coordinator_start(struct sim *sim)
 {
 	struct coordinator_config config = {.root = sim->root};
@@ -203,8 +236,10 @@ void sim_coordinator_start(struct sim *sim)
 		.now_ms = world_now,
 		.random = world_random,
 		.send_to_agent = world_send,
+		.send_data = world_send_data,
 		.control_reply = world_reply,
 		.arm_timer = world_arm,
+		.hook = world_hook,
 		.sign_identity = world_sign,
 		.object_has = world_has,
 		.object_put = world_put,
@@ -219,13 +254,26 @@ void sim_coordinator_start(struct sim *sim)
 		return;
 	sim->coordinator_life++;
 	sim->coordinator_armed_ms = UINT64_MAX;
+	r = sim->storage ? storage_open_coordinator(sim, &err) : 0;
+	if (r < 0) {
+		sim_break(sim, "the coordinator does not start: %s", err_text(&err, r));
+		return;
+	}
 	store_sqlite_on_statement(sim->store, on_statement, sim);
 	r = coordinator_new(&config, &world, sim->store, &sim->coordinator, &err);
+	if (sim->storage && point_passed(&sim->doom, sim->storage)) { /* the power goes again */
+		sim_coordinator_crash(sim);
+		return;
+	}
 	if (r < 0) {
 		sim_break(sim, "the coordinator does not start: %s", err_text(&err, r));
 		return;
 	}
 	sim_trace(sim, "coordinator starts");
+	if (sim->storage)
+		acked_check(sim);
+	if (!sim->coordinator)
+		return;
 	watch_coordinator(sim);
 	world_arm(sim, coordinator_deadline(sim->coordinator));
 }
@@ -234,12 +282,16 @@ void sim_coordinator_crash(struct sim *sim)
 {
 	struct sim_event event = {.kind = SIM_COORDINATOR_START};
 
-	if (!sim->coordinator)
+	if (!sim->coordinator && !(sim->storage && sim->store))
 		return;
 	sim_trace(sim, "coordinator is gone");
 	watch_lost(sim);
-	coordinator_free(sim->coordinator);
+	if (sim->storage)
+		storage_close_coordinator(sim, sim->doom.cut);
+	else
+		coordinator_free(sim->coordinator);
 	sim->coordinator = NULL;
+	sim->doom = (struct sim_doom){.cut = PLATTER_KILL};
 	sim->crash_wanted = false;
 	sim->statement_left = 0;
 	for (uint32_t i = 0; i < sim->nodes_count; i++)
@@ -247,10 +299,19 @@ void sim_coordinator_crash(struct sim *sim)
 	sim_push(sim, sim_between(sim, 500, 20000), &event);
 }
 
-void sim_coordinator_settle(struct sim *sim)
+bool sim_coordinator_settle(struct sim *sim)
 {
-	if (sim->crash_wanted)
+	bool dark = sim->storage && platter_is_dark(storage_platter(sim->storage));
+
+	if (sim->crash_wanted || sim->doom.now || dark) {
+		if (dark && !sim->doom.now) {
+			sim->power_cuts++;
+			sim->doom.cut = PLATTER_POWER;
+		}
 		sim_coordinator_crash(sim);
-	else if (sim->coordinator)
+		return true;
+	}
+	if (sim->coordinator)
 		watch_coordinator(sim);
+	return false;
 }

@@ -76,7 +76,9 @@ static void to_coordinator(struct sim *sim, struct sim_event *event)
 		return;
 	if (is_swallowed(sim))
 		return;
-	coordinator_on_agent(sim->coordinator, &node->id, event->data.data, event->data.size);
+	point_of_coordinator(sim);
+	coordinator_on_agent(sim->coordinator, &node->id, "", event->data.data,
+			     event->data.size);
 	sim_coordinator_settle(sim);
 }
 
@@ -89,8 +91,9 @@ static void data_get(struct sim *sim, struct sim_event *event)
 		return;
 	coordinator_on_data(sim->coordinator, &node->id, event->data.data, event->data.size,
 			    &answer.data);
-	sim_coordinator_settle(sim);
-	if (answer.data.size > 0)
+	if (sim_coordinator_settle(sim))
+		free(answer.data.data);
+	else if (answer.data.size > 0)
 		sim_push(sim, sim_delay(sim), &answer);
 }
 
@@ -100,6 +103,7 @@ static void coordinator_tick_at(struct sim *sim, const struct sim_event *event)
 	    event->id != sim->coordinator_armed_ms || is_swallowed(sim))
 		return;
 	sim->coordinator_armed_ms = UINT64_MAX;
+	point_of_coordinator(sim);
 	coordinator_tick(sim->coordinator);
 	sim_coordinator_settle(sim);
 }

@@ -4,13 +4,16 @@
  * memory, real agents with their journals, the real codec; only what lies outside of the two
  * world.h tables is made up here: link, data channel, helper, model servers, disk, clock.
  *
- * watch_*.c look at everything from outside and say what must never be (README.md lists it).
+ * watch_*.c look at everything from outside and say what must never be.
  */
 #pragma once
 
 #include "agent/agent.h"
+#include "agent/core/deploy_table.h"
+#include "platter.h"
 #include "base/rng.h"
 #include "coordinator/coordinator.h"
+#include "coordinator/core/rollout_table.h"
 #include "protocol/digest.h"
 #include "protocol/manifest.h"
 
@@ -18,6 +21,8 @@ enum {
 	SIM_DEPLOYMENTS = 2,
 	SIM_VERSIONS = 12,
 	SIM_CHUNKS = 2,	    /* of a version: one that its model's versions share, one of its own */
+	SIM_CHUNK_SIZE = 64,
+	SIM_CHUNK_SIZE_ON_DISK = 3000,
 	SIM_NODES_MAX = 1100,
 	SIM_SENT = 8,	    /* desired states that are remembered for each node */
 	SIM_CHECK_EVERY = 200, /* events of each node between two comparisons with the store */
@@ -50,6 +55,7 @@ struct sim_version {
 struct sim_held { /* what a node's disk holds of a version */
 	bool manifest, index, chunks[SIM_CHUNKS], sealed, unpacked;
 	bool wrong; /* bytes were kept that are not what their digest says */
+	bool rotten, doubted; /* its own chunk went bad on the disk; it is to be read again */
 };
 
 struct sim_slot {
@@ -84,6 +90,25 @@ struct sim_sent { /* a desired state that the coordinator sent */
 	uint64_t epoch, generation, hash;
 };
 
+struct storage; /* storage.c */
+
+/* Where a process is killed while it handles something. */
+enum sim_moment {
+	MOMENT_NONE,
+	MOMENT_BEFORE, /* nothing of it is done */
+	MOMENT_WRITES, /* before it has written anything down */
+	MOMENT_COMMIT, /* while it writes */
+	MOMENT_WRITTEN, /* it is written down, and nothing else is done about it */
+	MOMENT_DONE,   /* all of it is done */
+	MOMENT_COUNT
+};
+
+struct sim_doom { /* of a process */
+	bool now;  /* dies when it has handled this */
+	bool mute; /* what it says and asks for from now on goes nowhere */
+	enum platter_cut cut;
+};
+
 struct sim_node {
 	struct sim *sim;
 	uint32_t index;
@@ -92,6 +117,9 @@ struct sim_node {
 	struct sign_key sign_key;
 	struct public_key link_key;
 	struct journal *journal;
+	struct storage *storage; /* NULL: the journal is in memory, the disk is disk.c's */
+	struct sim_doom doom;
+	uint64_t acked_boot, acked_sequence; /* of its status: what the coordinator said it has */
 	struct agent_world world;
 	struct agent *agent; /* NULL while the process is dead */
 	bool joined;
@@ -139,14 +167,14 @@ struct sim_event {
 enum sim_fault {
 	FAULT_AGENT_CRASH, FAULT_REBOOT, FAULT_COORDINATOR_CRASH, FAULT_STATEMENT_CRASH,
 	FAULT_STORE_FULL, FAULT_CUT, FAULT_HELPER_RESTART, FAULT_DISK_FULL, FAULT_SLOW,
-	FAULT_CLOCK, FAULT_RESTORE, FAULT_COUNT
+	FAULT_CLOCK, FAULT_RESTORE, FAULT_POWER, FAULT_COUNT
 };
 
 struct sim_weather { /* what a seed has of what can go wrong: drawn once */
 	unsigned faults[FAULT_COUNT]; /* weights */
 	uint64_t gap_ms;	      /* mean time between two faults */
 	double lost, doubled, late, stale; /* shares of messages */
-	double helper_fails, put_fails, corrupt;
+	double helper_fails, put_fails, corrupt, rots;
 	bool operator_acts;
 	uint64_t operator_gap_ms;
 	bool clock_of_coordinator;
@@ -157,6 +185,9 @@ struct sim_options {
 	uint32_t nodes; /* 0: drawn, 3..100 */
 	const char *planted; /* a bug of planted.c, or NULL */
 	bool trace;
+	bool on_disk;	     /* the processes' files are real */
+	const char *dir;     /* ... below this folder; made and removed by sim_seed() */
+	bool kills, cuts;    /* nothing but kills at named points; nothing but power cuts */
 };
 
 enum sim_end { SIM_COMPLETED, SIM_ROLLED_BACK, SIM_ABORTED, SIM_STUCK, SIM_END_COUNT };
@@ -184,6 +215,11 @@ struct sim {
 	struct sign_key release_key, online_key;
 	struct bytes root;    /* signed */
 	struct root_document root_document;
+	struct storage *storage; /* of the coordinator; NULL: its store is in memory */
+	struct sim_doom doom;
+	char acked[SIM_DEPLOYMENTS][ROLLOUT_ID_TEXT_MAX]; /* newest rollout that an operator knows */
+	unsigned kills_at[MOMENT_COUNT][DEPLOY_PHASE_COUNT + ROLLOUT_STATE_COUNT];
+	unsigned power_cuts;
 	struct store *store, *backup;
 	bool has_backup;
 	struct coordinator *coordinator;
@@ -237,12 +273,13 @@ void sim_person_helps(struct sim *sim);	 /* in peace: ends what waits for a pers
 void sim_coordinator_start(struct sim *sim);
 void sim_coordinator_crash(struct sim *sim);
 /* After each call into the coordinator: a crash between two statements takes effect. */
-void sim_coordinator_settle(struct sim *sim);
+bool sim_coordinator_settle(struct sim *sim); /* true: it died */
 uint64_t sim_coordinator_now(const struct sim *sim); /* unix ms of its clock */
 
 /* node.c: a node's agent, its links and its clocks */
 void sim_node_start(struct sim_node *node);
 void sim_node_crash(struct sim_node *node);  /* the agent alone; containers go on */
+void sim_node_settle(struct sim_node *node); /* after each call into the agent */
 void sim_node_reboot(struct sim_node *node); /* all of it */
 void sim_node_link_down(struct sim_node *node);
 void sim_node_event(struct sim_node *node, struct sim_event *event);
@@ -250,6 +287,33 @@ void sim_node_retire(struct sim_node *node); /* the machine is switched off for 
 
 /* disk.c: the chunk store of a node */
 struct chunk_store_ops sim_disk(struct sim_node *node);
+
+/* storage.c: what lies on real files, on a platter that forgets what was not synced */
+int storage_of_node(struct sim_node *node) COVEY_MUST_CHECK; /* makes the folder */
+int storage_of_coordinator(struct sim *sim) COVEY_MUST_CHECK;
+int storage_open_node(struct sim_node *node, struct err *err) COVEY_MUST_CHECK;
+int storage_open_coordinator(struct sim *sim, struct err *err) COVEY_MUST_CHECK;
+/* The process is gone: its files are closed, and are then what was left of them. */
+void storage_close_node(struct sim_node *node, enum platter_cut cut);
+void storage_close_coordinator(struct sim *sim, enum platter_cut cut);
+void storage_free(struct storage *storage);
+struct chunk_store_ops storage_ops(struct sim_node *node);
+struct object_files *storage_objects(struct sim *sim);
+void storage_seen(struct sim_node *node); /* after each call: what is written down is acknowledged */
+struct platter *storage_platter(struct storage *storage);
+
+/* acked.c: what the coordinator has acknowledged */
+void acked_message(struct sim_node *node, const struct bytes *data);
+void acked_apply(struct sim *sim, uint32_t deployment);
+void acked_check(struct sim *sim); /* after its start */
+
+/* points.c: kills at named points */
+void point_of_node(struct sim_node *node); /* before a call into its agent */
+void point_of_coordinator(struct sim *sim);
+/* What it does now has no effect: it died during this call. */
+bool point_passed(const struct sim_doom *doom, struct storage *storage);
+void point_power_cut(struct sim *sim); /* of any machine, at any write */
+unsigned points_print(const unsigned counts[MOMENT_COUNT][DEPLOY_PHASE_COUNT + ROLLOUT_STATE_COUNT]);
 
 /* helper.c: containers, traffic and model servers of a node */
 int sim_helper(void *context, const struct helper_request *request);
@@ -302,6 +366,8 @@ void watch_place(struct sim_node *node, uint32_t deployment, enum sim_out why);
 void watch_hit(struct sim_node *node);	   /* a fault: what is out now is out because of it */
 void watch_start(struct sim_node *node, const struct helper_request *request, int version);
 void watch_route(struct sim_node *node, const struct helper_route *route, int version);
+/* It has committed this version, and another one before that it could go back to. */
+bool watch_could_return(const struct sim_node *node, uint32_t deployment, int version);
 bool watch_gave_up(const struct sim_node *node, uint32_t deployment); /* says FAILED, and why */
 bool watch_has_committed(const struct sim_node *node, uint32_t deployment);
 /* It rolled this version back and will not run it again by itself. */
@@ -323,5 +389,7 @@ struct sim_result {
 	enum sim_end end; /* of the first deployment's newest rollout */
 	uint32_t nodes;
 	uint64_t events, hash;
+	unsigned kills_at[MOMENT_COUNT][DEPLOY_PHASE_COUNT + ROLLOUT_STATE_COUNT];
+	unsigned power_cuts;
 };
 void sim_seed(const struct sim_options *options, struct sim_result *ret_result);

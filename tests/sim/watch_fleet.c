@@ -404,6 +404,19 @@ static bool is_member(const struct coordinator *c, const struct shell_node *know
 	       (ro && ro->machine->state == ROLLOUT_STUCK && agents_matches(known, ro->spec.selector));
 }
 
+/* The rollout has let the node go and then taken it back; it knows a way and has not gone it. */
+static bool was_not_taken_back(struct sim *sim, const struct sim_node *node,
+			       const struct rollout *machine, uint32_t d)
+{
+	int to = machine ? sim_version_of(sim, &machine->to) : -1;
+	uint32_t i = machine ? rollout_find(machine, &node->id) : ROLLOUT_NO_NODE;
+
+	return i != ROLLOUT_NO_NODE && machine->nodes[i].changed && !machine->nodes[i].gone &&
+	       machine->going_back && !machine->superseded && to >= 0 &&
+	       !digest_equal(&machine->to, &machine->from) &&
+	       serves(&node->places[d], to) && watch_could_return(node, d, to);
+}
+
 /* What is wrong with one deployment on one node; NULL: nothing. */
 static const char *wrong(struct sim *sim, const struct sim_node *node,
 			 const struct shell_node *known, uint32_t d)
@@ -416,7 +429,11 @@ static const char *wrong(struct sim *sim, const struct sim_node *node,
 
 	if (!deployment || !is_member(c, known, deployment))
 		return known->record.cordoned || empty(place) ? NULL : "was not removed";
-	if (known->record.cordoned || (machine && machine->state == ROLLOUT_STUCK))
+	if (known->record.cordoned)
+		return NULL;
+	if (was_not_taken_back(sim, node, machine, d))
+		return "serves what was taken back";
+	if (machine && machine->state == ROLLOUT_STUCK)
 		return NULL;
 	if (!watch_idle(node, d))
 		return "has not come to rest";

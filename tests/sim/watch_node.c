@@ -203,6 +203,19 @@ bool watch_gave_up(const struct sim_node *node, uint32_t deployment)
 	       deploy->record.last.reason.text[0];
 }
 
+bool watch_could_return(const struct sim_node *node, uint32_t deployment, int version)
+{
+	const struct deploy *deploy = deploy_of(node, deployment);
+	const struct digest *release = &node->sim->versions[version].digest;
+	int before;
+
+	if (!deploy || watch_gave_up(node, deployment) ||
+	    !digest_equal(&deploy->record.committed.digest, release))
+		return false;
+	before = sim_version_of(node->sim, &deploy->record.previous.digest);
+	return before >= 0 && !watch_bars(node, deployment, before);
+}
+
 bool watch_has_committed(const struct sim_node *node, uint32_t deployment)
 {
 	const struct deploy *deploy = deploy_of(node, deployment);

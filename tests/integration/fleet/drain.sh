@@ -41,6 +41,7 @@ ok "new connections reach 2.0.0"
 before=$(wc -l <"$WORK/client")
 sleep 1
 [ "$(wc -l <"$WORK/client")" -gt "$before" ] && [ "$(tail -n 1 "$WORK/client")" = 1.0.0 ]
+# spec: NODE-10
 ok "the open connection goes on with 1.0.0 while the old slot drains"
 wait $client
 ! grep -q 2.0.0 "$WORK/client"
@@ -49,6 +50,7 @@ last=$(tail -n 1 "$WORK/client")
 [ "$last" = ConnectionResetError ]
 ok "it is reset when the drain is over ($last)"
 grep -q '1 connections outlived the drain' "$FLEET_STATE/n1/agent.log"
+# spec: NODE-10
 ok "the node says how many outlived the drain"
 [ "$(fleet_covey node ls -o json | jq -r '[.[0].slots[].state] | sort | join(" ")')" = "serving warm" ]
 ok "the old slot stays warm"

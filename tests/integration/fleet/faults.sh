@@ -44,6 +44,7 @@ ok "n1 serves while agent and helper are dead"
 restart n1 helper; restart n1 agent
 fleet_wait_online 2
 [ "$(container_pids)" = "$before" ]
+# spec: NODE-25
 ok "the containers are the same as before"
 
 # ---- kill -9 at moments of a rollout, back and forth between two good releases ----
@@ -76,9 +77,11 @@ fleet_link "$node" down
 alone() { nsenter "--net=/run/netns/$FLEET_NETNS-$node" curl -s --max-time 1 http://127.0.0.1:8080/classify \
 	--data-binary "@$DIGITS/golden/seven.json" | grep -q 'digits@1.0.0'; }
 wait_for 15 alone
+# spec: NODE-6
 ok "$node goes back by itself while the coordinator cannot be reached"
 fleet_link "$node" up
 wait_for 60 state_is rolled_back
+# spec: NODE-26
 ok "the outcome arrives when the link is back, and the rollout is rolled back"
 reason=$(rollout_field .reason.text)
 [ "$(rollout_field .reason.check)" = exited ]

@@ -38,12 +38,14 @@ make_release 2.0.0 2.0.0 "" >/dev/null
 for v in 1.0.0 2.0.0; do
 	expect 0 "push $v" fleet_covey release push -f "$WORK/$v/release.yaml"
 done
+# spec: REL-2
 expect 0 "pushing again is fine and sends nothing" fleet_covey release push -f "$WORK/2.0.0/release.yaml" -o json
 expect 0 "1.0.0 goes out" fleet_covey apply -y -f "$(quick | make_deployment 1.0.0)"
 
 # ---- joining ----
 token=$(fleet_covey token create --label site=a --ttl 1h --uses 1)
 stranger
+# spec: TRUST-8
 expect 1 "a wrong secret is refused" at_coordinator bash -c \
 	"sed 's/....\$/0000/' <<<'$token' | $COVEY_BUILD/agent/covey-agent join - --config '$FLEET_STATE/stranger/agent.conf'"
 said 'token' "the sentence speaks of the token"
@@ -52,15 +54,18 @@ used=$(fleet_covey token create --ttl 1h --uses 1)
 expect 0 "a good token is taken" at_coordinator bash -c \
 	"$COVEY_BUILD/agent/covey-agent join - --config '$FLEET_STATE/stranger/agent.conf' <<<'$used'"
 stranger
+# spec: TRUST-8
 expect 1 "a used-up token is refused" at_coordinator bash -c \
 	"$COVEY_BUILD/agent/covey-agent join - --config '$FLEET_STATE/stranger/agent.conf' <<<'$used'"
 said 'used' "the sentence says used up"
 expired=$(fleet_covey token create --ttl 1s --uses 1)
 sleep 1.5
+# spec: TRUST-8
 expect 1 "an expired token is refused" at_coordinator bash -c \
 	"$COVEY_BUILD/agent/covey-agent join - --config '$FLEET_STATE/stranger/agent.conf' <<<'$expired'"
 said 'expired' "the sentence says expired"
 other=$(sed -E 's/^(covey1:.*:)[0-9a-f]{64}(:[0-9a-f]+:[0-9a-f]+)$/\1c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00\2/' <<<"$token")
+# spec: TRUST-8
 expect 1 "a coordinator with another key is refused" at_coordinator bash -c \
 	"$COVEY_BUILD/agent/covey-agent join - --config '$FLEET_STATE/stranger/agent.conf' <<<'$other'"
 said 'key' "the sentence speaks of the key"
@@ -71,6 +76,7 @@ expect 0 "2.0.0 starts, detached" fleet_covey apply -y --detach -f "$(slow | mak
 wait_for 20 canary_bakes
 ok "the canary bakes"
 first=$(canary)
+# spec: ROLL-15
 expect 1 "a second apply is refused" fleet_covey apply -y --detach -f "$(quick | make_deployment 1.0.0)"
 said "$(newest | cut -c1-8)" "the sentence names the rollout that runs"
 expect 0 "pause" fleet_covey rollout pause "$(newest)"
@@ -88,6 +94,7 @@ expect 0 "2.0.0 again: nothing blocks what an operator aborted" fleet_covey appl
 wait_for 20 canary_bakes
 ok "the canary bakes again"
 [ "$(canary)" = "$first" ]
+# spec: ROLL-10
 ok "the draw of the canary is the same for the same release"
 expect 0 "promote ends the wait" fleet_covey rollout promote "$(newest)"
 expect 0 "and the rollout completes" fleet_covey rollout watch --timeout 60s "$(newest)"
@@ -95,6 +102,7 @@ for node in 1 2 3; do
 	serves $node 2.0.0
 	ok "n$node serves 2.0.0"
 done
+# spec: ROLL-12
 expect 0 "undo is a rollout of its own" fleet_covey rollout undo -y --detach "$(newest)"
 expect 0 "promote --full" fleet_covey rollout promote --full "$(newest)"
 expect 0 "undo completes" fleet_covey rollout watch --timeout 60s "$(newest)"
@@ -115,6 +123,7 @@ wait_for 40 serves 4 1.0.0
 ok "a node that joins later gets the deployment's release"
 
 # ---- the end ----
+# spec: REL-9
 expect 1 "a release that is in use is not removed" fleet_covey release rm -y digits@1.0.0
 expect 0 "the deployment is removed" fleet_covey deployment rm -y digits
 gone() { ! label_at 1 | grep -q digits; }

@@ -44,6 +44,7 @@ other=$([ "$(uname -m)" = x86_64 ] && echo aarch64 || echo x86_64)
 "$DIGITS/build-image.py" --server "$COVEY_BUILD/examples/digits/digits-server" --machine "$other" \
 	"$WORK/foreign" >/dev/null
 file=$(make_release 5.1.0 2.0.0 "s#^image: .*#image: $WORK/foreign#")
+# spec: REL-11
 expect 2 "an image for another architecture is refused when it is pushed" fleet_covey release push -f "$file"
 said 'arm64|amd64' "the sentence names the architecture"
 
@@ -56,6 +57,7 @@ reason=$(rollout_field .reason.text)
 [ "$(rollout_field '"\(.reason.phase) \(.reason.node) \(.reason.check)"')" = "preflight n2 port" ]
 ok "its reason is n2's pre-flight ($reason)"
 rollout_field .reason.text | grep -q 'listens on port 8081'
+# spec: SLOT-11
 ok "the sentence names the port"
 for node in 1 2 3; do
 	wait_for 10 serves_at $node 8080 1.0.0
@@ -72,12 +74,35 @@ expect 0 "and 2.1.0 once more, without n2" fleet_covey apply -y -f "$( (steps; e
 kill "$LISTENER" && wait "$LISTENER" 2>/dev/null
 sleep 1
 serves_at 2 8080 1.0.0
+# spec: NODE-11
 ok "the port is free, but n2 does not try by itself what it once rolled back"
 expect 0 "retry" fleet_covey rollout retry "$(newest)"
 wait_for 20 serves_at 2 8081 2.1.0
 ok "n2 serves 2.1.0 after retry"
 wait_for 20 state_is completed
 ok "all nodes have it"
+expect 0 "back to 1.0.0" fleet_covey apply -y -f "$(steps | make_deployment 1.0.0)"
+
+# ---- the way back where the node bars the old release ----
+cold() { [ "$(fleet_covey node show n2 -o json | jq '[.slots[] | select(.state != "empty")] | length')" = 1 ]; }
+wait_for 20 cold # a warm slot would be taken as it is, without a look at the port
+listen_on 2 8081
+expect 0 "2.1.0 goes out without n2, which rolls it back" fleet_covey apply -y \
+	-f "$( (steps; echo 'failures: {nodes: 1}') | make_deployment 2.1.0)"
+kill "$LISTENER" && wait "$LISTENER" 2>/dev/null
+expect 0 "push 2.3.0" fleet_covey release push -f "$(make_release 2.3.0 2.0.0)"
+slow=$(steps | sed 's/^strategy: .*/strategy: {canary: {stages: [{nodes: 1, bake: 1s, where: "site=lyon"}, {nodes: 1, bake: 5m}]}}/
+s/^deadlines: .*/deadlines: {node: 6m, stage: 9m, rollout: 9m}/' | make_deployment 2.3.0)
+expect 0 "a slow rollout of 2.3.0 starts with n2" fleet_covey apply -y --detach -f "$slow"
+second_stage_runs() { [ "$(rollout_field '.stages[1].state')" != pending ]; }
+wait_for 20 second_stage_runs && serves_at 2 8080 2.3.0
+ok "n2 has committed 2.3.0"
+expect 0 "abort" fleet_covey rollout abort "$(newest)"
+wait_for 30 state_is aborted && serves_at 2 8080 1.0.0
+# spec: NODE-14
+ok "n2 is back on 1.0.0, which it served before: it bars what the others went back to"
+serves_at 1 8081 2.1.0 && serves_at 3 8081 2.1.0
+ok "n1 and n3 serve 2.1.0"
 expect 0 "back to 1.0.0" fleet_covey apply -y -f "$(steps | make_deployment 1.0.0)"
 
 # ---- waiting ----
@@ -96,6 +121,7 @@ expect 0 "freeze" fleet_covey freeze
 expect 0 "a new declaration takes its place" fleet_covey apply -y --detach --supersede -f "$(steps | make_deployment 2.0.0)"
 sleep 2
 serves 1 1.0.0 && serves 2 1.0.0 && serves 3 1.0.0
+# spec: ROLL-19
 ok "nothing is switched while the fleet is frozen"
 fleet_covey rollout show "$(newest)" >"$WORK/show"
 grep -qi 'froz' "$WORK/show" || sed 's/^/# /' "$WORK/show"
@@ -109,17 +135,20 @@ ok "all nodes serve 2.0.0"
 # ---- who takes part ----
 file=$(steps | sed 's/^max_unavailable: .*/max_unavailable: 1/' | make_deployment 2.0.0)
 sed -i 's/^nodes: .*/nodes: "site=lyon"/' "$file"
+# spec: ROLL-22
 expect 1 "taking it from two nodes needs a word" fleet_covey apply -y -f "$file"
 said 'allow-removal' "the sentence says which"
 expect 0 "with --allow-removal it is done" fleet_covey apply -y --allow-removal -f "$file"
 gone() { ! label_at "$1" | grep -q digits; }
 wait_for 20 gone 1 && wait_for 20 gone 3 && serves 2 2.0.0
+# spec: NODE-18
 ok "n1 and n3 serve nothing, n2 serves"
 expect 0 "all nodes again" fleet_covey apply -y -f "$(steps | make_deployment 2.0.0)"
 slow=$(steps | sed 's/^strategy: .*/strategy: {canary: {stages: [{nodes: 1, bake: 60s}, {percent: 100, bake: 1s}]}}/;s/^deadlines: .*/deadlines: {node: 100s, stage: 3m, rollout: 9m}/' | make_deployment 1.0.0)
 expect 0 "a slow rollout of 1.0.0 starts" fleet_covey apply -y --detach -f "$slow"
 fleet_node_join 4 "" && fleet_node_start 4
 wait_for 40 serves 4 2.0.0
+# spec: ROLL-8
 ok "n4, which joins meanwhile, gets the last completed release"
 fleet_covey rollout promote --full "$(newest)" >/dev/null
 wait_for 30 serves 4 1.0.0
@@ -145,6 +174,7 @@ fleet_wait_online 4
 expect 3 "nodes refuse it" fleet_covey apply -y -f "$(steps | make_deployment 2.2.0)"
 echo "# $(rollout_field '.reason | "\(.phase)/\(.check): \(.text)"')"
 rollout_field .reason.text | grep -qi 'sign'
+# spec: TRUST-2
 ok "the reason speaks of the signature"
 for node in 1 2 3 4; do
 	serves $node 1.0.0
@@ -172,6 +202,7 @@ serves 3 1.0.0
 ok "n3 serves without its agent"
 expect 0 "n3 leaves" leave 3
 clean 3
+# spec: SERV-8
 ok "n3 serves nothing and has no keys"
 ! knows n3
 ok "the coordinator does not know n3 any more"

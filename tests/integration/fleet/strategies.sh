@@ -77,6 +77,7 @@ watched promote
 ok "promote: all nodes serve 2.0.0"
 spread=$(first_answers 2.0.0 | awk 'NR == 1 {a = $1} {b = $1} END {print NR == 3 ? b - a : 99999}')
 [ "$spread" -lt 1500 ]
+# spec: ROLL-17
 ok "they switched together, within ${spread} ms"
 asked=$(wc -l <"$WORK/labels")
 [ "$(unanswered)" = 0 ]
@@ -84,6 +85,7 @@ ok "no request went without an answer ($asked asked)"
 wait_for 20 state_is completed
 ok "the rollout completes"
 slots_are 1.0.0 warm 3
+# spec: ROLL-17
 ok "blue stays warm"
 for node in 1 2 3; do processes $node; done >"$WORK/before"
 undo() {
@@ -122,6 +124,7 @@ n1n3=$(awk '$1 == "n1" || $1 == "n3" {print $2}' "$WORK/stages" | sort -u | wc -
 ok "n1 and n3, of one site, are never changed at the same time"
 gap=$(first_answers 2.0.0 | awk 'NR == 1 {a = $1} {b = $1} END {print NR == 3 ? b - a : 0}')
 [ "$gap" -ge 1000 ]
+# spec: ROLL-18
 ok "the second batch waited for the first one's bake (${gap} ms)"
 
 # ---- stop-first ----
@@ -148,6 +151,7 @@ all_serve 1.0.0
 ok "all nodes serve 1.0.0"
 [ $most -eq 1 ] || sed 's/^/# /' "$WORK/two"
 [ $most -eq 1 ]
+# spec: NODE-16
 ok "n1 never ran two servers (from $least to $most)"
 
 # ---- network: host ----
@@ -158,6 +162,7 @@ all_serve 4.0.0
 ok "all nodes serve 4.0.0"
 listens() { nsenter "--net=/run/netns/$FLEET_NETNS-n1" ss -Htln | awk '{print $4}' | grep -v ':8080$' | grep -q ':[0-9]'; }
 listens
+# spec: SLOT-17
 ok "the server listens in the node's own network, on the PORT that it was given"
 expect 0 "and back to a slot of its own" fleet_covey apply -y \
 	-f "$(steps '{rolling: {batch: 3, bake: 1s}}' | make_deployment 2.0.0)"

@@ -69,6 +69,7 @@ static char *manifest_of(const struct digest *release)
 	return mem_format("%s/agent/releases/%s.manifest", fx.dir, hex);
 }
 
+/* spec: SLOT-13 */
 static void a_foreign_signature_is_refused(void **state)
 {
 	struct digest release =
@@ -100,6 +101,7 @@ static void a_manifest_that_was_changed_or_swapped_is_refused(void **state)
 	unlink(path);
 }
 
+/* spec: SLOT-13 */
 static void a_layer_that_was_changed_is_refused(void **state)
 {
 	struct digest release = fixture_release(&fx, &(struct fixture_release){.text = "layer"});
@@ -119,6 +121,7 @@ static void a_layer_that_was_changed_is_refused(void **state)
 	    fixture_shell("", NULL, "ls -A %s/helper/layers | grep -q tmp", fx.dir), 0);
 }
 
+/* spec: SLOT-14 */
 static void a_model_file_is_sealed_without_a_copy(void **state)
 {
 	struct digest release =
@@ -161,6 +164,7 @@ static void a_model_file_that_is_open_for_writing_is_refused(void **state)
 	assert_int_equal(ask(HELPER_UNPACK, &release, NULL, NULL), 0);
 }
 
+/* spec: SLOT-13 */
 static void a_model_file_that_was_changed_is_refused(void **state)
 {
 	struct digest release =
@@ -225,6 +229,7 @@ static void pruning_keeps_what_is_wanted_or_runs(void **state)
 	assert_int_equal(count_layers(), 0);
 }
 
+/* spec: SLOT-11 */
 static void preflight_says_what_does_not_fit(void **state)
 {
 	struct digest release;
@@ -255,6 +260,13 @@ static void preflight_says_what_does_not_fit(void **state)
 	              "type filter hook forward priority 0; policy drop; }\"");
 	assert_int_equal(ask(HELPER_PREFLIGHT, &release, "firewall", "ip filter FORWARD"), 0);
 	fixture_shell(fx.node, NULL, "nft delete table ip filter");
+	if (fixture_shell(fx.node, NULL, "iptables-legacy -P FORWARD DROP") == 0) {
+		assert_int_equal(ask(HELPER_PREFLIGHT, &release, "firewall",
+		                     "iptables-legacy filter FORWARD"),
+		                 0);
+		fixture_shell(fx.node, NULL, "iptables-legacy -P FORWARD ACCEPT");
+		assert_int_equal(ask(HELPER_PREFLIGHT, &release, "", NULL), 0);
+	}
 	/* an overlapping network */
 	fixture_shell("", NULL, "ip -n %s route add 10.213.64.0/24 dev up0", fx.node);
 	assert_int_equal(ask(HELPER_PREFLIGHT, &release, "subnet", "10.213.64.0/24"), EADDRINUSE);

@@ -132,6 +132,7 @@ static void an_honest_layer_is_kept_as_it_is(void **state)
 	assert_true(S_ISLNK(st.st_mode));
 }
 
+/* spec: SLOT-15 */
 static void names_that_lead_out_are_refused(void **state)
 {
 	static const char *const names[] = {"/evil", "../evil",   "a/../../evil", "..",
@@ -144,6 +145,7 @@ static void names_that_lead_out_are_refused(void **state)
 	}
 }
 
+/* spec: SLOT-15 */
 static void nothing_goes_through_a_symlink(void **state)
 {
 	static const char *const targets[] = {OUTSIDE, "../outside", ".", "..", "sub"};
@@ -182,6 +184,7 @@ static void a_file_replaces_a_symlink_and_does_not_follow_it(void **state)
 	assert_false(there(OUTSIDE "/x"));
 }
 
+/* spec: SLOT-15 */
 static void hard_links_stay_inside(void **state)
 {
 	struct stat st;
@@ -203,6 +206,7 @@ static void hard_links_stay_inside(void **state)
 	content_is(ROOT "/f", "text");
 }
 
+/* spec: SLOT-15 */
 static void devices_are_left_out(void **state)
 {
 	(void)state;
@@ -241,7 +245,9 @@ static void whiteouts_become_overlays(void **state)
 	                        FILE_ENTRY(".wh.new", ""), FILE_ENTRY("new", "new"),
 	                        FILE_ENTRY("new2", "new"), FILE_ENTRY(".wh.new2", ""),
 	                        FILE_ENTRY(".wh.dir", ""), DIR_ENTRY("dir/"), DIR_ENTRY("dir2/"),
-	                        FILE_ENTRY(".wh.dir2", "")),
+	                        FILE_ENTRY(".wh.dir2", ""),
+	                        /* folders that have no entry of their own */
+	                        FILE_ENTRY(".wh.dir3", ""), FILE_ENTRY("dir3/a/b", "new")),
 	                 0);
 	assert_true(is_whiteout(ROOT "/d/gone"));
 	assert_true(is_whiteout(ROOT "/top"));
@@ -252,6 +258,9 @@ static void whiteouts_become_overlays(void **state)
 	content_is(ROOT "/new2", "new");
 	assert_true(is_opaque(ROOT "/dir"));
 	assert_true(is_opaque(ROOT "/dir2"));
+	assert_true(is_opaque(ROOT "/dir3"));
+	assert_false(is_opaque(ROOT "/dir3/a"));
+	content_is(ROOT "/dir3/a/b", "new");
 	clear(state);
 	assert_int_equal(UNPACK(FILE_ENTRY(".wh.", "")), -EINVAL);
 	assert_int_equal(UNPACK(FILE_ENTRY(".wh..", "")), -EINVAL);

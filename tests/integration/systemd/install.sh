@@ -15,20 +15,25 @@ ok "covey-coordinator.service is active"
 [ "$(on n1 systemctl show -P WatchdogUSec covey-agent)" = 1min ] &&
 	[ "$(on n1 systemctl show -P WatchdogUSec covey-helper)" = 1min ] &&
 	[ "$(on co systemctl show -P WatchdogUSec covey-coordinator)" = 1min ]
+# spec: SERV-1
 ok "agent, helper and coordinator are watched"
 [ "$(on n1 ps -o user= -C covey-agent)" = covey-a+ ] || [ "$(on n1 ps -o user= -C covey-agent)" = covey-agent ]
+# spec: SERV-1
 ok "the agent runs as its own user"
 [ "$(on n1 stat -c '%U:%G %a' /run/covey/helper.sock)" = "root:covey-agent 660" ] &&
 	[ "$(on co stat -c '%G %a' /run/covey/coordinator/control.sock)" = "covey 660" ] &&
 	[ "$(on co stat -c '%U %a' /var/lib/covey/coordinator)" = "covey-coordinator 700" ]
 ok "sockets and state belong to whom they should"
+# spec: SERV-6
 expect 7 "a user outside the group covey does not get at the coordinator" \
 	on co setpriv --reuid=nobody --regid=nogroup --clear-groups env HOME=/tmp covey status
 expect 0 "a member of the group covey does" \
 	on co setpriv --reuid=nobody --regid=nogroup --groups=covey env HOME=/tmp covey status
 security_at_most n1 covey-agent.service 15
+# spec: SERV-2
 ok "covey-agent.service: exposure 1.5 or better"
 security_at_most co covey-coordinator.service 15
+# spec: SERV-2
 ok "covey-coordinator.service: exposure 1.5 or better"
 security_at_most n1 covey-helper.service 60
 ok "covey-helper.service: exposure 6.0 or better"
@@ -41,6 +46,7 @@ for version in 1.0.0 2.0.0; do
 	ok "both nodes serve $version"
 done
 on n1 systemctl list-units --no-legend --plain 'covey-*.scope' | grep -q running
+# spec: SERV-3
 ok "the container's supervisor is in a scope of its own"
 on n1 sh -c 'grep -q "covey-.*\.scope" /proc/$(pgrep -x conmon | head -1)/cgroup'
 ok "conmon is in that scope's control group"
@@ -58,6 +64,7 @@ ok "the node's journal tells what was committed, with an explanation"
 told "$canary" ROLLED_BACK 'digits: [0-9a-f]+ rolled back: .*exit code'
 ok "and what was taken back"
 grep -q 'covey rollout retry' "$WORK/told"
+# spec: SERV-7
 ok "the catalog says what to do"
 on "$canary" journalctl -q --no-pager -t covey COVEY_DEPLOYMENT=digits | grep -q 'listens on port'
 ok "what the container printed is in the journal"
@@ -76,4 +83,5 @@ wait_for 15 unit_is_active n1 covey-agent.service
 ok "containers outlive helper and agent"
 on n1 nft delete table inet "$(on n1 nft -j list tables | jq -r '.nftables[].table.name // empty' | grep covey_)"
 wait_for 5 serves 1 2.0.0 && wait_for 5 told n1 RULES_CHANGED 'changed by somebody else'
+# spec: SLOT-10
 ok "rules that were flushed are back within 5 s, and told"

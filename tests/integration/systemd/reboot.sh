@@ -17,6 +17,7 @@ fleet_link n1 down
 reboot_node n1
 ok "n1 reboots with its network cut"
 wait_for 30 local_answer n1
+# spec: NODE-20
 ok "it serves on its own machine before the network is there"
 on n1 covey-agent status -o json | jq -e '.linked == false' >/dev/null
 ok "and it is not linked"
@@ -37,6 +38,7 @@ ok "$canary reboots in its bake"
 wait_for 40 local_answer "$canary"
 ok "it serves again"
 wait_for 120 field_is .state completed
+# spec: NODE-21
 ok "the bake starts again and the rollout completes"
 serves 1 2.0.0 && serves 2 2.0.0
 ok "both nodes serve 2.0.0"

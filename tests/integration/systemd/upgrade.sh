@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
+# spec: SERV-4
 # Packages go from one version to the next and back under load: no request is lost, the containers
 # are the same. Purging them leaves nothing behind.
 set -uo pipefail
@@ -79,6 +80,7 @@ for version in "$next" "$SYSTEMD_VERSION"; do
 done
 client_end "upgrade and downgrade"
 [ -n "$before" ] && [ "$(container_of n1)" = "$before" ]
+# spec: SERV-3
 ok "the container is the same"
 expect 0 "covey-agent health" on n1 covey-agent health
 
@@ -97,6 +99,7 @@ expect 0 "covey-agent is purged" on n1 dpkg --purge covey-agent
 left=$(leftovers n1)
 [ -z "$left" ] || echo "$left" | sed 's/^/# left: /'
 [ -z "$left" ]
+# spec: SERV-5
 ok "nothing is left behind on the node"
 expect 0 "the coordinator is purged" on co dpkg --purge covey-coordinator covey
 left=$(leftovers co)

@@ -7,6 +7,8 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "evidence/record.h"
+#include "protocol/codec_tables.h"
 #include "protocol/digest.h"
 
 #include <assert.h>
@@ -84,6 +86,36 @@ static void world_inventory(void *context, struct inventory *ret)
 	*ret = (struct inventory){.cpus = 2, .hostname = "n1", .os = "linux", .arch = "amd64"};
 }
 
+/* As the coordinator does: what is not above the mark was counted already. */
+static void take_observed(struct node *node, struct msg_observed *message)
+{
+	struct msg_observed_ack ack;
+
+	node->observed_messages++;
+	for (size_t i = 0; i < message->records_count; i++) {
+		struct observation_record *record = &message->records[i];
+
+		if (i > 0)
+			assert(record_order(&record[-1], record->boot_epoch, record->sequence) < 0);
+		if (record_order(record, node->mark_boot_epoch, node->mark_sequence) <= 0)
+			continue;
+		node->mark_boot_epoch = record->boot_epoch;
+		node->mark_sequence = record->sequence;
+		node->observations++;
+		record_add(&node->observed, record);
+		codec_free(&codec_observation_record, &node->newest);
+		codec_copy(&codec_observation_record, &node->newest, record);
+	}
+	if (message->proposals_count > 0) {
+		free(node->proposal.data);
+		node->proposal = message->proposals[0].baseline;
+		message->proposals[0].baseline = (struct bytes){0};
+	}
+	ack = (struct msg_observed_ack){node->mark_boot_epoch, node->mark_sequence};
+	if (!node->no_observed_acks)
+		enqueue(node, ANSWER_OBSERVED_ACK, 10)->ack = ack;
+}
+
 static int world_send(void *context, const void *data, size_t size)
 {
 	struct node *node = context;
@@ -99,11 +131,20 @@ static int world_send(void *context, const void *data, size_t size)
 		break;
 	case MESSAGE_HEARTBEAT:
 		node->heartbeats++;
+		node->beat = *(struct msg_heartbeat *)message.body;
 		break;
 	case MESSAGE_STATUS:
 		node->statuses++;
 		codec_free(&codec_node_status, &node->status);
 		codec_copy(&codec_node_status, &node->status, message.body);
+		break;
+	case MESSAGE_OBSERVED:
+		take_observed(node, message.body);
+		break;
+	case MESSAGE_PEER_REPORT:
+		node->peer_reports++;
+		codec_free(&codec_msg_peer_report, &node->peers_said);
+		codec_copy(&codec_msg_peer_report, &node->peers_said, message.body);
 		break;
 	case MESSAGE_LEAVE:
 		node->leaves++;
@@ -196,6 +237,61 @@ static void world_refused(void *context, const char *text)
 {
 	(void)context;
 	(void)text;
+}
+
+static void world_scrape(void *context, const struct agent_probe *probe)
+{
+	struct node *node = context;
+
+	assert(str_equal(probe->http_path, "/metrics") && probe->port == 8000);
+	node->scrapes++;
+	enqueue(node, ANSWER_SCRAPE, 5)->id = probe->id;
+}
+
+static struct node_socket *find_socket(struct node *node, uint64_t handle)
+{
+	for (size_t i = 0; i < NODE_SLOTS; i++)
+		if (node->sockets[i].handle == handle)
+			return &node->sockets[i];
+	return NULL;
+}
+
+static int world_observe_open(void *context, const char *deployment, enum colour colour,
+			      uint64_t handle)
+{
+	struct node_socket *s = find_socket(context, 0);
+
+	assert(s);
+	*s = (struct node_socket){.handle = handle, .colour = colour};
+	STR_CUT(s->deployment, deployment);
+	return 0;
+}
+
+static ssize_t world_observe_read(void *context, uint64_t handle, void *data, size_t size)
+{
+	struct node_socket *s = find_socket(context, handle);
+	ssize_t got;
+
+	if (!s || s->count == 0)
+		return -EAGAIN;
+	got = s->waiting[0].size > size ? -EMSGSIZE : (ssize_t)s->waiting[0].size;
+	if (got > 0)
+		memcpy(data, s->waiting[0].data, (size_t)got);
+	free(s->waiting[0].data);
+	s->count--;
+	memmove(s->waiting, s->waiting + 1, s->count * sizeof(s->waiting[0]));
+	return got;
+}
+
+static void world_observe_close(void *context, uint64_t handle)
+{
+	struct node_socket *s = find_socket(context, handle);
+
+	if (!s)
+		return;
+	for (size_t i = 0; i < s->count; i++)
+		free(s->waiting[i].data);
+	*s = (struct node_socket){0};
 }
 
 static bool world_memory_is_short(void *context)
@@ -436,6 +532,14 @@ static void hand_over(struct node *node, struct answer *answer)
 	case ANSWER_OBJECT:
 		answer_object(node, answer);
 		break;
+	case ANSWER_SCRAPE:
+		agent_on_scraped(node->agent, answer->id, node->metrics,
+				 node->metrics ? strlen(node->metrics) : 0);
+		break;
+	case ANSWER_OBSERVED_ACK:
+		if (node->link_up)
+			node_send(node, MESSAGE_OBSERVED_ACK, &answer->ack);
+		break;
 	case ANSWER_SOURCE_UP:
 		if (node->origin_up || node->origin_cut)
 			break;
@@ -556,6 +660,23 @@ void node_helper(struct node *node, bool up)
 		agent_on_helper_down(node->agent);
 }
 
+void node_observe(struct node *node, const struct digest *release, const char *text)
+{
+	for (size_t i = 0; i < NODE_SLOTS; i++) {
+		struct node_socket *s = &node->sockets[i];
+		const struct node_slot *slot =
+			s->handle == 0 ? NULL : find_slot(node, s->deployment, s->colour);
+
+		if (!slot || slot->exited || !digest_equal(&slot->release, release))
+			continue;
+		assert(s->count < ARRAY_SIZE(s->waiting));
+		s->waiting[s->count++] = (struct bytes){mem_copy(text, strlen(text)), strlen(text)};
+		while (s->count > 0 && agent_on_observed(node->agent, s->handle) == 0)
+			;
+		return;
+	}
+}
+
 void node_exit_slot(struct node *node, const struct digest *release)
 {
 	for (size_t i = 0; i < NODE_SLOTS; i++) {
@@ -616,7 +737,8 @@ static struct digest put_object(struct node *node, const void *data, size_t size
 static void make_blob(struct node *node, unsigned seed, size_t chunk_size, size_t chunks,
 		      struct release_blob *blob)
 {
-	struct chunk_index index = {mem_array(chunks, sizeof(struct chunk_ref)), chunks};
+	struct chunk_index index = {.chunks = mem_array(chunks, sizeof(struct chunk_ref)),
+				    .chunks_count = chunks};
 	AUTO_FREE uint8_t *content = mem_alloc(chunk_size * chunks);
 	struct bytes bytes = {0};
 	uint64_t x = seed * 0x9e3779b97f4a7c15u + 1;
@@ -675,6 +797,16 @@ struct digest node_release(struct node *node, const char *version, unsigned seed
 		.name = mem_str("seven"), .method = mem_str("GET"), .path = mem_str("/")};
 	release.blobs = mem_array(blobs_count, sizeof(*release.blobs));
 	release.blobs_count = blobs_count;
+	if (node->with_metrics)
+		release.observe = (struct release_observe){
+			.metrics = mem_str("/metrics"),
+			.requests = mem_str("requests_total"),
+			.errors = mem_str("requests_total{code=\"5*\"}"),
+			.latency = mem_str("seconds"),
+		};
+	if (node->baseline.size > 0)
+		release.baseline = (struct bytes){mem_copy(node->baseline.data, node->baseline.size),
+						  node->baseline.size};
 	for (size_t i = 0; i < blobs_count; i++) {
 		release.blobs[i].kind = i == 0 ? BLOB_LAYER : BLOB_FILE;
 		if (i > 0) {
@@ -708,7 +840,8 @@ static void open_all(struct node *node)
 {
 	struct err err = {0};
 	AUTO_FREE char *path = mem_format("%s/journal.db", node->dir);
-	struct agent_options options = {.name = "n1", .fetch_rate = node->fetch_rate};
+	struct agent_options options = {
+		.name = "n1", .fetch_rate = node->fetch_rate, .peering = node->peering};
 	struct chunk_store_config config = {.dir = node->dir,
 					    .root = &node->root,
 					    .free_percent = 0,
@@ -755,6 +888,10 @@ void node_create(struct node *node)
 		.get_idle = world_get_idle,
 		.relink = world_relink,
 		.refused = world_refused,
+		.scrape = world_scrape,
+		.observe_open = world_observe_open,
+		.observe_read = world_observe_read,
+		.observe_close = world_observe_close,
 		.memory_is_short = world_memory_is_short,
 		.arm = world_arm,
 		.log = world_log,
@@ -821,6 +958,10 @@ void node_destroy(struct node *node)
 	close_all(node);
 	nftw(node->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 	codec_free(&codec_node_status, &node->status);
+	codec_free(&codec_msg_peer_report, &node->peers_said);
+	codec_free(&codec_observation_record, &node->observed);
+	codec_free(&codec_observation_record, &node->newest);
+	free(node->proposal.data);
 	free(node->logs);
 	free(node->root.release_keys);
 	for (size_t i = 0; i < node->objects_count; i++)

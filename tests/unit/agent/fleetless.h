@@ -13,7 +13,8 @@
 
 enum { NODE_SLOTS = 8, NODE_OBJECTS = 512, NODE_QUEUE = 4096 };
 
-enum answer_kind { ANSWER_HELPER, ANSWER_PROBE, ANSWER_SMOKE, ANSWER_OBJECT, ANSWER_SOURCE_UP };
+enum answer_kind { ANSWER_HELPER, ANSWER_PROBE, ANSWER_SMOKE, ANSWER_OBJECT, ANSWER_SOURCE_UP,
+		   ANSWER_OBSERVED_ACK, ANSWER_SCRAPE };
 
 struct answer {
 	enum answer_kind kind;
@@ -23,6 +24,7 @@ struct answer {
 	struct agent_probe probe;
 	struct agent_smoke smoke;
 	struct wanted_object object;
+	struct msg_observed_ack ack;
 	char address[64];
 };
 
@@ -32,6 +34,14 @@ struct node_slot {
 	struct digest release;
 	bool used, exited;
 	uint32_t number; /* its address is 10.0.0.<number> */
+};
+
+struct node_socket { /* of one slot, as the agent opened it */
+	uint64_t handle; /* 0: not open */
+	char deployment[LIMIT_NAME + 1];
+	enum colour colour;
+	struct bytes waiting[64]; /* datagrams */
+	size_t count;
 };
 
 struct node_object {
@@ -59,8 +69,20 @@ struct node { /* the fake and the agent on it */
 	struct node_status status; /* newest that the coordinator got */
 	size_t statuses, heartbeats, subscribes, leaves, log_answers, relinks;
 	struct msg_subscribe subscribed;
+	struct msg_heartbeat beat; /* newest */
 	char *logs;
 	bool no_acks;
+	struct node_socket sockets[NODE_SLOTS];
+	struct observation_record observed; /* sum of all that the coordinator took */
+	struct observation_record newest;   /* the last one that it got */
+	size_t observations, observed_messages; /* records taken; messages, also repeated ones */
+	uint64_t mark_boot_epoch, mark_sequence;
+	bool no_observed_acks;
+	struct bytes proposal; /* the newest baseline that was proposed */
+	bool with_metrics; /* releases that are made from now on serve /metrics */
+	const char *metrics; /* what it says; borrowed */
+	size_t scrapes;
+	struct bytes baseline; /* of releases that are made from now on; borrowed */
 
 	struct node_slot slots[NODE_SLOTS];
 	struct helper_route map[LIMIT_DEPLOYMENTS_PER_NODE];
@@ -79,7 +101,10 @@ struct node { /* the fake and the agent on it */
 	bool bad_traffic;
 	bool is_short;
 	bool by_command;     /* releases are probed by a command */
-	uint64_t fetch_rate; /* of agents that start from now on */
+	uint64_t fetch_rate; /* of agents that start from now on, and: */
+	struct agent_peering peering;
+	struct msg_peer_report peers_said; /* the newest; owned */
+	size_t peer_reports;
 	size_t errors; /* log lines of level error */
 	bool verbose;
 };
@@ -107,6 +132,8 @@ struct assignment node_assignment(const struct digest *base, const struct digest
 void node_desire(struct node *node, uint64_t generation, const struct assignment *assignments,
 		 size_t count);
 void node_send(struct node *node, enum message_type type, const void *body);
+/* The server of this release says something. */
+void node_observe(struct node *node, const struct digest *release, const char *text);
 /* A container ends by itself. */
 void node_exit_slot(struct node *node, const struct digest *release);
 

@@ -80,6 +80,8 @@ static void an_empty_file_means_the_defaults(void **state)
 	assert_int_equal(config.helper.subnet_prefix, 16);
 	assert_int_equal(config.helper.port_low, 21000);
 	assert_int_equal(config.disk_reserve_percent, 10);
+	assert_true(config.peers.on);
+	assert_int_equal(config.peers.port, 7410);
 	assert_int_equal(strlen(config.helper.instance), 8);
 	assert_int_equal(config_load("/no/such/file", &config, &err), -ENOENT);
 }
@@ -94,13 +96,17 @@ static void every_key_is_read(void **state)
 	          "[helper]\nstate_dir=/srv/h\nsocket=/run/x/h.sock\ngroup=g\nruntime=/opt/crun\n"
 	          "conmon=conmon\nsubnet=192.168.64.0/20\nhost_ports=30000-30001\n"
 	          "allow_devices=/dev/dri/renderD128,/dev/nvidia0\ncgroup_parent=/x\ninstance=n1\n"
-	          "[disk]\nquota=5GiB\nreserve=20%\n[fetch]\nrate=10MiB\n");
+	          "user_namespaces=off\n"
+	          "[disk]\nquota=5GiB\nreserve=20%\n[fetch]\nrate=10MiB\n"
+	          "[peers]\npeer=off\npeer_address=fd00::7\npeer_port=7500\nupload_rate=2MiB\n"
+	          "metered=yes\nwindow=Mon-Fri 20:00-08:00\ntimezone=Europe/Paris\n");
 	assert_int_equal(config_load(path, &config, &err), 0);
 	assert_string_equal(config.name, "edge-1");
 	assert_int_equal(config.labels_count, 3);
 	assert_string_equal(config.labels[1].key, "ring");
 	assert_string_equal(config.labels[2].value, "");
 	assert_string_equal(config.helper.runtime, "/opt/crun");
+	assert_false(config.helper.user_namespaces);
 	assert_int_equal(config.helper.subnet, 0xc0a84000);
 	assert_int_equal(config.helper.subnet_prefix, 20);
 	assert_int_equal(config.helper.port_high, 30001);
@@ -110,6 +116,13 @@ static void every_key_is_read(void **state)
 	assert_int_equal(config.disk_quota_bytes, 5ull << 30);
 	assert_int_equal(config.disk_reserve_percent, 20);
 	assert_int_equal(config.fetch_rate, 10 << 20);
+	assert_false(config.peers.on);
+	assert_string_equal(config.peers.address, "fd00::7");
+	assert_int_equal(config.peers.port, 7500);
+	assert_int_equal(config.peers.upload_rate, 2 << 20);
+	assert_true(config.peers.metered);
+	assert_string_equal(config.peers.window, "Mon-Fri 20:00-08:00");
+	assert_string_equal(config.peers.timezone, "Europe/Paris");
 }
 
 static void drop_ins_come_later_and_win(void **state)
@@ -154,6 +167,11 @@ static void mistakes_are_told_with_their_line(void **state)
 	refused("[agnet]\nname=a\n", "line 2: unknown section [agnet]");
 	refused("[agent]\nname\n", "line 2: neither [section] nor key=value");
 	refused("[agent]\nname=Big\n", "line 2: name: `Big` is not a name");
+	refused("[agent]\nname=-a\n", "line 2: name: `-a` is not a name: begin with");
+	refused("[agent]\nstate_dir=/var/..\n", "not a plain path");
+	refused("[agent]\nstate_dir=/var/./x\n", "not a plain path");
+	refused("[agent]\nstate_dir=/var//x\n", "not a plain path");
+	refused("[helper]\nallow_devices=/dev/..\n", "not a path below /dev");
 	refused("[agent]\nstate_dir=relative\n", "line 2: state_dir: `relative` is not");
 	refused("[agent]\nrun_dir=/a/../b\n", "line 2: run_dir");
 	refused("[agent]\nrun_dir=/a:b\n", "line 2: run_dir");
@@ -170,6 +188,10 @@ static void mistakes_are_told_with_their_line(void **state)
 	refused("[disk]\nreserve=95%\n", "0% to 90%");
 	refused("[disk]\nquota=much\n", "not a size");
 	refused("[fetch]\nrate=\n", "line 2: rate");
+	refused("[peers]\npeer=maybe\n", "line 2: peer: `maybe` is neither on nor off");
+	refused("[peers]\npeer_address=node7\n", "not an IPv4 or IPv6 address");
+	refused("[peers]\npeer_port=80\n", "not a port from 1024 to 65535, or 0");
+	refused("[peers]\nwindow=25:00-26:00\n", "line 2: window");
 	str_add(&text, "[agent]\nlabels=a=1\nlabels=");
 	for (int i = 0; i < 100; i++)
 		str_addf(&text, "k%d=v,", i);

@@ -4,6 +4,7 @@
 #include "agent/helper/logs.h"
 #include "agent/helper/netlink.h"
 #include "agent/helper/queue.h"
+#include "agent/helper/record.h"
 #include "agent/helper/rules.h"
 #include "agent/helper/slotnet.h"
 #include "agent/helper/sockets.h"
@@ -352,6 +353,66 @@ static void the_wire_is_planned_for_both_ends(void **state)
 	assert_non_null(strstr(slot.data, "nodad"));
 }
 
+/* ---- records of slots ---- */
+
+#define HEX16 "0123456789abcdef"
+#define RELEASE "release=" HEX16 HEX16 HEX16 HEX16 "\n"
+#define REST "port=8000\ncontainer=1 2\nsupervisor=3 4\nend=\n"
+
+/* What record_read() says to this text behind the line with the boot id. */
+static int read_record(const char *text, struct record *ret_record)
+{
+	char folder[] = "/tmp/covey-record-XXXXXX", path[PATHS_MAX], boot[40];
+	AUTO_FREE char *whole = NULL;
+	struct agent_config config;
+	struct slot_name slot;
+	int r;
+
+	config_defaults(&config);
+	assert_non_null(mkdtemp(folder));
+	STR_CUT(config.run_dir, folder);
+	record_boot_id(boot);
+	whole = mem_format("boot=%s\n%s", boot, text);
+	assert_int_equal(paths_slot("a", COLOUR_BLUE, &slot, NULL), 0);
+	assert_int_equal(paths_make(paths_slot_run(&config, &slot, path, ""), 0700, NULL), 0);
+	assert_int_equal(paths_write(paths_slot_run(&config, &slot, path, "/record"), whole,
+	                             strlen(whole), 0600, NULL),
+	                 0);
+	r = record_read(&config, &slot, ret_record, NULL);
+	assert_int_equal(paths_remove(folder, NULL), 0);
+	return r;
+}
+
+static void records_are_whole_and_make_sense(void **state)
+{
+	static const char *const bad[] = {
+	    RELEASE "address=10.0.0.2\nport=8000\ncontainer=1 2\n", /* half a file */
+	    RELEASE "address=10.0.0.2 drop\n" REST,
+	    RELEASE "address=10.0.0\n" REST,
+	    RELEASE "address=10.0.0.2\naddress6=10.0.0.2\n" REST,
+	    RELEASE REST, /* neither an address nor the host's */
+	    RELEASE "host=1\nport=0\nend=\n",
+	    RELEASE "host=1\ncolour=1\n" REST,
+	    "release=01\nhost=1\n" REST,
+	    RELEASE "host=1\nport=70000\nend=\n",
+	    RELEASE "host=1\ncontainer=-1 2\n" REST,
+	    RELEASE "host=1\nnonsense\n" REST,
+	};
+	struct record record;
+
+	(void)state;
+	assert_int_equal(read_record(RELEASE "address=10.0.0.2\naddress6=fd00::2\n" REST, &record),
+	                 0);
+	assert_string_equal(record.deployment, "a");
+	assert_string_equal(record.address, "10.0.0.2");
+	assert_int_equal(record.port, 8000);
+	assert_int_equal(record.supervisor.started, 4);
+	assert_int_equal(read_record(RELEASE "host=1\n" REST, &record), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(read_record(bad[i], &record), -EBADMSG);
+	assert_int_equal(read_record("boot=yesterday\nhost=1\n" RELEASE REST, &record), -ESTALE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -368,6 +429,7 @@ int main(void)
 	    cmocka_unit_test(foreign_changes_of_our_table_are_noticed),
 	    cmocka_unit_test(lengths_of_the_kernel_are_not_believed),
 	    cmocka_unit_test(the_wire_is_planned_for_both_ends),
+	    cmocka_unit_test(records_are_whole_and_make_sense),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

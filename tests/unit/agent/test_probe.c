@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -140,17 +141,18 @@ static void serve_endless_line(int peer, const char *request)
 
 struct outcome_of_probe {
 	sd_event *event;
-	bool ok;
+	bool ok, lost;
 	unsigned calls;
 	uint64_t id;
 	char text[256];
 };
 
-static void on_probed(void *context, uint64_t id, bool ok, const char *text)
+static void on_probed(void *context, uint64_t id, enum probe_answer answer, const char *text)
 {
 	struct outcome_of_probe *outcome = context;
 
-	outcome->ok = ok;
+	outcome->ok = answer == PROBE_GOOD;
+	outcome->lost = answer == PROBE_LOST;
 	outcome->calls++;
 	outcome->id = id;
 	STR_CUT(outcome->text, text);
@@ -240,6 +242,30 @@ static void connect_is_enough_for_tcp(void **state)
 	assert_false(outcome.ok);
 	outcome = probe(0, HEALTH_HTTP, 5000);
 	assert_false(outcome.ok);
+}
+
+/* Without a descriptor to spare. */
+static void a_probe_that_cannot_be_asked_blames_nobody(void **state)
+{
+	struct agent_probe wanted = {.id = 5, .kind = HEALTH_HTTP, .address = "127.0.0.1",
+				     .port = 1, .timeout_ms = 100};
+	struct outcome_of_probe outcome = {0};
+	struct rlimit before, none;
+	struct health *health;
+
+	assert_true(sd_event_new(&outcome.event) >= 0);
+	assert_int_equal(health_new(outcome.event, on_probed, &outcome, &health, NULL), 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	health_start(health, &wanted);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	sd_event_loop(outcome.event);
+	assert_int_equal(outcome.calls, 1);
+	assert_true(outcome.lost);
+	assert_non_null(strstr(outcome.text, "Too many open files"));
+	health_free(health);
+	sd_event_unref(outcome.event);
 }
 
 static void cancelled_probe_says_nothing(void **state)
@@ -446,6 +472,41 @@ static void worker_passes_what_is_right(void **state)
 	assert_true(outcome.ok);
 }
 
+/* Somebody kills the first worker, or the first two. */
+static struct outcome_of_smoke smoke_with_kills(int kills)
+{
+	char dir[] = "/tmp/covey-killed-XXXXXX";
+	const char *real = worker_path;
+	AUTO_FREE char *script = NULL, *command = NULL;
+	struct outcome_of_smoke outcome;
+
+	assert_non_null(mkdtemp(dir));
+	script = mem_format("%s/worker", dir);
+	command = mem_format("printf '#!/bin/sh\\nfor i in $(seq %d); do [ -e %s/$i ] || "
+			     "{ : >%s/$i; kill -9 $$; }; done; exec %s \"$@\"\\n' >%s && "
+			     "chmod +x %s",
+			     kills, dir, dir, real, script, script);
+	assert_int_equal(system(command), 0);
+	worker_path = script;
+	outcome = run_smoke(serve_model, &classify, 1, 5000);
+	worker_path = real;
+	free(command);
+	command = mem_format("rm -r %s", dir);
+	assert_int_equal(system(command), 0);
+	return outcome;
+}
+
+static void a_killed_worker_does_not_blame_the_release(void **state)
+{
+	struct outcome_of_smoke outcome = smoke_with_kills(1);
+
+	assert_string_equal(outcome.text, "");
+	assert_true(outcome.ok);
+	outcome = smoke_with_kills(2);
+	assert_false(outcome.ok);
+	assert_string_equal(outcome.text, "the program that runs the smoke tests failed");
+}
+
 static void worker_names_the_test_and_the_difference(void **state)
 {
 	struct release_smoke smokes[] = {classify, classify};
@@ -498,11 +559,13 @@ int main(int argc, char **argv)
 		cmocka_unit_test(good_answers_are_healthy),
 		cmocka_unit_test(bad_answers_say_why),
 		cmocka_unit_test(connect_is_enough_for_tcp),
+		cmocka_unit_test(a_probe_that_cannot_be_asked_blames_nobody),
 		cmocka_unit_test(cancelled_probe_says_nothing),
 		cmocka_unit_test(json_must_hold_what_is_expected),
 		cmocka_unit_test(status_text_and_body_are_compared),
 		cmocka_unit_test(line_of_the_worker_is_read),
 		cmocka_unit_test(worker_passes_what_is_right),
+		cmocka_unit_test(a_killed_worker_does_not_blame_the_release),
 		cmocka_unit_test(worker_names_the_test_and_the_difference),
 		cmocka_unit_test(worker_follows_no_redirect),
 		cmocka_unit_test(worker_bounds_body_and_time),

@@ -78,6 +78,7 @@ static void happy_path_ends_committed_and_reported(void **state)
 
 /* ---- leaving ---- */
 
+/* spec: SERV-8 */
 static void leaving_drains_and_tells(void **state)
 {
 	struct node *node = *state;
@@ -178,6 +179,7 @@ static void unpack_that_fails_leaves_the_old_one(void **state)
 }
 
 /* The helper found damage: nothing is believed before it was read again. */
+/* spec: REL-8 */
 static void damage_is_looked_at_before_the_next_attempt(void **state)
 {
 	struct node *node = *state;
@@ -223,6 +225,7 @@ static void server_that_never_answers_leaves_the_old_one(void **state)
 	assert_went_back(node, &first, "ready", "health");
 }
 
+/* spec: NODE-2 */
 static void smoke_test_that_fails_leaves_the_old_one(void **state)
 {
 	struct node *node = *state;
@@ -282,6 +285,7 @@ static void map_that_cannot_be_changed_goes_back(void **state)
 	assert_went_back(node, &first, "switch", "route");
 }
 
+/* spec: NODE-13 */
 static void coordinator_takes_a_committed_release_back(void **state)
 {
 	struct node *node = *state;
@@ -353,6 +357,7 @@ static void what_was_rolled_back_does_not_run_again(void **state)
 
 /* ---- fetching ---- */
 
+/* spec: TRUST-3 */
 static void corrupt_chunk_never_reaches_the_disk(void **state)
 {
 	struct node *node = *state;
@@ -392,6 +397,7 @@ static void chunk_that_is_whole_again_is_fetched_again(void **state)
 	assert_digest_equal(node_reached(node), second);
 }
 
+/* spec: TRUST-1 */
 static void manifest_of_a_stranger_is_refused(void **state)
 {
 	struct node *node = *state;
@@ -410,6 +416,7 @@ static void manifest_of_a_stranger_is_refused(void **state)
 }
 
 /* Whatever was verified once is not fetched again: after cuts of the channel and kills. */
+/* spec: REL-3 */
 static void fetch_goes_on_where_it_was(void **state)
 {
 	struct node *node = *state;
@@ -503,6 +510,7 @@ static void kill_during_rollout(unsigned at, bool bad)
 	free(node);
 }
 
+/* spec: NODE-24 */
 static void agent_may_be_killed_at_any_moment(void **state)
 {
 	for (unsigned at = 0; at < 1200; at += 15)
@@ -576,6 +584,7 @@ static void reboot_before_the_switch_discards_the_idle_slot(void **state)
 
 /* ---- the coordinator away, late, wrong ---- */
 
+/* spec: NODE-26 */
 static void verdict_of_an_offline_node_arrives_later(void **state)
 {
 	struct node *node = *state;
@@ -597,6 +606,7 @@ static void verdict_of_an_offline_node_arrives_later(void **state)
 	assert_true(node->subscribed.generation == 2);
 }
 
+/* spec: NODE-3 */
 static void node_commits_without_the_coordinator(void **state)
 {
 	struct node *node = *state;
@@ -615,6 +625,7 @@ static void node_commits_without_the_coordinator(void **state)
 	assert_digest_equal(node_report(node)->last.release, second);
 }
 
+/* spec: NODE-22 */
 static void older_desired_state_is_refused(void **state)
 {
 	struct node *node = *state;
@@ -654,6 +665,7 @@ static void garbage_from_the_coordinator_changes_nothing(void **state)
 	assert_int_equal(node->status.deployments_count, 0);
 }
 
+/* spec: NODE-18 */
 static void deployment_that_leaves_is_drained_and_removed(void **state)
 {
 	struct node *node = *state;
@@ -669,6 +681,7 @@ static void deployment_that_leaves_is_drained_and_removed(void **state)
 	assert_int_equal(node->status.deployments_count, 0);
 }
 
+/* spec: NODE-17 */
 static void first_install_that_fails_closes_the_port(void **state)
 {
 	struct node *node = *state;
@@ -773,6 +786,7 @@ static void logs_travel_to_who_asked(void **state)
 
 /* ---- reporting and rest ---- */
 
+/* spec: LINK-1 */
 static void status_is_sent_until_it_is_acknowledged(void **state)
 {
 	struct node *node = *state;
@@ -791,6 +805,7 @@ static void status_is_sent_until_it_is_acknowledged(void **state)
 }
 
 /* Somebody holds the journal: the agent can decide, but not write. */
+/* spec: NODE-23 */
 static void decision_that_is_not_written_is_not_carried_out(void **state)
 {
 	struct node *node = *state;
@@ -829,6 +844,7 @@ static int disk_is_full(void *arg)
 
 /* It changes nothing, says nothing that a crash could undo, and takes nobody for dead because it
  * did not look. */
+/* spec: REL-7 */
 static void node_with_a_full_disk_goes_on_serving(void **state)
 {
 	struct node *node = *state;
@@ -854,6 +870,45 @@ static void node_with_a_full_disk_goes_on_serving(void **state)
 	assert_int_equal(node->asked[HELPER_START], starts + 1); /* the new one */
 	assert_int_equal(node->asked[HELPER_STOP], stops);
 	assert_digest_equal(node_reached(node), second);
+}
+
+/* What is known but not written is known to nobody else: after a reboot it would not be true. */
+static void verdict_that_is_not_written_is_not_told(void **state)
+{
+	struct node *node = *state;
+	struct digest first, second;
+	struct assignment a;
+	bool full = true;
+	size_t beats;
+
+	node_start(node);
+	first = install(node);
+	second = roll_out_bad(node, &first);
+	assert_true(node_run_until(node, NODE_STATE_BAKING, 60000));
+	node_run(node, 1000);
+	journal_on_write(node->journal, disk_is_full, &full);
+	a = node_assignment(&first, &second, GOAL_SERVE);
+	a.drain_ms = 5000;
+	node_desire(node, 9, &a, 1);
+	node->bad_probe = true;
+	beats = node->heartbeats;
+	node_run(node, 60000);
+	assert_true(node->heartbeats > beats + 2);
+	assert_true(node->beat.generation < 9);
+	assert_int_equal(node_report(node)->state, NODE_STATE_BAKING);
+	node_link(node, false);
+	node_link(node, true);
+	node_run(node, 20000);
+	assert_true(node->subscribed.generation < 9);
+	assert_int_equal(node_report(node)->state, NODE_STATE_BAKING);
+	node->bad_probe = false;
+	node_reboot(node);
+	agent_start(node->agent);
+	node_helper(node, true);
+	node_link(node, true);
+	node_run(node, 5000);
+	assert_digest_equal(node_reached(node), second); /* as everybody was told */
+	assert_int_equal(node_report(node)->state, NODE_STATE_BAKING);
 }
 
 static void command_probe_survives_the_helper(void **state)
@@ -898,6 +953,7 @@ static void fetch_keeps_to_the_rate(void **state)
 }
 
 /* The coordinator may be a new process that knows nothing. */
+/* spec: LINK-1 */
 static void every_new_link_brings_a_status(void **state)
 {
 	struct node *node = *state;
@@ -915,6 +971,7 @@ static void every_new_link_brings_a_status(void **state)
 	assert_int_equal(node->subscribes, 2);
 }
 
+/* spec: LINK-2 */
 static void silence_of_a_linked_coordinator_is_noticed(void **state)
 {
 	struct node *node = *state;
@@ -925,6 +982,7 @@ static void silence_of_a_linked_coordinator_is_noticed(void **state)
 	assert_in_range(node->relinks, 1, 3);
 }
 
+/* spec: NODE-31 */
 static void idle_agent_writes_nothing_and_sleeps(void **state)
 {
 	struct node *node = *state;
@@ -965,6 +1023,7 @@ static void shortage_of_memory_stops_the_warm_slot(void **state)
 	assert_digest_equal(node_reached(node), second);
 }
 
+/* spec: NODE-29 */
 static void download_waits_for_its_window(void **state)
 {
 	struct node *node = *state;
@@ -1026,6 +1085,7 @@ int main(void)
 		TEST(status_is_sent_until_it_is_acknowledged),
 		TEST(decision_that_is_not_written_is_not_carried_out),
 		TEST(node_with_a_full_disk_goes_on_serving),
+		TEST(verdict_that_is_not_written_is_not_told),
 		TEST(command_probe_survives_the_helper),
 		TEST(fetch_keeps_to_the_rate),
 		TEST(every_new_link_brings_a_status),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Units, hex, buffers and sentences of base. */
 #include "base/err.h"
+#include "base/lines.h"
 #include "base/rng.h"
 #include "base/str.h"
 
@@ -123,12 +124,30 @@ static void test_rng_is_repeatable(void **state)
 	assert_true(rng_next(&a) == UINT64_C(0xe220a8397b1dcdaf));
 }
 
+static void test_lines_are_whole(void **state)
+{
+	static const char text[] = "one\n\nfour567\n12345678\nnot read\n";
+	AUTO_FCLOSE FILE *file = fmemopen((char *)text, strlen(text), "r");
+	struct lines lines = {.file = file};
+	char line[9];
+
+	assert_string_equal(lines_read(line, sizeof(line), &lines), "one\n");
+	assert_string_equal(lines_read(line, sizeof(line), &lines), "\n");
+	assert_string_equal(lines_read(line, sizeof(line), &lines), "four567\n");
+	assert_null(lines_read(line, sizeof(line), &lines));
+	assert_true(lines.too_long);
+	assert_int_equal(lines.number, 4);
+	assert_null(lines_read(line, sizeof(line), &lines));
+	assert_int_equal(lines.number, 4);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_durations), cmocka_unit_test(test_sizes_and_numbers),
 	    cmocka_unit_test(test_hex),       cmocka_unit_test(test_buffers),
 	    cmocka_unit_test(test_sentences), cmocka_unit_test(test_rng_is_repeatable),
+	    cmocka_unit_test(test_lines_are_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

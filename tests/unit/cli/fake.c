@@ -207,7 +207,7 @@ static void on_message(void *ctx, const struct zmessage *z)
 		r = message_encode(MESSAGE_CONTROL_REPLY, &reply, &data, NULL);
 		assert_int_equal(r, 0);
 		r = server_send(f->server, z->routing, z->routing_size, data.data, data.size);
-		assert_int_equal(r, 0);
+		assert_true(r == 0 || r == -EHOSTUNREACH); /* may have gone after an error */
 	}
 	free(data.data);
 	free(reply.body);

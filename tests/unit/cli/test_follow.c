@@ -59,6 +59,7 @@ static void wait_for_polls(struct fake *fake, unsigned count)
 	assert_true(fake_count(fake, "rollout.show") >= count);
 }
 
+/* spec: CLI-5 */
 static void test_interrupt_detaches(void **state)
 {
 	struct place *p = *state;
@@ -170,6 +171,7 @@ static void close_screen(struct screen *screen)
 	str_free(&screen->text);
 }
 
+/* spec: CLI-6 */
 static void test_live_tree(void **state)
 {
 	static const char *const states[] = {STATE("canary"), STATE("widening"),
@@ -190,6 +192,7 @@ static void test_live_tree(void **state)
 	close_screen(&screen);
 }
 
+/* spec: CLI-6 */
 static void test_no_color(void **state)
 {
 	struct place *p = *state;

@@ -82,6 +82,7 @@ static void test_makes_a_fleet(void **state)
 	free(operators.data);
 }
 
+/* spec: CLI-7 */
 static void test_never_overwrites(void **state)
 {
 	static const char *const files[] = {"s/link.key",    "s/root.doc",   "s/operators",
@@ -108,6 +109,7 @@ static void test_never_overwrites(void **state)
 }
 
 /* The state folder is made, the operator's cannot be: the first must be gone again. */
+/* spec: CLI-7 */
 static void test_leaves_nothing_half_made(void **state)
 {
 	AUTO_FREE char *block = mem_format("%s/file", folder);

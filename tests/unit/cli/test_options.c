@@ -85,6 +85,7 @@ static void test_letter_depends_on_verb(void **state)
 	assert_int_equal(PARSE(&o, OPT(FILE), &err, "-f"), -EINVAL);
 }
 
+/* spec: CLI-3 */
 static void test_environment(void **state)
 {
 	uint64_t accepted = OPTIONS_COMMON | OPT(ALLOW_REMOVAL) | OPT(LABEL);

@@ -16,6 +16,7 @@ static void assert_safe(const char *text, bool keep_lines, const char *wanted)
 	assert_string_equal(str_get(&s), wanted);
 }
 
+/* spec: TRUST-15 */
 static void test_safe(void **state)
 {
 	assert_safe("plain", false, "plain");
@@ -42,6 +43,7 @@ static void test_safe(void **state)
 }
 
 /* Random bytes: no control character and nothing but UTF-8 comes out. */
+/* spec: TRUST-15 */
 static void test_safe_random(void **state)
 {
 	struct rng rng = {1};

@@ -95,6 +95,7 @@ static json_int_t number(const json_t *object, const char *key)
 	return json_integer_value(json_object_get(object, key));
 }
 
+/* spec: REL-2 */
 static void test_second_push_sends_nothing(void **state)
 {
 	struct place *p = *state;
@@ -115,6 +116,7 @@ static void test_second_push_sends_nothing(void **state)
 }
 
 /* One byte in the middle of 3 MiB: one chunk and one index are new. */
+/* spec: REL-2 */
 static void test_small_change_sends_little(void **state)
 {
 	struct place *p = *state;
@@ -135,6 +137,7 @@ static void test_small_change_sends_little(void **state)
 
 /* The same image as folder, as archive, as docker archive, and through (a stand-in for) skopeo is
  * the same release to the last byte. */
+/* spec: REL-1 */
 static void test_forms_are_one_release(void **state)
 {
 	static const char *const forms[] = {"image.tar", "docker.tar", "docker://registry/image:1"};
@@ -200,6 +203,7 @@ static void test_example(void **state)
 	}
 }
 
+/* spec: REL-3 */
 static void test_interrupted_push_goes_on(void **state)
 {
 	struct place *p = *state;

@@ -238,6 +238,7 @@ static void test_refused_by_coordinator(void **state)
 	" \"state\": \"" state "\", \"stages\": [], \"nodes\": [], \"gates\": [],"              \
 	" \"reason\": {\"phase\": \"bake\", \"node\": \"n1\", \"text\": \"it fell over\"}}"
 
+/* spec: CLI-1 */
 static void test_apply_exit_codes(void **state)
 {
 	static const char *const completed[] = {STATE("staging"), STATE("canary"),
@@ -286,6 +287,7 @@ static void test_apply_exit_codes(void **state)
 	}
 }
 
+/* spec: CLI-1 */
 static void test_apply_detach_and_timeout(void **state)
 {
 	static const char *const going_on[] = {STATE("canary")};
@@ -344,6 +346,7 @@ static void test_apply_refused(void **state)
 	assert_int_equal(fake_count(p->fake, "apply"), 1); /* nothing was asked with a bad file */
 }
 
+/* spec: CLI-4 */
 static void test_watch_streams_json(void **state)
 {
 	static const char *const states[] = {STATE("canary"), STATE("widening"),
@@ -409,6 +412,7 @@ static void test_show_logs(void **state)
 
 /* ---- connections ---- */
 
+/* spec: CLI-1 */
 static void test_not_reachable(void **state)
 {
 	struct place *p = *state;

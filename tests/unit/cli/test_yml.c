@@ -254,6 +254,15 @@ static const struct mistake release_mistakes[] = {
     {R "lineage: {metrics: {accuracy: good}}\n",
      "5: lineage.metrics.accuracy: `good` is not a number"},
     {R "baseline: gone.yaml\n", "5: baseline: "},
+    {R "baseline: x.yaml\n", "5: baseline: "},
+    {R "observe: {requests: r}\n", "5: observe: the path is missing"},
+    {R "observe: {metrics: metrics}\n", "5: observe.metrics: this is not a path"},
+    {R "observe: {metrics: /m, errors: e}\n", "5: observe: errors without requests"},
+    {R "observe: {metrics: /m, requests: \"a b\"}\n", "5: observe.requests: this is not a metric"},
+    {R "observe: {metrics: /m, latency: \"l{x\"}\n", "5: observe.latency: this is not a metric"},
+    {R "observe: {metric: /m}\n", "5: observe.metric: this key is unknown"},
+    {R "observe: {score: [1, 0]}\n", "5: observe.score: this is not a range"},
+    {R "observe: {score: 1}\n", "5: observe.score: this is not a range"},
     {R "env: {A: \"x\n", "this is not YAML"},
     {R "\tbad: 1\n", "5: this is not YAML: found character that cannot start any token"},
     {R "smoke:\n  - request: {path: /}\n    expect: {json: &a [*a]}\n", "nested too deeply"},
@@ -298,6 +307,17 @@ static const struct mistake deployment_mistakes[] = {
     {D "deadlines:\n  node: 1m\n  stage: 1m\n", "6: deadlines.stage: 1m is too short"},
     {D "deadlines:\n  rollout: 5m\n", "5: deadlines.rollout: 5m is too short"},
     {D "windows:\n  switch: sometimes\n", "5: windows.switch: "},
+    {D "gates:\n  - {metric: error_rate}\n  - {metric: errors}\n",
+     "6: gates[1]: metric: `errors` is not known; write error_rate, timeouts"},
+    {D "gates:\n  - metric: error_rate\n    against: absolute\n",
+     "5: gates[0]: slo: an absolute gate needs the promised rate"},
+    {D "gates:\n  - {metric: latency, against: everybody}\n",
+     "5: gates[0].against: `everybody` is not one of the words; write control or absolute"},
+    {D "gates:\n  - {metric: error_rate, margin: 0.5}\n", "5: gates[0]: margin: "},
+    {D "gates:\n  - {metric: drift.light, require: evidence}\n", "5: gates[0]: require: "},
+    {D "gates:\n  - {metric: error_rate, policy: luck}\n",
+     "5: gates[0].policy: `luck` is not one of the words; write hold, promote, rollback or "
+     "promote-if-promised"},
     {D "gates:\n  - {metric: errors, require: luck}\n",
      "5: gates[0].require: `luck` is not one of the words"},
     {D "gates:\n  - {tolerance: 2}\n", "5: gates[0].metric: this key is missing"},
@@ -324,12 +344,14 @@ static void check_mistake(const struct mistake *m, bool release)
 		fail_msg("%s\n  said: %s\n  wanted: %s", m->text, err.text, wanted);
 }
 
+/* spec: CLI-2 */
 static void test_release_mistakes(void **state)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(release_mistakes); i++)
 		check_mistake(&release_mistakes[i], true);
 }
 
+/* spec: CLI-2 */
 static void test_deployment_mistakes(void **state)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(deployment_mistakes); i++)

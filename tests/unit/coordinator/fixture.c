@@ -37,6 +37,11 @@ static void world_random(void *user, void *data, size_t size)
 		bytes[i] = (uint8_t)rng_next(&rng);
 }
 
+static int world_send_data(void *user, const struct node_id *node, void *data, size_t size)
+{
+	return -EHOSTUNREACH; /* nobody asks for chunks by number here */
+}
+
 static void world_send(void *user, const struct node_id *node, const void *data, size_t size)
 {
 	struct fixture *f = user;
@@ -177,6 +182,16 @@ static void make_root(struct fixture *f)
 	codec_free(&codec_envelope, &envelope);
 }
 
+static int world_hook(void *user, const char *json, struct err *err)
+{
+	struct fixture *f = user;
+
+	free(f->hooked);
+	f->hooked = mem_str(json);
+	f->hooks++;
+	return 0;
+}
+
 void fixture_start(struct fixture *f)
 {
 	const struct coordinator_world world = {
@@ -184,8 +199,10 @@ void fixture_start(struct fixture *f)
 		.now_ms = world_now,
 		.random = world_random,
 		.send_to_agent = world_send,
+		.send_data = world_send_data,
 		.control_reply = world_reply,
 		.arm_timer = world_arm,
+		.hook = world_hook,
 		.sign_identity = world_sign,
 		.object_has = world_has,
 		.object_put = world_put,
@@ -238,12 +255,14 @@ void fixture_free(struct fixture *f)
 		coordinator_close(f->coordinator);
 	}
 	store_close(f->store);
+	free(f->hooked);
 	drop_queue(f);
 	for (size_t i = 0; i < f->objects_count; i++)
 		free(f->objects[i].data.data);
 	for (size_t i = 0; i < f->nodes_count; i++) {
 		codec_free(&codec_desired_state, &f->nodes[i].desired);
 		codec_free(&codec_node_status, &f->nodes[i].status);
+		free(f->nodes[i].baseline.data);
 	}
 	codec_free(&codec_msg_control_reply, &f->reply);
 	json_decref(f->body);
@@ -263,7 +282,7 @@ void fixture_send(struct fixture *f, struct fake_node *node, enum message_type t
 		return;
 	if (message_encode(type, body, &data, &err) < 0)
 		fail_msg("%s", err.text);
-	coordinator_on_agent(f->coordinator, &node->id, data.data, data.size);
+	coordinator_on_agent(f->coordinator, &node->id, "192.0.2.1", data.data, data.size);
 	free(data.data);
 }
 
@@ -429,6 +448,14 @@ static void hear(struct fixture *f, struct fake_node *node, const struct bytes *
 		node->ack = *(struct msg_ack *)message.body;
 		if (node->ack.send_status)
 			fixture_send_status(f, node);
+	} else if (message.type == MESSAGE_OBSERVED_ACK) {
+		node->observed = *(struct msg_observed_ack *)message.body;
+	} else if (message.type == MESSAGE_BASELINE) {
+		struct msg_baseline *baseline = message.body;
+
+		free(node->baseline.data);
+		node->baseline = baseline->baseline;
+		baseline->baseline = (struct bytes){0};
 	} else if (message.type == MESSAGE_REFUSED) {
 		node->refused = true;
 	} else if (message.type == MESSAGE_LOGS_WANTED) {
@@ -631,7 +658,7 @@ static void make_blob(struct fixture *f, const char *content, bool put,
 		      struct release_blob *ret_blob)
 {
 	struct chunk_ref chunk = {.size = strlen(content)};
-	struct chunk_index index = {&chunk, 1};
+	struct chunk_index index = {.chunks = &chunk, .chunks_count = 1};
 	struct bytes encoded;
 
 	digest_of(&chunk.digest, content, strlen(content));

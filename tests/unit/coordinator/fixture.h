@@ -29,6 +29,8 @@ struct fake_node {
 	uint64_t vetoed_attempt;
 	uint64_t beat_ms; /* next heartbeat */
 	struct msg_ack ack;
+	struct msg_observed_ack observed;
+	struct bytes baseline; /* of the newest BASELINE; owned */
 };
 
 struct fake_object {
@@ -57,6 +59,8 @@ struct fixture {
 	struct fake_node nodes[FAKE_NODES_MAX];
 	size_t nodes_count;
 	struct digest bad; /* nodes fail this release in its bake */
+	char *hooked; /* evidence that was last handed to the hook; owned */
+	int hooks;
 	bool disk_full;
 	/* newest control reply */
 	uint64_t client, replies;

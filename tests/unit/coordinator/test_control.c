@@ -45,6 +45,7 @@ static const struct {
 	{"deployment.rm", ROLE_OPERATOR},
 };
 
+/* spec: TRUST-11 */
 static void test_every_verb_checks_its_role(void **state)
 {
 	struct fixture *f = fixture_new(NULL);
@@ -74,6 +75,7 @@ static int take_audit(void *arg, const struct store_audit *entry)
 	return 0;
 }
 
+/* spec: TRUST-11 */
 static void test_audit(void **state)
 {
 	struct fixture *f = fixture_new(NULL);
@@ -98,6 +100,7 @@ static void test_audit(void **state)
 	fixture_free(f);
 }
 
+/* spec: TRUST-11 */
 static void test_forged_audit_is_noticed(void **state)
 {
 	struct fixture *f = fixture_new(NULL);
@@ -163,6 +166,7 @@ static void test_labels_and_selectors(void **state)
 
 /* ---- releases ---- */
 
+/* spec: REL-10 */
 static void test_release_must_be_complete_and_signed(void **state)
 {
 	struct fixture *f = fixture_new(NULL);
@@ -219,6 +223,7 @@ static void test_missing_chunk_is_named(void **state)
 	fixture_free(f);
 }
 
+/* spec: REL-10 */
 static void test_release_never_changes(void **state)
 {
 	struct fixture *f = fixture_new(NULL);
@@ -303,6 +308,7 @@ static void test_sweep(void **state)
 	fixture_free(f);
 }
 
+/* spec: REL-9 */
 static void test_release_in_use_stays(void **state)
 {
 	struct fixture *f = fixture_new(NULL);

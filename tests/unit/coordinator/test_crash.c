@@ -160,6 +160,7 @@ static long run(long at, bool stays)
 	return seen;
 }
 
+/* spec: ROLL-24 */
 static void test_dies_at_each_statement(void **state)
 {
 	long statements = run(0, false);

@@ -113,6 +113,7 @@ static void test_identity_is_signed(void **state)
 	fixture_free(f);
 }
 
+/* spec: TRUST-8 */
 static void test_each_refusal_says_which(void **state)
 {
 	struct fixture *f = fixture_new(NULL);

@@ -207,6 +207,9 @@ static void test_config_mistakes(void **state)
 	expect_config_error("port=1\nstate_dir =\n", "state_dir");
 	expect_config_error("port=1\nnonsense\n", "key = value");
 	assert_int_equal(config_load("/nonexistent.conf", &config, NULL), -ENOENT);
+	/* What does not fit into a line is not a line of its own. */
+	AUTO_FREE char *text = mem_format("port=1\n# %*s log_level=debug\n", 300, "long");
+	expect_config_error(text, "too long");
 }
 
 /* ---- operators ---- */
@@ -233,6 +236,12 @@ static void test_operators(void **state)
 	AUTO_FREE char *bad = write_file("operators", "admin " KEY_A " alice\nroot " KEY_B " bob\n");
 	assert_int_equal(operators_load(bad, &operators, &err), -EINVAL);
 	assert_non_null(strstr(err.text, ":2"));
+	assert_int_equal(operators.count, 2);
+	AUTO_FREE char *text = mem_format("# %*s\nadmin " KEY_B " bob\n", 600, "");
+	memcpy(text + 509, "\tadmin " KEY_B " eve", 7 + 64 + 4);
+	AUTO_FREE char *split = write_file("operators", text);
+	assert_int_equal(operators_load(split, &operators, &err), -EINVAL);
+	assert_non_null(strstr(err.text, ":1: the line is longer"));
 	assert_int_equal(operators.count, 2);
 	assert_int_equal(operators_load("/nonexistent", &operators, &err), 0);
 	assert_int_equal(operators.count, 0);

@@ -151,6 +151,7 @@ static void test_retry_after_completion(void **state)
 }
 
 /* Killed after each second of the rollout, it ends as if nothing had happened. */
+/* spec: ROLL-24 */
 static void test_restarts_in_the_middle(void **state)
 {
 	struct fixture *f = fleet(5);
@@ -180,6 +181,7 @@ static void test_restarts_in_the_middle(void **state)
 	fixture_free(f);
 }
 
+/* spec: ROLL-16 */
 static void test_same_again_changes_nothing(void **state)
 {
 	struct fixture *f = fleet(3);
@@ -210,6 +212,7 @@ static void test_same_again_changes_nothing(void **state)
 	fixture_free(f);
 }
 
+/* spec: ROLL-15 */
 static void test_second_apply_and_supersede(void **state)
 {
 	struct fixture *f = fleet(4);
@@ -266,6 +269,7 @@ static void test_pause_abort_undo(void **state)
 	fixture_free(f);
 }
 
+/* spec: ROLL-8 */
 static void test_late_and_new_nodes(void **state)
 {
 	struct fixture *f = fleet(3);
@@ -291,6 +295,7 @@ static void test_late_and_new_nodes(void **state)
 	fixture_free(f);
 }
 
+/* spec: ROLL-22 */
 static void test_removal(void **state)
 {
 	struct fixture *f = fixture_new(NULL);
@@ -332,6 +337,7 @@ static void test_removal(void **state)
 }
 
 /* An old database was restored: the nodes know a later past than the coordinator. */
+/* spec: ROLL-25 */
 static void test_epoch_rises(void **state)
 {
 	struct fixture *f = fleet(2);
@@ -403,6 +409,7 @@ static void test_report_that_knows_too_little(void **state)
 }
 
 /* The wall clock jumps back an hour over a restart: the bake ends when its time is over. */
+/* spec: ROLL-25 */
 static void test_clock_goes_back(void **state)
 {
 	struct fixture *f = fleet(3);
@@ -429,6 +436,7 @@ static int count_commits(void *arg, const char *statement)
 	return 0;
 }
 
+/* spec: ROLL-26 */
 static void test_reports_are_committed_together(void **state)
 {
 	struct fixture *f = fleet(20);
@@ -452,6 +460,27 @@ static void test_reports_are_committed_together(void **state)
 	assert_int_equal(commits, 1);
 	assert_int_equal(f->nodes[7].ack.sequence, f->nodes[7].sequence);
 	store_sqlite_on_statement(f->store, NULL, NULL);
+	fixture_free(f);
+}
+
+/* A copy that was delayed comes right behind a newer one: what was acknowledged stays. */
+/* spec: ROLL-26 */
+static void test_an_older_report_that_comes_with_a_newer_one(void **state)
+{
+	struct fixture *f = fleet(1);
+	struct fake_node *node = &f->nodes[0];
+	struct err err = {0};
+
+	fixture_send_status(f, node);
+	fixture_deliver(f);
+	node->sequence++; /* this one is on its way */
+	node->status.inventory.memory_bytes++;
+	fixture_send_status(f, node);
+	node->status.sequence--;
+	fixture_send(f, node, MESSAGE_STATUS, &node->status);
+	fixture_deliver(f);
+	assert_int_equal(node->ack.sequence, node->sequence);
+	assert_int_equal(coordinator_check(f->coordinator, &err), 0);
 	fixture_free(f);
 }
 
@@ -574,7 +603,8 @@ int main(void)
 		cmocka_unit_test(test_report_that_knows_too_little),
 		cmocka_unit_test(test_clock_goes_back),
 		cmocka_unit_test(test_reports_are_committed_together),
-		cmocka_unit_test(test_history_is_bounded),
+		cmocka_unit_test(test_an_older_report_that_comes_with_a_newer_one),
+	cmocka_unit_test(test_history_is_bounded),
 		cmocka_unit_test(test_long_poll),
 		cmocka_unit_test(test_logs),
 		cmocka_unit_test(test_freeze_and_windows),

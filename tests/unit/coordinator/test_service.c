@@ -16,13 +16,14 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
 #include <sodium.h>
 
-enum { WAIT_MS = 5000, PORT_FIRST = 23400 };
+enum { WAIT_MS = 30000, PORT_FIRST = 23400 };
 
 static const char *program;
 
@@ -117,7 +118,8 @@ static pid_t spawn(const struct place *place)
 	if (pid == 0) {
 		AUTO_FREE char *log = mem_format("%s/log", place->dir);
 
-		if (!freopen(log, "ae", stderr))
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (!freopen(log, "a", stderr))
 			_exit(99);
 		execl(program, program, "--config", place->config, (char *)NULL);
 		_exit(98);
@@ -336,6 +338,7 @@ static void test_roles_and_reload(void **state)
 	zclient_free(local);
 }
 
+/* spec: TRUST-7 */
 static void test_revoked_while_connected(void **state)
 {
 	struct place *place = *state;

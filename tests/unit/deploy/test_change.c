@@ -2,6 +2,7 @@
 /* Changes that go well: every step in its order, and nothing before its time. */
 #include "traces.h"
 
+/* spec: NODE-1, NODE-2 */
 static void first_install_serves_after_smoke_and_commits_after_bake(void **state)
 {
 	struct world w;
@@ -21,6 +22,34 @@ static void first_install_serves_after_smoke_and_commits_after_bake(void **state
 	world_free(&w);
 }
 
+/* A node that cannot ask knows nothing: it neither commits nor blames the release, and what serves
+ * goes on. */
+static void probes_that_cannot_be_asked_decide_nothing(void **state)
+{
+	struct world w;
+
+	world_init(&w, 1);
+	trace_installed(&w, 0, R1);
+	w.blind = true;
+	world_run(&w, 600000);
+	assert_serves(&w, 0, R1);
+	w.blind = false;
+	world_run(&w, 5000);
+	trace_rollout(&w, 0, R1, R2, GOAL_SERVE);
+	world_run(&w, 5000);
+	assert_phase(&w, 0, BAKING);
+	w.blind = true;
+	world_run(&w, 600000);
+	assert_phase(&w, 0, BAKING);
+	assert_serves(&w, 0, R2);
+	w.blind = false;
+	world_run(&w, 5000);
+	assert_completed(&w, 0, R2);
+	assert_int_equal(w.deployments[0].dark_ms, 0);
+	world_free(&w);
+}
+
+/* spec: NODE-4 */
 static void swap_keeps_the_old_slot_until_keep_warm_is_over(void **state)
 {
 	struct world w;
@@ -43,6 +72,7 @@ static void swap_keeps_the_old_slot_until_keep_warm_is_over(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-4 */
 static void old_slot_stays_warm_while_the_rollout_has_not_ended(void **state)
 {
 	struct world w;
@@ -59,6 +89,7 @@ static void old_slot_stays_warm_while_the_rollout_has_not_ended(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-5 */
 static void memory_pressure_stops_a_warm_slot_early(void **state)
 {
 	struct world w;
@@ -79,6 +110,7 @@ static void memory_pressure_stops_a_warm_slot_early(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-10 */
 static void drain_lasts_until_connections_end_or_drain_is_over(void **state)
 {
 	struct world w;
@@ -100,9 +132,12 @@ static void drain_lasts_until_connections_end_or_drain_is_over(void **state)
 	assert_int_equal(world_report(&w, 0).slots[COLOUR_BLUE].state, SLOT_STATE_DRAINING);
 	world_run(&w, 3000);
 	assert_int_equal(world_report(&w, 0).slots[COLOUR_BLUE].state, SLOT_STATE_WARM);
-	assert_int_equal(w.resets, 0); /* they live on in the warm slot ... */
+	assert_int_equal(w.closed, 3); /* once, and only then */
 	world_run(&w, 300000);
-	assert_int_equal(w.resets, 3); /* ... until it is stopped */
+	assert_int_equal(w.closed, 3);
+	assert_int_equal(w.resets, 0); /* nobody is left when it is stopped */
+	assert_log(&w, "fetch r2\npreflight r2\nunpack r2\nstart r2 green\nsmoke r2 green\n"
+		       "route r2 green\nreset r1 blue\nstop r1 blue\n");
 	world_free(&w);
 }
 
@@ -160,6 +195,7 @@ static void proven_slot_is_watched_while_it_waits(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-16 */
 static void stop_first_never_runs_two(void **state)
 {
 	struct world w;
@@ -178,6 +214,7 @@ static void stop_first_never_runs_two(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-29 */
 static void time_windows_hold_download_and_switch(void **state)
 {
 	struct assignment *a;
@@ -228,6 +265,7 @@ static void a_dead_link_is_waited_for(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-3 */
 static void bake_commits_without_the_coordinator(void **state)
 {
 	struct world w;
@@ -242,6 +280,7 @@ static void bake_commits_without_the_coordinator(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-3 */
 static void bake_ends_only_on_a_healthy_answer(void **state)
 {
 	struct world w;
@@ -375,6 +414,7 @@ static void rollout_that_completes_in_a_late_bake_changes_nothing(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-18 */
 static void removal_drains_then_stops(void **state)
 {
 	struct world w;
@@ -430,6 +470,7 @@ int main(void)
 		cmocka_unit_test(a_late_node_gets_base_until_its_stage_opens),
 		cmocka_unit_test(undo_reuses_the_warm_slot_but_proves_it_anew),
 		cmocka_unit_test(nothing_happens_when_the_release_runs_already),
+		cmocka_unit_test(probes_that_cannot_be_asked_decide_nothing),
 		cmocka_unit_test(superseded_before_the_switch_discards_the_idle_slot),
 		cmocka_unit_test(superseded_in_the_bake_goes_back_first_and_drains),
 		cmocka_unit_test(rollout_that_completes_in_a_late_bake_changes_nothing),

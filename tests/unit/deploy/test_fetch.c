@@ -95,6 +95,7 @@ static void every_chunk_is_asked_once_and_the_end_is_complete(void **state)
 	fetch_free(f);
 }
 
+/* spec: REL-3 */
 static void what_lies_there_is_not_asked_for(void **state)
 {
 	struct fetch *f = create(20);
@@ -135,6 +136,7 @@ static void a_source_that_goes_down_gives_its_requests_back(void **state)
 	fetch_free(f);
 }
 
+/* spec: REL-6 */
 static void a_bad_chunk_costs_the_source_its_place(void **state)
 {
 	struct fetch_request q[16];
@@ -364,6 +366,7 @@ static void random_fetches_end(void **state)
 		a_random_fetch_ends(seed);
 }
 
+/* spec: LINK-4 */
 static void backoff_doubles_caps_and_jitters(void **state)
 {
 	uint64_t before = 0;

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+/* spec: NODE-19 */
 static void one_switch_at_a_time(void **state)
 {
 	struct world w;
@@ -76,6 +77,7 @@ static void the_switch_is_free_again_after_a_failure(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-19 */
 static void going_back_does_not_wait_for_the_switch(void **state)
 {
 	struct world w;
@@ -93,6 +95,7 @@ static void going_back_does_not_wait_for_the_switch(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-22 */
 static void an_older_desired_state_is_refused(void **state)
 {
 	struct node_event event = {.kind = NODE_DESIRED, .event = {.now_ms = 1}};
@@ -117,6 +120,7 @@ static void an_older_desired_state_is_refused(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-22 */
 static void the_generation_survives_a_restart(void **state)
 {
 	uint64_t epoch, generation, before;
@@ -176,6 +180,7 @@ static void tombstones_give_way(void **state)
 	node_core_free(core);
 }
 
+/* spec: NODE-30 */
 static void serving_previous_and_arriving_stay_on_disk(void **state)
 {
 	struct world w;

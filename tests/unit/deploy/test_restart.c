@@ -74,6 +74,7 @@ static void restored_decides_the_same(struct world *w)
 	compared++;
 }
 
+/* spec: NODE-24 */
 static void every_state_decides_the_same_after_a_restart(void **state)
 {
 	struct world w;
@@ -104,6 +105,7 @@ static void every_state_decides_the_same_after_a_restart(void **state)
 }
 
 /* Runs a change and restarts the agent after `ms`: the end is the same. */
+/* spec: NODE-24 */
 static void the_agent_may_die_at_any_moment(void **state)
 {
 	struct world w;
@@ -123,6 +125,7 @@ static void the_agent_may_die_at_any_moment(void **state)
 	}
 }
 
+/* spec: NODE-23 */
 static void the_agent_may_die_before_it_wrote(void **state)
 {
 	struct world w;
@@ -190,6 +193,7 @@ static void an_exit_while_the_agent_was_away_is_a_verdict(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-20 */
 static void reboot_starts_committed_slots_before_the_network_is_there(void **state)
 {
 	struct world w;
@@ -204,6 +208,7 @@ static void reboot_starts_committed_slots_before_the_network_is_there(void **sta
 	world_free(&w);
 }
 
+/* spec: NODE-21 */
 static void reboot_in_the_bake_begins_the_bake_again(void **state)
 {
 	struct world w;
@@ -222,6 +227,7 @@ static void reboot_in_the_bake_begins_the_bake_again(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-21 */
 static void reboot_before_the_switch_discards_the_idle_slot(void **state)
 {
 	struct world w;
@@ -335,6 +341,7 @@ static void nothing_is_decided_before_the_slots_are_known(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-11 */
 static void a_vetoed_release_is_not_started_even_if_nothing_else_is_there(void **state)
 {
 	struct deploy_record record = {.name = "ocr", .assigned = true, .serves = true};

@@ -2,6 +2,7 @@
 /* The coordinator's veto, ways back that fail, and what is done for a committed release. */
 #include "traces.h"
 
+/* spec: NODE-13 */
 static void coordinator_veto_goes_back_at_once_and_drains(void **state)
 {
 	struct world w;
@@ -81,6 +82,55 @@ static void coordinator_veto_of_a_first_install_removes_it(void **state)
 	world_free(&w);
 }
 
+/* The fleet has r2, which this node has vetoed; r3 is committed here and then taken back. */
+static void begin_withdrawal(struct world *w, bool hold_old)
+{
+	world_init(w, 1);
+	trace_installed(w, 0, R1);
+	w->behaviour[2].smoke_fails = true;
+	trace_rollout(w, 0, R1, R2, GOAL_SERVE);
+	world_run(w, 10000);
+	trace_complete(w, 0, R2);
+	world_assignment(w, 0)->hold_old = hold_old;
+	trace_rollout(w, 0, R2, R3, GOAL_SERVE);
+	world_run(w, 1000000);
+	assert_completed(w, 0, R3);
+	world_log(w);
+	world_assignment(w, 0)->revert = true;
+	world_assignment(w, 0)->next = R0;
+	world_assignment(w, 0)->goal = GOAL_NONE;
+	world_desire(w);
+	world_run(w, 20000);
+}
+
+/* spec: NODE-14 */
+static void coordinator_veto_with_a_vetoed_base_goes_back_to_what_was_before(void **state)
+{
+	struct world w;
+
+	begin_withdrawal(&w, true);
+	assert_log(&w, "route r1 blue\nstop r3 green\n");
+	assert_serves(&w, 0, R1);
+	assert_state(&w, 0, ROLLED_BACK);
+	assert_int_equal(world_report(&w, 0).rollout.bytes[0], R3.bytes[0]);
+	world_restart(&w);
+	world_run(&w, 10000);
+	world_log(&w); /* the map is set again */
+	world_run(&w, 3600000);
+	assert_log(&w, ""); /* not on and back for ever */
+	assert_serves(&w, 0, R1);
+	assert_int_equal(w.deployments[0].dark_ms, 0);
+	trace_complete(&w, 0, R2); /* the rollout is forgotten */
+	world_run(&w, 3600000);
+	assert_serves(&w, 0, R1);
+	world_free(&w);
+
+	begin_withdrawal(&w, false); /* cold */
+	assert_log(&w, "start r1 blue\nroute r1 blue\nstop r3 green\n");
+	assert_int_equal(w.deployments[0].dark_ms, 0);
+	world_free(&w);
+}
+
 static void coordinator_veto_before_the_switch_drops_the_idle_slot(void **state)
 {
 	struct world w;
@@ -116,6 +166,7 @@ static void coordinator_veto_to_a_base_that_was_never_here_fetches_it(void **sta
 	world_free(&w);
 }
 
+/* spec: NODE-15 */
 static void a_way_back_that_fails_keeps_what_answers_and_never_loops(void **state)
 {
 	struct world w;
@@ -144,6 +195,7 @@ static void a_way_back_that_fails_keeps_what_answers_and_never_loops(void **stat
 	world_free(&w);
 }
 
+/* spec: NODE-15 */
 static void when_both_are_bad_the_bad_one_that_answers_stays(void **state)
 {
 	struct world w;
@@ -360,6 +412,8 @@ int main(void)
 		cmocka_unit_test(coordinator_veto_in_the_bake),
 		cmocka_unit_test(coordinator_veto_starts_base_from_disk_when_it_is_not_warm),
 		cmocka_unit_test(coordinator_veto_of_a_first_install_removes_it),
+		cmocka_unit_test(
+			coordinator_veto_with_a_vetoed_base_goes_back_to_what_was_before),
 		cmocka_unit_test(coordinator_veto_before_the_switch_drops_the_idle_slot),
 		cmocka_unit_test(coordinator_veto_to_a_base_that_was_never_here_fetches_it),
 		cmocka_unit_test(a_way_back_that_fails_keeps_what_answers_and_never_loops),

@@ -25,6 +25,7 @@ static void expect_rolled_back(struct world *w, const char *phase, const char *c
 	assert_log(w, "");
 }
 
+/* spec: NODE-1 */
 static void failures_before_the_switch_touch_nothing(void **state)
 {
 	static const struct {
@@ -52,6 +53,7 @@ static void failures_before_the_switch_touch_nothing(void **state)
 	}
 }
 
+/* spec: NODE-8 */
 static void never_ready_is_known_after_start_period_and_failures(void **state)
 {
 	struct world w;
@@ -67,6 +69,7 @@ static void never_ready_is_known_after_start_period_and_failures(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-8 */
 static void failures_in_the_start_period_do_not_count(void **state)
 {
 	struct world w;
@@ -80,6 +83,7 @@ static void failures_in_the_start_period_do_not_count(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-6, NODE-7 */
 static void exit_in_the_bake_is_a_verdict_at_once(void **state)
 {
 	struct world w;
@@ -91,6 +95,7 @@ static void exit_in_the_bake_is_a_verdict_at_once(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-27 */
 static void reason_carries_text_and_log(void **state)
 {
 	struct deployment_report report;
@@ -124,6 +129,7 @@ static void a_log_that_comes_later_belongs_to_the_reason(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-6, NODE-7 */
 static void sour_in_the_bake_after_failures_in_a_row(void **state)
 {
 	struct world w;
@@ -164,6 +170,7 @@ static void a_jump_of_the_clock_is_one_failure_and_not_three(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-9 */
 static void rollback_flips_the_map_before_it_kills(void **state)
 {
 	struct world w;
@@ -180,6 +187,7 @@ static void rollback_flips_the_map_before_it_kills(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-5 */
 static void cold_way_back_when_the_warm_slot_is_gone(void **state)
 {
 	struct world w;
@@ -215,6 +223,7 @@ static void stop_first_goes_back_by_a_cold_start(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-16 */
 static void stop_first_in_the_bake_never_runs_two(void **state)
 {
 	struct world w;
@@ -232,6 +241,7 @@ static void stop_first_in_the_bake_never_runs_two(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-17 */
 static void first_install_that_fails_leaves_nothing(void **state)
 {
 	struct world w;
@@ -248,6 +258,7 @@ static void first_install_that_fails_leaves_nothing(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-28 */
 static void node_deadline_goes_back_and_says_so(void **state)
 {
 	struct world w;
@@ -344,6 +355,7 @@ static void a_vetoed_base_is_no_failure_of_the_next_rollout(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-11 */
 static void only_a_higher_attempt_clears_the_veto(void **state)
 {
 	struct world w;
@@ -392,6 +404,7 @@ static void another_rollout_of_a_vetoed_release_is_refused_and_says_so(void **st
 	world_free(&w);
 }
 
+/* spec: NODE-12 */
 static void vetoes_outlive_removal(void **state)
 {
 	struct world w;
@@ -437,6 +450,7 @@ static void the_oldest_veto_goes_first(void **state)
 	assert_true(deploy_vetoes(&d, &R2, 0));
 }
 
+/* spec: NODE-28 */
 static void the_deadline_counts_only_the_time_of_work(void **state)
 {
 	struct world w;

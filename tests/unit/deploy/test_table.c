@@ -30,6 +30,7 @@ static void every_phase_can_be_left(void **state)
 
 /* A phase either waits for a named event that no clock bounds (a person, a link, a window, the
  * switch), or somewhere in it there is a deadline. */
+/* spec: NODE-28 */
 static void every_phase_has_a_deadline_or_waits_for_somebody(void **state)
 {
 	static const enum deploy_phase patient[] = {

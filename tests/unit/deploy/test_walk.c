@@ -356,6 +356,7 @@ static struct deploy *inside(struct world *w, int i)
 	return (struct deploy *)world_deploy(w, i); /* the bug: state changed behind its back */
 }
 
+/* spec: NODE-19 */
 static void planted_two_switches(void **state)
 {
 	struct world w;
@@ -375,6 +376,7 @@ static void planted_two_switches(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-2 */
 static void planted_switch_without_smoke(void **state)
 {
 	struct world w;
@@ -392,6 +394,7 @@ static void planted_switch_without_smoke(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-11 */
 static void planted_forgotten_veto(void **state)
 {
 	struct world w;
@@ -408,6 +411,7 @@ static void planted_forgotten_veto(void **state)
 	world_free(&w);
 }
 
+/* spec: NODE-9 */
 static void planted_kill_before_the_map_moved(void **state)
 {
 	struct world w;

@@ -61,6 +61,16 @@ static void fill_items(struct rng *rng, const struct codec_field *f, void *objec
 		sample_fill(rng, f->type, first + i * f->type->size);
 }
 
+static void fill_numbers(struct rng *rng, const struct codec_field *f, void *object)
+{
+	size_t count = (size_t)rng_below(rng, f->limit + 1);
+	uint64_t *numbers = count ? mem_array(count, sizeof(*numbers)) : NULL;
+
+	for (size_t i = 0; i < count; i++)
+		numbers[i] = random_number(rng);
+	set_list(object, f, numbers, count);
+}
+
 static void fill_field(struct rng *rng, const struct codec_field *f, void *object)
 {
 	char text[LIMIT_REASON_TEXT + 1];
@@ -100,6 +110,9 @@ static void fill_field(struct rng *rng, const struct codec_field *f, void *objec
 	case FIELD_ARRAY:
 	case FIELD_LIST:
 		fill_items(rng, f, object);
+		return;
+	case FIELD_NUMBERS:
+		fill_numbers(rng, f, object);
 		return;
 	}
 }

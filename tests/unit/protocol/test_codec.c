@@ -80,6 +80,7 @@ static void test_zero_is_an_empty_map(void **state)
 	}
 }
 
+/* spec: TRUST-13 */
 static void test_every_truncation_fails(void **state)
 {
 	struct rng rng = {.state = 3};
@@ -131,6 +132,7 @@ static bool check_damaged(const struct codec_struct *type, const void *original,
 	return true;
 }
 
+/* spec: TRUST-13 */
 static void test_random_damage(void **state)
 {
 	struct rng rng = {.state = 4};
@@ -174,8 +176,12 @@ static struct bytes field_of_size(const struct codec_field *f, size_t size)
 		msgpack_pack_bin_body(&w.packer, content, size);
 	} else {
 		msgpack_pack_array(&w.packer, size);
-		for (size_t i = 0; i < size; i++)
-			msgpack_pack_map(&w.packer, 0);
+		for (size_t i = 0; i < size; i++) {
+			if (f->kind == FIELD_NUMBERS)
+				msgpack_pack_uint64(&w.packer, i);
+			else
+				msgpack_pack_map(&w.packer, 0);
+		}
 	}
 	assert_int_equal(wire_writer_end(&w, &bytes, NULL), 0);
 	return bytes;
@@ -241,6 +247,7 @@ static size_t span_of(const struct codec_field *f)
 		return (size_t)f->limit + 1;
 	case FIELD_TEXT:
 	case FIELD_LIST:
+	case FIELD_NUMBERS:
 		return sizeof(void *);
 	case FIELD_BYTES:
 		return sizeof(struct bytes);
@@ -265,7 +272,7 @@ static void check_coverage(const struct codec_struct *type, uint8_t *members)
 				fail_msg("%s.%s: two fields for one member", type->name, f->name);
 			members[f->offset + k] = 0;
 		}
-		if (f->kind == FIELD_LIST)
+		if (f->count_offset)
 			memset(members + f->count_offset, 0, sizeof(size_t));
 	}
 	for (size_t i = 0; i < type->size; i++)
@@ -329,6 +336,28 @@ static void test_describe(void **state)
 	assert_string_equal(text, expected);
 }
 
+/* docs/PROTOCOL.md sends people here: each kind of field has words for it. */
+static void test_every_field_is_described(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
+		AUTO_FREE char *text = NULL;
+		size_t size;
+		FILE *out = open_memstream(&text, &size);
+		char *line, *rest;
+
+		codec_describe(out, tables[i]);
+		fclose(out);
+		rest = text;
+		line = strsep(&rest, "\n");
+		assert_string_equal(line, tables[i]->name);
+		for (size_t k = 0; k < tables[i]->fields_count; k++) {
+			line = strsep(&rest, "\n");
+			assert_non_null(strstr(line, tables[i]->fields[k].name));
+			assert_true(strlen(line) > 26 && line[26] != ' '); /* what it may be */
+		}
+	}
+}
+
 /* ---- what decoding refuses ---- */
 
 static int decode_bytes(const struct codec_struct *type, const void *data, size_t size,
@@ -379,6 +408,7 @@ static void test_refused(void **state)
 	        0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80);
 }
 
+/* spec: TRUST-13 */
 static void test_bombs(void **state)
 {
 	static uint8_t deep[100000] = {0x81, 100};
@@ -408,6 +438,7 @@ static void test_no_leak_in_half_a_message(void **state)
 	        1, 0xa1, 'x', 0x81, 1, 0xff);
 }
 
+/* spec: TRUST-14 */
 static void test_unknown_fields_are_skipped(void **state)
 {
 	static const uint8_t data[] = {
@@ -486,6 +517,7 @@ int main(void)
 	    cmocka_unit_test(test_tables_are_complete),
 	    cmocka_unit_test(test_golden),
 	    cmocka_unit_test(test_describe),
+	    cmocka_unit_test(test_every_field_is_described),
 	    cmocka_unit_test(test_refused),
 	    cmocka_unit_test(test_bombs),
 	    cmocka_unit_test(test_no_leak_in_half_a_message),

@@ -104,6 +104,7 @@ static void test_open(void **state)
 	assert_int_equal(open_signed_by(last, 1, 1), 0);
 }
 
+/* spec: TRUST-1 */
 static void test_unsigned_and_strangers(void **state)
 {
 	const struct sign_key *none[] = {NULL}, *other[] = {&stranger}, *online[] = {&online_key},
@@ -115,6 +116,7 @@ static void test_unsigned_and_strangers(void **state)
 	assert_int_equal(open_signed_by(root, 1, 1), -EKEYREJECTED);
 }
 
+/* spec: TRUST-1 */
 static void test_threshold_counts_distinct_keys(void **state)
 {
 	const struct sign_key *two[] = {&keys[0], &keys[1]}, *twice[] = {&keys[0], &keys[0]},
@@ -163,6 +165,7 @@ static void test_purposes_are_apart(void **state)
 	}
 }
 
+/* spec: TRUST-2 */
 static void test_digest_must_be_the_expected(void **state)
 {
 	COVEY_CLEANUP(root_free) struct root_document root = make_root(1);
@@ -181,6 +184,7 @@ static void test_digest_must_be_the_expected(void **state)
 }
 
 /* Any changed or missing byte of a signed manifest. */
+/* spec: TRUST-2 */
 static void test_no_byte_may_change(void **state)
 {
 	COVEY_CLEANUP(root_free) struct root_document root = make_root(1);
@@ -293,6 +297,7 @@ static void test_root_must_make_sense(void **state)
 	assert_int_equal(open_root(&root, NULL, signers, 1), -EINVAL);
 }
 
+/* spec: TRUST-4 */
 static void test_root_only_goes_up(void **state)
 {
 	COVEY_CLEANUP(root_free) struct root_document first = make_root(1), second = make_root(2);
@@ -306,6 +311,7 @@ static void test_root_only_goes_up(void **state)
 	assert_int_equal(open_root(&second, &first, signers, 1), -ESTALE);
 }
 
+/* spec: TRUST-4 */
 static void test_root_rotation_needs_old_and_new_keys(void **state)
 {
 	COVEY_CLEANUP(root_free) struct root_document first = make_root(1), second = make_root(1);

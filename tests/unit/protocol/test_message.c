@@ -24,6 +24,7 @@ static const struct {
 #undef X
 };
 
+/* spec: TRUST-12 */
 static void test_every_role_on_every_channel(void **state)
 {
 	struct rng rng = {.state = 1};
@@ -34,8 +35,8 @@ static void test_every_role_on_every_channel(void **state)
 
 		sample_fill(&rng, types[i].body, body);
 		assert_int_equal(message_encode(types[i].type, body, &bytes, NULL), 0);
-		for (int channel = CHANNEL_AGENTS; channel <= CHANNEL_OPERATORS; channel++) {
-			for (int sender = FROM_AGENT; sender <= FROM_OPERATOR; sender++) {
+		for (int channel = CHANNEL_AGENTS; channel <= CHANNEL_PEERS; channel++) {
+			for (int sender = FROM_AGENT; sender <= FROM_PEER; sender++) {
 				bool legal = channel == (int)types[i].channel &&
 				             sender == (int)types[i].sender;
 				struct message message = {0};
@@ -88,6 +89,7 @@ static void test_refused(void **state)
 	assert_int_equal(decode("\x92\xcf\0\0\0\1\0\0\0\2\x80", 11), -ENOTSUP);
 }
 
+/* spec: TRUST-12 */
 static void test_size_of_the_type(void **state)
 {
 	/* GET may have 4 KiB; an unknown field makes it larger. */

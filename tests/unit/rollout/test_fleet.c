@@ -230,6 +230,7 @@ static void test_one_change_at_a_time_on_a_node(void **state)
 }
 
 /* A budget of two counts a node that the other deployment changes, once. */
+/* spec: ROLL-5 */
 static void test_budget_counts_a_node_once(void **state)
 {
 	struct trace a, b, *both[] = {&a, &b};

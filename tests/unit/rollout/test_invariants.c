@@ -36,6 +36,7 @@ static void let_go(struct trace *t, uint32_t node)
 	n->told = n->changed = n->place = true;
 }
 
+/* spec: ROLL-5 */
 static void test_too_many_in_change(void **state)
 {
 	struct trace t;
@@ -45,6 +46,7 @@ static void test_too_many_in_change(void **state)
 	expect_broken(&t, "3 nodes in change, 2 allowed");
 }
 
+/* spec: ROLL-5 */
 static void test_too_many_of_a_group(void **state)
 {
 	struct trace t;
@@ -67,6 +69,7 @@ static void test_let_go_while_others_are_down(void **state)
 	expect_broken(&t, "let go with 3 out of service, 2 allowed");
 }
 
+/* spec: ROLL-4 */
 static void test_new_after_a_failed_gate(void **state)
 {
 	struct trace t;
@@ -79,6 +82,7 @@ static void test_new_after_a_failed_gate(void **state)
 	expect_broken(&t, "although a gate had failed");
 }
 
+/* spec: ROLL-4 */
 static void test_new_while_going_back(void **state)
 {
 	struct trace t;
@@ -89,6 +93,7 @@ static void test_new_while_going_back(void **state)
 	expect_broken(&t, "node 4 was let go although the rollout goes back");
 }
 
+/* spec: ROLL-4 */
 static void test_new_while_paused_frozen_or_out_of_window(void **state)
 {
 	static const char *const lines[] = {"pause", "freeze", "window-closed"};
@@ -184,6 +189,7 @@ static void expect_assignment(const struct rollout *r, struct assignment a, cons
 		fail_msg("\"%s\" does not say \"%s\"", err.text, words);
 }
 
+/* spec: ROLL-6 */
 static void test_only_old_or_new(void **state)
 {
 	struct trace t;

@@ -18,6 +18,7 @@ static void begin_wide(struct trace *t, uint32_t at_once)
 
 /* ---- failures ---- */
 
+/* spec: ROLL-7 */
 static void test_one_failure_is_tolerated(void **state)
 {
 	struct trace t;
@@ -31,6 +32,7 @@ static void test_one_failure_is_tolerated(void **state)
 	trace_end(&t);
 }
 
+/* spec: ROLL-7 */
 static void test_two_failures_are_not(void **state)
 {
 	struct trace t;
@@ -44,6 +46,7 @@ static void test_two_failures_are_not(void **state)
 	trace_end(&t);
 }
 
+/* spec: ROLL-7 */
 static void test_percent_of_the_changed(void **state)
 {
 	struct trace t;
@@ -211,6 +214,7 @@ static void test_failed_before_its_turn_is_not_let_go(void **state)
 	trace_end(&t);
 }
 
+/* spec: ROLL-8 */
 static void test_late_node_is_skipped_and_catches_up(void **state)
 {
 	struct trace t;
@@ -238,6 +242,7 @@ static void test_canary_that_never_answers_asks_a_person(void **state)
 	trace_end(&t);
 }
 
+/* spec: ROLL-7 */
 static void test_many_silent_nodes_ask_a_person(void **state)
 {
 	struct trace t;
@@ -301,6 +306,7 @@ static void test_rollout_deadline(void **state)
 	trace_end(&t);
 }
 
+/* spec: ROLL-13 */
 static void test_pause_stops_the_clock(void **state)
 {
 	struct trace t;
@@ -315,6 +321,7 @@ static void test_pause_stops_the_clock(void **state)
 }
 
 /* The node's bake goes on in a pause; its failure is still a failure. */
+/* spec: ROLL-13 */
 static void test_pause_keeps_nodes_and_sees_failures(void **state)
 {
 	struct trace t;
@@ -343,6 +350,7 @@ static void test_window(void **state)
 	trace_end(&t);
 }
 
+/* spec: ROLL-19 */
 static void test_freeze(void **state)
 {
 	struct trace t;
@@ -368,6 +376,7 @@ static void test_out_of_service_nodes_use_the_budget(void **state)
 	trace_end(&t);
 }
 
+/* spec: ROLL-5 */
 static void test_budget_per_site(void **state)
 {
 	struct trace t;
@@ -437,6 +446,7 @@ static void test_an_earlier_stage_turns_out_to_harm(void **state)
 	trace_end(&t);
 }
 
+/* spec: ROLL-23 */
 static void test_guard_rail_needs_no_evidence(void **state)
 {
 	struct trace t;
@@ -449,6 +459,7 @@ static void test_guard_rail_needs_no_evidence(void **state)
 	trace_end(&t);
 }
 
+/* spec: ROLL-23 */
 static void test_required_evidence_is_waited_for(void **state)
 {
 	struct trace t;

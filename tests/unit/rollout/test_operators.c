@@ -28,6 +28,7 @@ static void test_what_is_refused_when(void **state)
 	trace_end(&t);
 }
 
+/* spec: ROLL-11 */
 static void test_promote_ends_the_bake(void **state)
 {
 	struct trace t;
@@ -40,6 +41,7 @@ static void test_promote_ends_the_bake(void **state)
 	trace_end(&t);
 }
 
+/* spec: ROLL-11 */
 static void test_promote_does_not_override_failure(void **state)
 {
 	struct trace t;
@@ -50,6 +52,7 @@ static void test_promote_does_not_override_failure(void **state)
 	trace_end(&t);
 }
 
+/* spec: ROLL-11 */
 static void test_promote_full_opens_all_stages(void **state)
 {
 	struct trace t;
@@ -61,6 +64,7 @@ static void test_promote_full_opens_all_stages(void **state)
 	trace_end(&t);
 }
 
+/* spec: ROLL-11 */
 static void test_promote_full_keeps_the_budget(void **state)
 {
 	struct trace t;
@@ -87,6 +91,7 @@ static void test_promote_full_from_blue_green(void **state)
 	trace_end(&t);
 }
 
+/* spec: ROLL-12 */
 static void test_abort_takes_back(void **state)
 {
 	struct trace t;
@@ -120,6 +125,7 @@ static void test_abort_while_paused(void **state)
 	trace_end(&t);
 }
 
+/* spec: ROLL-15 */
 static void test_supersede_lets_go_of_the_nodes(void **state)
 {
 	struct trace t;
@@ -131,6 +137,7 @@ static void test_supersede_lets_go_of_the_nodes(void **state)
 	trace_end(&t);
 }
 
+/* spec: ROLL-14 */
 static void test_retry_of_a_node_that_failed(void **state)
 {
 	struct trace t;
@@ -171,6 +178,7 @@ static void test_retry_is_not_failed_by_old_news(void **state)
 	trace_drop(&t);
 }
 
+/* spec: ROLL-14 */
 static void test_retry_after_completion_raises_the_attempt(void **state)
 {
 	struct trace t;
@@ -188,6 +196,7 @@ static void test_retry_after_completion_raises_the_attempt(void **state)
 
 /* ---- the fuse ---- */
 
+/* spec: ROLL-21 */
 static void test_fuse(void **state)
 {
 	struct trace t;

@@ -194,6 +194,7 @@ static void test_order_of_input_does_not_matter(void **state)
 	end(f);
 }
 
+/* spec: ROLL-10 */
 static void test_seed_is_name_and_release(void **state)
 {
 	struct fixture *f = begin(100, 1);

@@ -58,6 +58,7 @@ static void test_final_states_are_left_by_nothing(void **state)
 
 /* What a state waits for is either a deadline (test_traces and the walks see that it exists) or
  * events by name; those names must be events, and the table must lead on by them. */
+/* spec: ROLL-20 */
 static void test_waiting_states_name_their_events(void **state)
 {
 	for (enum rollout_state s = 0; s < ROLLOUT_STATE_COUNT; s++) {

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+/* spec: ROLL-1 */
 static void test_canary_then_batches(void **state)
 {
 	struct trace t;
@@ -34,6 +35,7 @@ static void test_canary_then_batches(void **state)
 
 /* Nobody is let go before the release lies complete on its disk, and a word from before the goal
  * counts only where it names this rollout. */
+/* spec: ROLL-2 */
 static void test_nothing_before_staged(void **state)
 {
 	struct trace t;
@@ -88,6 +90,7 @@ static void test_time_does_not_run_backwards(void **state)
 }
 
 /* The node's own bake decides when it commits; the stage waits for the later of the two. */
+/* spec: ROLL-1 */
 static void test_stage_waits_for_commit(void **state)
 {
 	struct trace t;
@@ -99,6 +102,7 @@ static void test_stage_waits_for_commit(void **state)
 	trace_end(&t);
 }
 
+/* spec: ROLL-3 */
 static void test_failed_canary_goes_back(void **state)
 {
 	struct trace t;
@@ -115,6 +119,7 @@ static void test_failed_canary_goes_back(void **state)
 	trace_end(&t);
 }
 
+/* spec: ROLL-3 */
 static void test_failure_while_widening_takes_all_back_at_once(void **state)
 {
 	struct trace t;
@@ -133,6 +138,7 @@ static void test_failure_while_widening_takes_all_back_at_once(void **state)
 }
 
 /* A node that reports failed on the way back: the others still go back first. */
+/* spec: ROLL-20 */
 static void test_a_node_that_cannot_go_back_is_stuck(void **state)
 {
 	struct trace t;
@@ -147,6 +153,22 @@ static void test_a_node_that_cannot_go_back_is_stuck(void **state)
 	     "= refused pause", "= refused promote", "after 1h", "retry all", "= rolling_back",
 	     "= attempt 1 2", "= attempt 0 1", "= deadline 10m",
 	     "1 rolled_back", "= rolled_back");
+	trace_end(&t);
+}
+
+/* It bars the old release: it goes back to what it served before, and the rollout ends. */
+/* spec: NODE-14 */
+static void test_a_node_that_bars_the_old_release_is_back(void **state)
+{
+	struct trace t;
+
+	trace_begin(&t);
+	t.spec.max_unavailable = (struct share){.value = 2};
+	trace_plan(&t, 3, false);
+	PLAY(&t, "start", "0 staged", "0 baking", "0 serving", "after 10m", "1 staged", "1 baking",
+	     "2 staged", "1 rolled_back", "= rolling_back", "1 rolled_back", "0 stale elsewhere",
+	     "= rolling_back", "0 reverting", "= rolling_back", "0 elsewhere", "= rolled_back",
+	     "= node 0 rolled_back");
 	trace_end(&t);
 }
 
@@ -211,6 +233,7 @@ static void test_first_install_completes(void **state)
 	trace_end(&t);
 }
 
+/* spec: ROLL-18 */
 static void test_rolling_has_no_canary(void **state)
 {
 	struct trace t;
@@ -226,6 +249,7 @@ static void test_rolling_has_no_canary(void **state)
 	trace_end(&t);
 }
 
+/* spec: ROLL-17 */
 static void test_blue_green_waits_for_promote(void **state)
 {
 	struct trace t;
@@ -356,6 +380,7 @@ static void test_all_on_the_release_already(void **state)
 	trace_end(&t);
 }
 
+/* spec: ROLL-9 */
 static void test_late_verdict_after_the_end(void **state)
 {
 	struct trace t;
@@ -377,6 +402,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_stage_waits_for_commit),
 	cmocka_unit_test(test_failed_canary_goes_back),
 	cmocka_unit_test(test_failure_while_widening_takes_all_back_at_once),
+	cmocka_unit_test(test_a_node_that_bars_the_old_release_is_back),
 	cmocka_unit_test(test_a_node_that_cannot_go_back_is_stuck),
 	cmocka_unit_test(test_stuck_can_be_given_up),
 	cmocka_unit_test(test_silent_node_on_the_way_back),

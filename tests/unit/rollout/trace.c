@@ -156,6 +156,8 @@ static const struct report_word report_words[] = {
 	{"reverting", NODE_STATE_REVERTING, NEW, true, true, true, "", "", ""},
 	{"rolled_back", NODE_STATE_ROLLED_BACK, OLD, true, false, true, "bake", "health",
 	 "three probes in a row failed"},
+	{"elsewhere", NODE_STATE_ROLLED_BACK, OTHER, true, false, true, "coordinator", "revert",
+	 "the coordinator took this release back"}, /* it bars the old release */
 	{"unfit", NODE_STATE_FAILED, OLD, false, false, true, "preflight", "disk", "disk full"},
 	{"failed", NODE_STATE_FAILED, OLD, true, false, false, "start", "exited", "exit code 1"},
 	{"broken", NODE_STATE_FAILED, NEW, true, false, false, "serve", "rollback",

@@ -120,10 +120,10 @@ static int unequal_fleet(uint64_t seed, double factor)
 		                                  draw(&rng, 2000, others), 1, 4, SHARE_NULL_SD,
 		                                  &pi0, &m),
 		                 0);
-		assert_int_equal(share_null_init(&null, pi0, m), 0);
+		assert_int_equal(share_null_init(&null, pi0, m, 1, 2), 0);
 		for (int i = 0; i < PERIODS; i++) {
 			assert_int_equal(share_null_add(&null, draw(&rng, 20, rate[0] * factor),
-			                                draw(&rng, 20, others)),
+			                                draw(&rng, 20, others), pi0),
 			                 0);
 			halt |= i % 10 == 9 && share_null_ln_halt(&null) >= -log(ALPHA);
 		}

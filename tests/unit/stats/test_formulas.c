@@ -221,68 +221,77 @@ static void test_latency(void **state)
 
 /* ---- share ---- */
 
+/* x_c of 15 events, the rest of the controls, in two periods with different expectations. */
+static double ln_halt_of(unsigned x, double *ret_ln_promote)
+{
+	struct share_null null;
+
+	assert_int_equal(share_null_init(&null, 0.3, 8, 1, 2), 0);
+	assert_int_equal(share_null_add(&null, x, 15 - x, 0.3), 0);
+	*ret_ln_promote = share_null_ln_promote(&null);
+	return share_null_ln_halt(&null);
+}
+
 static void test_share_null(void **state)
 {
 	struct share_null null;
-	double mean = 0, weight = 0, pi0, m;
+	double mean = 0, weight = 0, harmed = 0, pi0, m;
 
-	assert_int_equal(share_null_init(&null, 0.3, 8), 0);
+	assert_int_equal(share_null_init(&null, 0.3, 8, 1, 2), 0);
 	for (unsigned x = 0; x <= 15; x++) { /* 15 events, their share drawn from the quantiles */
-		double p = 0;
+		double p = 0, p2 = 0, promote, halt = ln_halt_of(x, &promote);
 
-		null.canary_bad = x;
-		null.control_bad = 15 - x;
-		for (size_t i = 0; i < SHARE_NULL_POINTS; i++)
-			p += binomial(15, x, exp(null.ln_q[i])) / SHARE_NULL_POINTS;
+		for (size_t i = 0; i < SHARE_NULL_POINTS; i++) {
+			double q = exp(null.ln_q[i]);
+
+			p += binomial(15, x, q) / SHARE_NULL_POINTS;
+			p2 += binomial(15, x, 2 * q / (1 + q)) / SHARE_NULL_POINTS;
+		}
 		weight += p;
-		mean += p * exp(share_null_ln_halt(&null));
+		mean += p * exp(halt);
+		harmed += p2 * exp(promote);
 	}
 	near(weight, 1);
 	near(mean, 1);
+	near(harmed, 1);
 	assert_int_equal(share_null_learn(49, 150, 1, 4, SHARE_NULL_SD, &pi0, &m), -ENODATA);
 	assert_int_equal(share_null_learn(50, 150, 0, 4, SHARE_NULL_SD, &pi0, &m), -EINVAL);
 	assert_int_equal(share_null_learn(50, 150, 1, 4, SHARE_NULL_SD, &pi0, &m), 0);
 	near(pi0, 50.5 / 201);
 	near(1 / m, 0.005 + 0.0625 * 1.25 * pi0 * (1 - pi0));
-	assert_int_equal(share_null_init(&null, 0.3, 0), -EINVAL);
-	assert_int_equal(share_null_init(&null, 1, 8), -EINVAL);
-	assert_int_equal(share_null_init(&null, 1e-300, 8), -EINVAL);
-	assert_int_equal(share_null_init(&null, 1e-4, 10), 0);
-	assert_int_equal(share_null_add(&null, 5, 0), 0);
+	assert_int_equal(share_null_init(&null, 0.3, 0, 1, 2), -EINVAL);
+	assert_int_equal(share_null_init(&null, 1, 8, 1, 2), -EINVAL);
+	assert_int_equal(share_null_init(&null, 1e-300, 8, 1, 2), -EINVAL);
+	assert_int_equal(share_null_init(&null, 0.3, 8, 16, 2), -EINVAL);
+	assert_int_equal(share_null_init(&null, 1e-4, 10, 1, 2), 0);
+	assert_int_equal(share_null_add(&null, 5, 0, 1), -EINVAL);
+	assert_int_equal(share_null_add(&null, 5, 0, 1e-4), 0);
 	assert_true(isfinite(share_null_ln_halt(&null)));
-	assert_int_equal(share_null_add(&null, STATS_COUNT_MAX, 0), -ERANGE);
+	assert_int_equal(share_null_add(&null, STATS_COUNT_MAX, 0, 1e-4), -ERANGE);
 }
 
-static void test_one_node_carries(void **state)
+/* Periods with other expectations: what is expected is no evidence, and clumps count once. */
+static void test_share_moves(void **state)
 {
-	const struct share_node one[] = {{100, 2}, {100, 57}, {100, 1}};
-	const struct share_node all[] = {{100, 20}, {100, 20}, {100, 20}};
-	const struct share_node quiet[] = {{100, 4}, {100, 5}, {100, 6}};
-	const struct share_node alone[] = {{100, 60}, {0, 0}};
-	const struct share_node busy[] = {{900, 54}, {100, 6}}; /* both at the same rate */
-	const struct share_node loud[] = {{100, 500}, {100, 500}, {100, 500}};
-	struct share_null null;
-	double threshold = log(20);
+	struct share_null null, clumped;
 
-	assert_int_equal(share_null_init(&null, 0.3, 100), 0);
-	assert_int_equal(share_null_add(&null, 60, 35), 0);
-	assert_true(share_null_ln_halt(&null) > threshold);
-	assert_int_equal(share_null_carrier(&null, one, 3, threshold), 1);
-	assert_true(share_null_carrier(&null, all, 3, threshold) == SHARE_NULL_NOBODY);
-	assert_true(share_null_carrier(&null, one + 1, 1, threshold) == SHARE_NULL_NOBODY);
-	assert_true(share_null_carrier(&null, alone, 2, threshold) == SHARE_NULL_NOBODY);
-	assert_true(share_null_carrier(&null, busy, 2, threshold) == SHARE_NULL_NOBODY);
-	null.canary_bad = 1500;
-	assert_true(share_null_carrier(&null, loud, 3, threshold) == SHARE_NULL_NOBODY);
-	null.canary_bad = 15;
-	assert_true(share_null_carrier(&null, quiet, 3, threshold) == SHARE_NULL_NOBODY);
+	assert_int_equal(share_null_init(&null, 0.2, 70, 1, 2), 0);
+	assert_int_equal(share_null_add(&null, 80, 20, 0.8), 0);
+	assert_true(share_null_ln_halt(&null) < 0);
+	assert_int_equal(share_null_init(&null, 0.2, 70, 1, 2), 0);
+	assert_int_equal(share_null_add(&null, 8, 10, 0.2), 0);
+	clumped = null;
+	assert_int_equal(share_null_init(&clumped, 0.2, 70, 1, 2), 0);
+	clumped.clump = 5;
+	assert_int_equal(share_null_add(&clumped, 40, 50, 0.2), 0);
+	near(share_null_ln_halt(&clumped), share_null_ln_halt(&null));
 }
 
 /* ---- promised rate ---- */
 
 static void test_promised(void **state)
 {
-	double at = 0, above = 0;
+	double at = 0, above = 0, broken = 0;
 	struct promised p;
 
 	for (unsigned x = 0; x <= 40; x++) {
@@ -295,10 +304,12 @@ static void test_promised(void **state)
 			e += binomial(40, x, shares[j] * 0.1) / binomial(40, x, 0.1) / 4;
 		near(promised_ln_promote(&p), log(e));
 		at += binomial(40, x, 0.1) * e;
+		broken += binomial(40, x, 0.1) * exp(promised_ln_halt(&p));
 		above += binomial(40, x, 0.12) * exp(promised_ln_promote(&p));
 	}
 	near(at, 1);
 	assert_true(above < 1);
+	near(broken, 1);
 	assert_int_equal(promised_add(&p, 1, 2), -EINVAL);
 	assert_int_equal(promised_add(&p, UINT64_MAX, 2), -ERANGE);
 	assert_int_equal(promised_init(&p, 0), -EINVAL);
@@ -403,7 +414,7 @@ int main(void)
 	    cmocka_unit_test(test_exact_large),
 	    cmocka_unit_test(test_latency),
 	    cmocka_unit_test(test_share_null),
-	    cmocka_unit_test(test_one_node_carries),
+	    cmocka_unit_test(test_share_moves),
 	    cmocka_unit_test(test_promised),
 	    cmocka_unit_test(test_drift_e),
 	    cmocka_unit_test(test_drift_edges),

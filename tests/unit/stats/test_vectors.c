@@ -121,8 +121,9 @@ static void test_share_null(void **state)
 		const json_t *c = json_array_get(cases, i);
 		struct share_null null;
 
-		assert_int_equal(share_null_init(&null, number(c, "pi0"), number(c, "m")), 0);
-		assert_int_equal(share_null_add(&null, whole(c, "a"), whole(c, "b")), 0);
+		assert_int_equal(share_null_init(&null, number(c, "pi0"), number(c, "m"), 1, 2), 0);
+		assert_int_equal(share_null_add(&null, whole(c, "a"), whole(c, "b"),
+		                                null.pi0), 0);
 		near(share_null_ln_halt(&null), number(c, "lnE"));
 	}
 }

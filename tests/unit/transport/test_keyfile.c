@@ -89,6 +89,7 @@ static void test_a_public_key_is_readable_by_all(void **state)
 	assert_int_equal(keyfile_load_link(path, &key, NULL), -EBADMSG);
 }
 
+/* spec: TRUST-10 */
 static void test_a_key_is_never_overwritten(void **state)
 {
 	struct link_key first, second, got;
@@ -102,6 +103,7 @@ static void test_a_key_is_never_overwritten(void **state)
 	assert_memory_equal(&got, &first, sizeof(got));
 }
 
+/* spec: TRUST-10 */
 static void test_a_secret_that_others_can_read_is_refused(void **state)
 {
 	static const struct link_key none;

@@ -59,6 +59,7 @@ static void test_states_reach_systemd(void **state)
 	notify_ready("nobody listens");
 }
 
+/* spec: SERV-1 */
 static void test_the_loop_feeds_the_watchdog(void **state)
 {
 	int fd = open_socket();

@@ -264,6 +264,7 @@ static void test_the_local_socket_answers_and_says_who_asks(void **state)
 	assert_int_equal(stat(path, &st), -1); /* taken away with the server */
 }
 
+/* spec: SERV-6 */
 static void test_the_local_socket_is_closed_to_others(void **state)
 {
 	struct service service = {.ipc = local_endpoint("transport")};

@@ -98,6 +98,7 @@ static int on_tick(sd_event_source *source, uint64_t now_us, void *ctx)
 
 /* ---- the four failures ---- */
 
+/* spec: LINK-3 */
 static void test_a_burst_is_read_to_its_end(void **state)
 {
 	struct fixture fixture;
@@ -126,6 +127,7 @@ static int on_send_over(sd_event_source *source, uint64_t now_us, void *ctx)
 	return 0;
 }
 
+/* spec: LINK-3 */
 static void test_a_send_does_not_swallow_what_arrived(void **state)
 {
 	struct fixture fixture;
@@ -148,6 +150,7 @@ static void test_a_send_does_not_swallow_what_arrived(void **state)
 	fixture_close(&fixture);
 }
 
+/* spec: LINK-3 */
 static void test_a_flood_does_not_starve_timers(void **state)
 {
 	struct fixture fixture;
@@ -167,6 +170,7 @@ static void test_a_flood_does_not_starve_timers(void **state)
 	fixture_close(&fixture);
 }
 
+/* spec: LINK-3 */
 static void test_a_flooded_socket_does_not_starve_another(void **state)
 {
 	struct fixture fixture;

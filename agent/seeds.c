@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The coordinator as the seed of a release that several nodes fetch. It is asked for "any" chunk and
+ * gives each one out once, so that its link carries the release once and the nodes do the rest
+ * (coordinator/core/seeding.h). How much it sends ahead depends on what it knows to have come. A node
+ * that fetches alone asks it for what is missing, by digest (fetching.c).
+ */
+#include "agent/shell.h"
+
+#include "base/mem.h"
+#include "protocol/chunk_data.h"
+#include "protocol/message.h"
+
+enum { LATER_MS = 1000 };
+
+static int tell(struct agent *agent, enum message_type type, const void *body)
+{
+	struct bytes bytes = {0};
+	int r = message_encode(type, body, &bytes, NULL);
+
+	if (r == 0)
+		r = agent->world->tell_origin(agent->world->context, bytes.data, bytes.size);
+	free(bytes.data);
+	return r;
+}
+
+int seeds_offer(struct agent *agent, struct fetch_job *job)
+{
+	uint32_t chunks = chunk_list_count(job->list);
+	AUTO_FREE uint8_t *bits = mem_alloc((chunks + 7) / 8 + 1);
+	const struct msg_offer offer = {.release = job->release,
+					.chunks = chunks,
+					.bitmap = {bits, (chunks + 7) / 8},
+					.first = !agent->seeds.began};
+	int r;
+
+	fetch_done_bits(job->fetch, bits);
+	r = tell(agent, MESSAGE_SEED_OFFER, &offer);
+	if (r == 0 && !agent->seeds.began)
+		agent->seeds = (struct seeds){.began = true};
+	return r;
+}
+
+void seeds_lost(struct agent *agent)
+{
+	agent->seeds.began = false;
+}
+
+void seeds_use(struct agent *agent, struct fetch_job *job, bool on)
+{
+	if (!job->whole || job->seed == on)
+		return;
+	job->seed = on;
+	fetch_source_down(job->fetch, SOURCE_ORIGIN);
+	fetch_set_role(job->fetch, SOURCE_ORIGIN, on ? FETCH_SEED : FETCH_NEIGHBOUR);
+	if (!on || seeds_offer(agent, job) == 0) /* else when its channel is there */
+		fetch_source_up(job->fetch, SOURCE_ORIGIN);
+	job->at_ms = 0;
+}
+
+int seeds_ask(struct agent *agent, struct fetch_job *job, const struct fetch_request *request)
+{
+	struct msg_request seed = {.release = job->release,
+				   .taken = agent->seeds.taken,
+				   .behind = fetch_is_behind(job->fetch)};
+
+	seed.any = request->chunk == FETCH_ANY;
+	seed.chunk = seed.any ? 0 : request->chunk;
+	agent->seeds.owes = false;
+	return tell(agent, MESSAGE_SEED_REQUEST, &seed);
+}
+
+void seeds_cancel(struct agent *agent, struct fetch_job *job, const struct fetch_request *request)
+{
+	struct msg_request seed = {.release = job->release,
+				   .chunk = request->chunk,
+				   .taken = agent->seeds.taken};
+
+	if (!job->seed)
+		return; /* what was asked for by digest comes */
+	if (request->chunk == FETCH_ANY) {
+		seed.any = true;
+		seed.chunk = 0;
+	}
+	(void)!tell(agent, MESSAGE_SEED_CANCEL, &seed);
+}
+
+/* What it sends next depends on what it knows to have come. */
+void seeds_confirm(struct agent *agent)
+{
+	const struct msg_taken taken = {.taken = agent->seeds.taken};
+
+	if (!agent->seeds.owes)
+		return;
+	agent->seeds.owes = false;
+	(void)!tell(agent, MESSAGE_SEED_TAKEN, &taken);
+}
+
+/* ---- what comes ---- */
+
+static void on_refusal(struct agent *agent, struct fetch_job *job,
+		       const struct msg_refuse *refusal)
+{
+	if (refusal->reason == REFUSAL_ALL_OUT) {
+		fetch_set_role(job->fetch, SOURCE_ORIGIN,
+			       refusal->neighbour ? FETCH_NEIGHBOUR : FETCH_RESERVE);
+	} else if (refusal->reason == REFUSAL_LATER) {
+		fetching_rest(job, SOURCE_ORIGIN, agent_now(agent) + LATER_MS);
+	} else if (refusal->reason == REFUSAL_RELEASE || refusal->reason == REFUSAL_BUSY) {
+		/* It began anew and knows nothing of us: it is asked by digest again. */
+		job->seed = false;
+		fetch_source_down(job->fetch, SOURCE_ORIGIN);
+		fetch_set_role(job->fetch, SOURCE_ORIGIN, FETCH_NEIGHBOUR);
+		fetch_source_up(job->fetch, SOURCE_ORIGIN);
+	} else if (!refusal->any && refusal->chunk < chunk_list_count(job->list)) {
+		fetch_received_missing(job->fetch, SOURCE_ORIGIN, refusal->chunk);
+	}
+	job->at_ms = 0;
+}
+
+static void on_seed_chunk(struct agent *agent, const struct chunk_data *data)
+{
+	struct fetch_job *job = fetching_find(agent, &data->release);
+
+	agent->seeds.taken += data->size;
+	agent->seeds.owes = true;
+	if (!job || !job->whole || data->chunk >= chunk_list_count(job->list))
+		return;
+	fetching_take(agent, job, SOURCE_ORIGIN, data->chunk, data->data, data->size);
+}
+
+static void hear(struct agent *agent, const void *data, size_t size)
+{
+	struct chunk_data chunk;
+	struct message message = {0};
+	struct fetch_job *job;
+
+	if (chunk_data_is(data, size, MESSAGE_SEED_CHUNK)) {
+		if (chunk_data_open(data, size, &chunk, NULL) == 0)
+			on_seed_chunk(agent, &chunk);
+	} else if (message_decode(data, size, CHANNEL_DATA, FROM_COORDINATOR, &message, NULL) == 0) {
+		job = message.type == MESSAGE_SEED_REFUSE
+			      ? fetching_find(agent,
+					      &((const struct msg_refuse *)message.body)->release)
+			      : NULL;
+		if (job && job->whole && job->seed)
+			on_refusal(agent, job, message.body);
+		message_free(&message);
+	}
+}
+
+void agent_on_origin(struct agent *agent, const void *data, size_t size)
+{
+	hear(agent, data, size);
+	shell_exchange_turn(agent);
+}

@@ -1,0 +1,1 @@
+SELECT deployment, release, id, learned_ms, body FROM baselines ORDER BY deployment, release

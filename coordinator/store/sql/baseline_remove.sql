@@ -1,0 +1,1 @@
+DELETE FROM baselines WHERE deployment = ?1

@@ -1,0 +1,1 @@
+DELETE FROM observations WHERE id <= ?1

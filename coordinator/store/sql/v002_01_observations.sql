@@ -1,0 +1,11 @@
+CREATE TABLE observations (
+	id INTEGER PRIMARY KEY AUTOINCREMENT,
+	node BLOB NOT NULL,
+	boot_epoch INTEGER NOT NULL,
+	sequence INTEGER NOT NULL,
+	deployment TEXT NOT NULL,
+	release BLOB NOT NULL,
+	rollout BLOB NOT NULL,
+	received_ms INTEGER NOT NULL,
+	record BLOB NOT NULL
+) STRICT

@@ -1,0 +1,1 @@
+CREATE INDEX observations_by_deployment ON observations (deployment, id)

@@ -1,0 +1,5 @@
+CREATE TABLE observation_marks (
+	node BLOB PRIMARY KEY REFERENCES nodes (id) ON DELETE CASCADE,
+	boot_epoch INTEGER NOT NULL,
+	sequence INTEGER NOT NULL
+) STRICT

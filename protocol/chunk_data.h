@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A chunk on its way, without copies. On the wire PEER_CHUNK and SEED_CHUNK are messages like any
+ * other (protocol/message.h decodes them); but the sender reads the chunk from its disk right behind
+ * the head of the message, and the receiver looks at the bytes where they arrived.
+ */
+#pragma once
+
+#include "covey/message.h"
+#include "protocol/codec.h"
+
+enum { CHUNK_DATA_HEAD_MAX = 64 };
+
+struct chunk_data { /* borrowed: lives as long as the message */
+	struct digest release;
+	uint32_t chunk;
+	const uint8_t *data;
+	size_t size;
+};
+
+/* Writes what stands before the size bytes of the chunk; returns how long that is. type: PEER_CHUNK
+ * or SEED_CHUNK; 1 <= size <= LIMIT_CHUNK. */
+size_t chunk_data_head(uint8_t dst[CHUNK_DATA_HEAD_MAX], enum message_type type,
+		       const struct digest *release, uint32_t chunk, size_t size);
+
+/* True: the bytes begin as a message of this type does, and chunk_data_open() is to be asked. */
+bool chunk_data_is(const void *message, size_t size, enum message_type type);
+/* The same rules as message_decode(). -EBADMSG, -EMSGSIZE. */
+int chunk_data_open(const void *message, size_t size, struct chunk_data *ret_data,
+		    struct err *err) COVEY_MUST_CHECK;

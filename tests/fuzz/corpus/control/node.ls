@@ -1,0 +1,2 @@
+node.ls
+{"selector": "site=lyon"}

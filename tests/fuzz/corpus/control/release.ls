@@ -1,0 +1,2 @@
+release.ls
+{"model": "ocr"}

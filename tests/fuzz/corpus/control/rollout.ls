@@ -1,0 +1,2 @@
+rollout.ls
+{}
