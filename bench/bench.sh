@@ -5,8 +5,13 @@ bench_main() {
 	local name=${1:-ls}
 	[ $# -gt 0 ] && shift
 	case $name in
+<<<<<<< HEAD
+	ls) say "swap latency start footprint sim swarm" ;;
+	swap | latency | start | footprint | sim | swarm)
+=======
 	ls) say "swap latency start footprint observe sim distribution judge" ;;
 	swap | latency | start | footprint | observe | sim | distribution | judge)
+>>>>>>> main
 		need_root
 		deps_install
 		build_plain
