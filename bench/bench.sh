@@ -5,8 +5,8 @@ bench_main() {
 	local name=${1:-ls}
 	[ $# -gt 0 ] && shift
 	case $name in
-	ls) say "swap latency start footprint sim" ;;
-	swap | latency | start | footprint | sim)
+	ls) say "delta footprint latency sim start swap" ;;
+	delta | swap | latency | start | footprint | sim)
 		need_root
 		deps_install
 		build_plain
