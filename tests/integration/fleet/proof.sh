@@ -9,12 +9,16 @@
 #	crash rolled_back from the bake  abort    aborted by the operator in the bake
 #	stop  completed, stop-first      remove   the deployment is removed and comes back
 
+# The default suite runs a part; COVEY_PROOF=all runs everything (`./dev soak kills`).
+
 STRIKE=$COVEY_BUILD/tests/integration/strike/covey-strike
 NODES=0      # of this fleet
 SERVED=      # the version that all nodes serve
 ROUND=0
 ACTIONS=0    # operators' actions that were acknowledged
 LOAD_PID=
+
+everything() { [ "${COVEY_PROOF:-}" = all ]; }
 
 # ---- daemons ----
 
