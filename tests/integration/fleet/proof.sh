@@ -214,6 +214,7 @@ no_slots() { fleet_covey node ls -o json | jq -e '[.[].slots[]] | length == 0' >
 # coordinator, outcomes on the nodes.
 remember() {
 	local node
+	wait_for 60 fleet_covey version
 	fleet_covey rollout ls -o json | jq -S 'sort_by(.id) | map({key: .id, value: .state}) | from_entries' \
 		>"$WORK/rollouts"
 	for node in $(seq "$NODES"); do
