@@ -8,6 +8,7 @@
 #pragma once
 
 #include "agent/journal.h"
+#include "agent/peering.h"
 #include "agent/world.h"
 
 struct agent;
@@ -62,6 +63,8 @@ void agent_on_object(struct agent *agent, uint32_t source, const struct msg_obje
 /* The server of a slot sent something (observe_open). Returns for how many ms it is not listened to,
  * because it sends more than a node takes; 0: call again when more is there. */
 uint64_t agent_on_observed(struct agent *agent, uint64_t handle);
+/* data: the body of /metrics, NULL when there was none in time. */
+void agent_on_scraped(struct agent *agent, uint64_t id, const char *data, size_t size);
 /* The program ends: what was measured and not yet acknowledged goes to the journal. */
 void agent_stop(struct agent *agent);
 
@@ -82,6 +85,8 @@ uint64_t agent_deadline(const struct agent *agent); /* what world->arm() was tol
 
 /* The node's status as the coordinator gets it; caller: codec_free(&codec_node_status, ...). */
 void agent_status(const struct agent *agent, struct node_status *ret_status);
+/* caller: free neighbours. */
+void agent_peering(const struct agent *agent, struct peering_view *ret_view);
 /* True when every committed deployment's serving slot answers its probe. */
 bool agent_is_healthy(const struct agent *agent);
 bool agent_link_is_up(const struct agent *agent);

@@ -108,6 +108,16 @@ static int read_instance(const struct value *to, const char *text, struct err *e
 	return read_word(to, text, err);
 }
 
+static int read_auto(const struct value *to, const char *text, struct err *err)
+{
+	bool value = str_equal(text, "auto");
+
+	if (!value && !str_equal(text, "off"))
+		return err_set(err, -EINVAL, "`%s` is neither auto nor off", text);
+	memcpy(to->at, &value, sizeof(value));
+	return 0;
+}
+
 static int read_size(const struct value *to, const char *text, struct err *err)
 {
 	uint64_t bytes;
@@ -317,6 +327,7 @@ static const struct key keys[] = {
     {"helper", "host_ports", FIELD(helper.port_low), read_ports},
     {"helper", "allow_devices", FIELD(helper.allow_devices), read_devices},
     {"helper", "cgroup_parent", FIELD(helper.cgroup_parent), read_dir},
+    {"helper", "user_namespaces", FIELD(helper.user_namespaces), read_auto},
     {"helper", "instance", FIELD(helper.instance), read_instance},
     {"disk", "quota", FIELD(disk_quota_bytes), read_size},
     {"disk", "reserve", FIELD(disk_reserve_percent), read_percent},
@@ -357,7 +368,8 @@ static void plain_defaults(struct agent_config *config)
 	               .subnet_prefix = 16,
 	               .port_low = 21000,
 	               .port_high = 21999,
-	               .cgroup_parent = "/covey"},
+	               .cgroup_parent = "/covey",
+	               .user_namespaces = true},
 	    .disk_reserve_percent = 10,
 	    .peers = {.on = true, .port = PORT_PEER_DEFAULT},
 	};

@@ -8,7 +8,7 @@
  *
  *   [agent]  name= state_dir= run_dir= trust_dir= user= labels=site=lyon,ring=1
  *   [helper] state_dir= socket= group= runtime= conmon= subnet= host_ports=LOW-HIGH
- *            allow_devices=/dev/a,/dev/b cgroup_parent= instance=
+ *            allow_devices=/dev/a,/dev/b cgroup_parent= instance= user_namespaces=auto|off
  *   [disk]   quota=SIZE (0: none) reserve=10%
  *   [fetch]  rate=SIZE a second (0: no limit)
  *   [peers]  peer=on|off peer_address=IP peer_port=7410 (0: nobody may connect)
@@ -41,6 +41,7 @@ struct config_helper {
 	char allow_devices[LIMIT_DEVICES][CONFIG_DEVICE_MAX];
 	size_t allow_devices_count;
 	char cgroup_parent[CONFIG_PATH_MAX];
+	bool user_namespaces; /* for containers, where they work (helper/userns.h) */
 	char instance[CONFIG_INSTANCE_MAX]; /* in names that the whole machine shares: cgroups,
 	                                       interfaces, the nftables table */
 };

@@ -95,6 +95,10 @@ static void fail(struct agent *agent, struct fetch_job *job, const struct fault 
 						   agent->world->random(agent->world->context));
 	end_fetch(job);
 	job->manifest = job->sealing = false;
+	if (job->is_set) {
+		sets_give_up(agent, job, fault->text);
+		return;
+	}
 	shell_log(agent, event.permanent ? LOG_LEVEL_ERR : LOG_LEVEL_WARNING, "fetch: %s%s",
 		  fault->text, event.permanent ? "" : "; trying again");
 	tell_waiting(agent, &job->release, &event);
@@ -159,6 +163,9 @@ void fetching_end(struct agent *agent)
 	struct fetch_job **at = &agent->jobs;
 	bool had = agent->jobs != NULL;
 
+	for (const struct fetch_job *job = agent->jobs; job; job = job->next)
+		if (job->wanted)
+			sets_keep(agent, job);
 	while (*at) {
 		struct fetch_job *job = *at;
 
@@ -277,7 +284,15 @@ static int refill(struct agent *agent, struct fetch_job *job, struct err *err)
 	if (r < 0)
 		return r;
 	job->sealing = job->progress.complete;
-	job->manifest = !job->progress.manifest && count > 0;
+	if (count > 0 && items[0].kind == OBJECT_SET && !job->is_set) {
+		sets_wait(agent, job, &items[0].digest);
+		return 0;
+	}
+	job->manifest = count > 0 && items[0].kind != OBJECT_CHUNK;
+	if (job->manifest) {
+		job->single = items[0];
+		job->asks = 0;
+	}
 	if (job->sealing || job->manifest)
 		return 0;
 	if (job->list) /* of the whole release: it begins when all of it was looked for here */
@@ -292,9 +307,12 @@ static int refill(struct agent *agent, struct fetch_job *job, struct err *err)
 
 static void step_manifest(struct agent *agent, struct fetch_job *job, uint64_t now_ms)
 {
-	struct wanted_object object = {OBJECT_MANIFEST, job->release, 0};
-	int r = agent->world->get(agent->world->context, SOURCE_ORIGIN, &object);
+	int r;
 
+	if (sets_unanswered(agent, job))
+		return;
+	r = agent->world->get(agent->world->context, SOURCE_ORIGIN, &job->single);
+	job->asks += r == 0;
 	job->at_ms = r == 0	      ? now_ms + FETCH_TIMEOUT_MS
 		     : r == -ENOTCONN ? UINT64_MAX
 				      : now_ms + BUSY_MS;
@@ -336,12 +354,12 @@ static void step_requests(struct agent *agent, struct fetch_job *job, uint64_t n
 		if (request.source == SOURCE_ORIGIN)
 			seeds_cancel(agent, job, &request);
 		else
-			exchanging_cancel(agent, job, &request);
+			talking_cancel(agent, job, &request);
 	}
 	while (rate_allows(agent, job, now_ms) &&
 	       fetch_next(job->fetch, now_ms, world->random(world->context), &request)) {
 		r = request.source == SOURCE_ORIGIN ? ask_origin(agent, job, &request)
-						    : exchanging_ask(agent, job, &request);
+						    : talking_ask(agent, job, &request);
 		if (r == -ENOTCONN) /* agent_on_source() or agent_on_peer_up() brings it back */
 			fetch_source_down(job->fetch, request.source);
 		else if (r < 0)
@@ -395,7 +413,9 @@ static void step_seal(struct agent *agent, struct fetch_job *job)
 	struct err err = {0};
 	int r = store->seal(store->context, &job->release, &err);
 
-	if (r == 0) {
+	if (r == 0 && job->is_set) {
+		sets_end(agent, job);
+	} else if (r == 0) {
 		agent->again = true; /* perform_fetch() finds it sealed */
 	} else if (r != -EAGAIN) {
 		exchanging_spoiled(agent, &job->release);
@@ -458,27 +478,32 @@ void fetching_source(struct agent *agent, bool up)
 	}
 }
 
-static void on_manifest(struct agent *agent, struct fetch_job *job, const struct msg_object *object)
+static void on_single(struct agent *agent, struct fetch_job *job, const struct msg_object *object)
 {
 	const struct chunk_store_ops *store = &agent->world->store;
 	struct err err = {0};
 	int r;
 
-	if (!job->manifest)
+	if (!job->manifest || object->kind != job->single.kind)
 		return;
+	if (object->missing && object->kind == OBJECT_DELTAS) {
+		sets_missing(agent, job, object);
+		return;
+	}
 	if (object->missing) {
 		fail(agent, job, &(struct fault){.check = "missing",
 						 .text = "the coordinator does not have the "
 							 "manifest of the release"});
 		return;
 	}
-	r = store->put(store->context, &job->release, OBJECT_MANIFEST, &object->digest,
+	r = store->put(store->context, &job->release, object->kind, &object->digest,
 		       object->data.data, object->data.size, &err);
 	if (r < 0) {
 		fail_store(agent, job, r, &err);
 		return;
 	}
 	job->manifest = false;
+	job->asks = 0;
 	job->failures = 0;
 	job->at_ms = 0;
 }
@@ -498,7 +523,9 @@ void fetching_take(struct agent *agent, struct fetch_job *job, uint32_t source, 
 		fetch_received_bad(job->fetch, source);
 		return;
 	}
-	if (r < 0) {
+	if (r == -ESTALE)
+		shell_log(agent, LOG_LEVEL_WARNING, "fetch: %s", err_text(&err, r));
+	else if (r < 0) {
 		fail_store(agent, job, r, &err);
 		return;
 	}
@@ -507,7 +534,7 @@ void fetching_take(struct agent *agent, struct fetch_job *job, uint32_t source, 
 	job->failures = 0;
 	*(source == SOURCE_ORIGIN ? &job->from_origin : &job->from_peers) += size;
 	if (job->whole)
-		exchanging_have(agent, job, chunk);
+		talking_have(agent, job, chunk);
 }
 
 static void on_chunk(struct agent *agent, struct fetch_job *job, const struct msg_object *object)
@@ -527,8 +554,8 @@ static void on_chunk(struct agent *agent, struct fetch_job *job, const struct ms
 void fetching_object(struct agent *agent, const struct msg_object *object)
 {
 	for (struct fetch_job *job = agent->jobs; job; job = job->next) {
-		if (object->kind == OBJECT_MANIFEST && digest_equal(&job->release, &object->digest))
-			on_manifest(agent, job, object);
+		if (object->kind != OBJECT_CHUNK && digest_equal(&job->release, &object->digest))
+			on_single(agent, job, object);
 		else if (object->kind == OBJECT_CHUNK && job->fetch)
 			on_chunk(agent, job, object);
 	}

@@ -17,6 +17,34 @@
 #include <sys/time.h>
 #include <sys/un.h>
 
+#define THIS struct peering_neighbour
+static const struct codec_field peering_neighbour_fields[] = {
+	F_STR(1, name),
+	F_STR(2, node),
+	F_STR(3, endpoint),
+	F_BOOL(4, up),
+	F_BOOL(5, far),
+	F_U64(6, got),
+	F_U64(7, given),
+	F_PROSE(8, text),
+};
+static CODEC_STRUCT(peering_neighbour);
+#undef THIS
+
+#define THIS struct peering_view
+static const struct codec_field peering_view_fields[] = {
+	F_BOOL(1, on),
+	F_BOOL(2, open),
+	F_PROSE(3, text),
+	F_U64(4, from_origin),
+	F_U64(5, from_peers),
+	F_U64(6, rate_down),
+	F_U64(7, rate_up),
+	F_LIST(8, neighbours, peering_neighbour, LIMIT_NEIGHBOURS),
+};
+static CODEC_STRUCT(peering_view);
+#undef THIS
+
 #define THIS struct local_status
 static const struct codec_field local_status_fields[] = {
 	F_STR(1, name),
@@ -25,6 +53,7 @@ static const struct codec_field local_status_fields[] = {
 	F_BOOL(4, linked),
 	F_BOOL(5, healthy),
 	F_STRUCT(6, status, node_status),
+	F_STRUCT(7, peers, peering_view),
 };
 CODEC_STRUCT(local_status);
 #undef THIS

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "agent/peering.h"
 #include "covey/report.h"
 #include "protocol/codec.h"
 
@@ -22,6 +23,7 @@ struct local_status {
 	bool linked;
 	bool healthy;		   /* every committed slot answers its probe */
 	struct node_status status; /* without logs */
+	struct peering_view peers;
 };
 
 extern const struct codec_struct codec_local_status;

@@ -36,6 +36,7 @@ static const struct verb VERBS[] = {
 	 "leave the fleet, with the service stopped: drain, remove, forget the keys; [--keep]"},
 	{"status", cli_status, false, "what this node serves; -o table|json"},
 	{"health", cli_health, false, "exit code 0 when every committed deployment answers"},
+	{"peers", cli_peers, false, "exchange of chunks with other nodes; -o table|json"},
 	{"history", cli_history, false, "how changes on this node ended; -o table|json"},
 	{"version", print_version, true, "version of program and protocol"},
 };

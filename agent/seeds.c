@@ -129,7 +129,7 @@ static void on_seed_chunk(struct agent *agent, const struct chunk_data *data)
 	fetching_take(agent, job, SOURCE_ORIGIN, data->chunk, data->data, data->size);
 }
 
-void seeds_said(struct agent *agent, const void *data, size_t size)
+static void hear(struct agent *agent, const void *data, size_t size)
 {
 	struct chunk_data chunk;
 	struct message message = {0};
@@ -147,4 +147,10 @@ void seeds_said(struct agent *agent, const void *data, size_t size)
 			on_refusal(agent, job, message.body);
 		message_free(&message);
 	}
+}
+
+void agent_on_origin(struct agent *agent, const void *data, size_t size)
+{
+	hear(agent, data, size);
+	shell_exchange_turn(agent);
 }

@@ -158,7 +158,7 @@ static void refuse(struct agent *agent, uint32_t peer, const struct msg_request 
 	const struct msg_refuse refusal = {
 		.reason = reason, .release = request->release, .chunk = request->chunk};
 
-	(void)exchanging_send(agent, peer, MESSAGE_PEER_REFUSE, &refusal);
+	(void)talking_send(agent, peer, MESSAGE_PEER_REFUSE, &refusal);
 }
 
 static bool is_here(struct agent *agent, const struct shared *share, uint32_t chunk)

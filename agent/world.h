@@ -54,7 +54,7 @@ struct agent_smoke { /* all smoke tests of a release against one slot */
 struct wanted_object { /* something that a release needs before it is complete on disk */
 	enum object_kind kind; /* MANIFEST for the signed envelope; CHUNK for chunks and indices */
 	struct digest digest;
-	uint64_t size; /* of the object; 0 with MANIFEST: not known */
+	uint64_t size; /* of the object; 0 with MANIFEST, DELTAS, SET: not known */
 };
 
 struct stage_progress {
@@ -71,14 +71,17 @@ struct stage_progress {
  */
 struct chunk_store_ops {
 	void *context; /* first argument of every function */
-	/* Lists up to max objects that are missing: first the manifest, then indices, then chunks,
-	 * never mixed. What another blob on the disk already holds is copied on the way and not
+	/* Lists up to max objects that are missing: first the manifest, then indices, then DELTAS
+	 * (whether there are any), then a SET if there is one, then chunks, never mixed. A set is
+	 * for the store like a release of its own, which comes before the one that it is for. What another blob on the disk already holds is copied on the way and not
 	 * listed. ret_count 0 and not complete: call again (it copies in bounded steps). Objects
 	 * given to put() that are not on the platter yet count as here. */
 	int (*missing)(void *context, const struct digest *release, struct wanted_object *ret_items,
 		       size_t max, size_t *ret_count, struct stage_progress *ret_progress,
 		       struct err *err);
-	/* Verifies data against the digest and keeps it for `release`. */
+	/* Verifies data against the digest and keeps it for `release`. DELTAS: data is the set's
+	 * digest. DELTAS and SET without data: there is none, or it is given up. -ESTALE: an object
+	 * with deltas is done with, but not all of it was of use. */
 	int (*put)(void *context, const struct digest *release, enum object_kind kind,
 		   const struct digest *digest, const void *data, size_t size, struct err *err);
 	/* All chunks of the release, in the order of its manifest and indices, with repetitions; free
@@ -154,7 +157,9 @@ struct agent_world {
 	int (*helper)(void *context, const struct helper_request *request);
 	void (*probe)(void *context, const struct agent_probe *probe); /* -> agent_on_probe() */
 	void (*smoke)(void *context, const struct agent_smoke *smoke); /* -> agent_on_smoke() */
-	/* Forget a probe or smoke test: no answer comes any more. Unknown ids are fine. */
+	/* GET of http_path, all of the answer -> agent_on_scraped(). */
+	void (*scrape)(void *context, const struct agent_probe *probe);
+	/* Forget a probe, scrape or smoke test: no answer comes any more. Unknown ids are fine. */
 	void (*cancel)(void *context, uint64_t id);
 	/* Ask a source for an object -> agent_on_object(). -ENOTCONN: opens the way to the source;
 	 * agent_on_source() says when it is there. */

@@ -20,6 +20,7 @@ enum {
 	NONE = UINT32_MAX,
 	QUANTUM = 256 << 10,
 	WINDOW_MS = 500,
+	WINDOW_FIRST_MS = 100,
 	STALE_FIRST_MS = 10000, /* while no rate is known */
 	BURST_MS = 250,
 };
@@ -53,7 +54,8 @@ struct uplink {
 	uint32_t waiting; /* items */
 	uint64_t flight;  /* unconfirmed bytes of peers that are not stale */
 	uint64_t sent, rate, window_ms, window_bytes;
-	bool limited; /* the budget was the limit in this window */
+	uint64_t idle_ms; /* since when nothing is under way, if so */
+	bool limited;     /* the budget was the limit in this window */
 	struct bucket bucket;
 	struct list lists[LISTS];
 };
@@ -277,7 +279,7 @@ static uint64_t stale_ms(const struct uplink *u)
 
 	if (!u->rate)
 		return STALE_FIRST_MS;
-	wait = 4 * u->flight * 1000 / u->rate;
+	wait = 2 * u->flight * 1000 / u->rate;
 	return wait > UPLINK_STALE_MS ? wait : UPLINK_STALE_MS;
 }
 
@@ -319,10 +321,10 @@ static void count_sent(struct uplink *u, uint32_t at, uint32_t size, uint64_t no
 {
 	struct peer *p = &u->peers[at];
 
-	if (u->flight == 0) { /* a pause is no part of a window */
-		u->window_ms = now_ms;
-		u->window_bytes = 0;
-		u->limited = false;
+	if (u->flight == 0) { /* a pause for want of work is no part of the window */
+		uint64_t since = u->idle_ms > u->window_ms ? u->idle_ms : u->window_ms;
+
+		u->window_ms += now_ms - since;
 	}
 	if (under_way(p) == 0)
 		p->heard_ms = now_ms;
@@ -377,7 +379,7 @@ static void count_rate(struct uplink *u, uint64_t bytes, uint64_t now_ms)
 	uint64_t span = now_ms - u->window_ms, sample;
 
 	u->window_bytes += bytes;
-	if (span < WINDOW_MS)
+	if (span < (u->rate ? WINDOW_MS : WINDOW_FIRST_MS))
 		return;
 	sample = u->window_bytes * 1000 / span;
 	if (sample > u->rate)
@@ -411,6 +413,8 @@ bool uplink_taken(struct uplink *uplink, uint32_t peer, uint64_t total, uint64_t
 		append(uplink, FLIGHT, peer);
 	if (p->count)
 		enter_turn(uplink, peer);
+	if (uplink->flight == 0)
+		uplink->idle_ms = now_ms;
 	count_rate(uplink, fresh, now_ms);
 	return true;
 }

@@ -240,6 +240,7 @@ static int put_opened(struct control_call *call, const struct release *release,
 	*ret_created = !known;
 	if (!known) {
 		insert(c, &record);
+		deltas_want_for(c, &record);
 		events_add(c, "release", NULL, NULL, NULL, "%s@%s pushed by %s", record.model,
 			   record.version, call->who);
 	}
@@ -273,6 +274,7 @@ int artifacts_remove(struct control_call *call, const struct digest *digest, str
 		r = control_end(call, c->store->ops->release_remove(c->store, digest, err));
 	if (r < 0)
 		return r;
+	deltas_forget(c, digest);
 	for (size_t i = 0; i < c->releases_count; i++) {
 		if (digest_equal(&c->releases[i].digest, digest)) {
 			c->releases[i] = c->releases[--c->releases_count];
@@ -343,8 +345,10 @@ static bool may_have(struct coordinator *c, struct shell_node *node, const struc
 {
 	if (node->record.revoked || node->record.pending)
 		return false;
-	if (get->kind == OBJECT_MANIFEST)
+	if (get->kind == OBJECT_MANIFEST || get->kind == OBJECT_DELTAS)
 		return desired_has_release(node, &get->digest);
+	if (get->kind == OBJECT_SET)
+		return deltas_may_have(c, node, &get->digest);
 	return c->store->ops->object_releases(c->store, &get->digest, assigned_release, node,
 					      NULL) > 0;
 }
@@ -389,7 +393,9 @@ void coordinator_on_data(struct coordinator *c, const struct node_id *id, const 
 	get = message.body;
 	object.kind = get->kind;
 	object.digest = get->digest;
-	if (may_have(c, node, get))
+	if (may_have(c, node, get) && get->kind == OBJECT_DELTAS)
+		deltas_answer(c, node, get, &object);
+	else if (may_have(c, node, get))
 		fetch(c, get, &object);
 	if (get->takes_coded && get->kind == OBJECT_CHUNK && !object.missing)
 		object.coded = coding_shrink(c->coding, &object.data);
@@ -398,4 +404,5 @@ void coordinator_on_data(struct coordinator *c, const struct node_id *id, const 
 		*ret_reply = (struct bytes){0};
 	free(object.data.data);
 	message_free(&message);
+	c->world.arm_timer(c->world.user, coordinator_deadline(c)); /* deltas may be wanted now */
 }

@@ -53,11 +53,15 @@ static int load(struct coordinator *c, struct err *err)
 	if (r == 0)
 		r = agents_load(c, err);
 	if (r == 0)
+		r = deltas_load(c, err);
+	if (r == 0)
 		r = observations_load(c, err);
 	if (r == 0)
 		r = baselines_load(c, err);
 	if (r == 0)
 		r = deployments_load(c, err);
+	if (r == 0)
+		r = watching_load(c, err);
 	if (r == 0)
 		r = rollouts_load(c, err);
 	return r;
@@ -74,6 +78,11 @@ int coordinator_new(const struct coordinator_config *config,
 	c->store = store;
 	c->coding = coding_create();
 	c->exchange_due_ms = UINT64_MAX;
+	c->observe_period_ms = config->observe_period_ms;
+	c->drift = config->drift;
+	if (!c->drift.window_ms)
+		c->drift = (struct lookout_policy){DRIFT_WINDOW_MS, DRIFT_SITES_PERCENT,
+						 DRIFT_COOLDOWN_MS};
 	r = open_root(c, &config->root, err);
 	if (r == 0)
 		r = load(c, err);
@@ -99,8 +108,10 @@ void coordinator_free(struct coordinator *c)
 	reports_free_all(c);
 	observations_free_all(c);
 	baselines_free_all(c);
+	watching_free_all(c);
 	exchange_free_all(c);
 	agents_free_all(c);
+	deltas_free_all(c);
 	artifacts_free_all(c);
 	enrol_free_all(c);
 	coding_free(c->coding);
@@ -201,6 +212,10 @@ void shell_settle(struct coordinator *c)
 		observations_take(c);
 		agents_check_leases(c, now);
 		settle_machines(c, now);
+		judging_take(c);
+		watching_take(c);
+		c->observations_fresh = false;
+		settle_machines(c, now);
 		if (c->retry_ms == 0 && desired_is_due(c, now))
 			desired_update(c);
 		if (c->retry_ms == 0)
@@ -221,6 +236,7 @@ void shell_settle(struct coordinator *c)
 
 void coordinator_tick(struct coordinator *c)
 {
+	deltas_step(c);
 	shell_settle(c);
 }
 
@@ -235,7 +251,9 @@ uint64_t coordinator_deadline(const struct coordinator *c)
 
 	at = earlier(at, c->lease_check_ms);
 	at = earlier(at, rollouts_deadline(c));
+	at = earlier(at, judging_deadline(c));
 	at = earlier(at, control_deadline(c));
+	at = earlier(at, deltas_deadline(c));
 	at = earlier(at, c->exchange_due_ms);
 	at = earlier(at, seeds_deadline(c));
 	if (c->inbox_count + c->observed_count > 0)

@@ -7,7 +7,7 @@
  * was restored from a backup makes generations that are newer than all of its lost future, and
  * cannot by accident count up to a number that once meant something else.
  */
-#include "coordinator/shell.h"
+#include "coordinator/rollouts.h"
 
 #include "base/mem.h"
 #include "base/str.h"
@@ -22,14 +22,17 @@ struct change {
 
 /* Every slot of a deployment counts against one baseline, or they could not be compared: that of the
  * release which serves, and where it has none that of the one to come. */
-static void order(struct coordinator *c, const struct shell_deployment *deployment,
-		  const struct shell_rollout *ro, struct assignment *assignment)
+struct digest desired_baseline(struct coordinator *c, const char *deployment,
+			       const struct shell_rollout *ro)
 {
-	struct digest *baseline = &assignment->observe.baseline;
+	const struct shell_deployment *stands = deployments_find(c, deployment);
+	struct digest baseline = {0};
 
-	*baseline = baselines_of(c, deployment->record.name, &deployment->record.base);
-	if (digest_is_zero(baseline) && ro)
-		*baseline = baselines_of(c, deployment->record.name, &ro->head.to);
+	if (stands)
+		baseline = baselines_of(c, deployment, &stands->record.base);
+	if (digest_is_zero(&baseline) && ro)
+		baseline = baselines_of(c, deployment, &ro->head.to);
+	return baseline;
 }
 
 /* False: the node has nothing to do with the deployment. */
@@ -57,7 +60,10 @@ static bool assign(struct coordinator *c, const struct shell_deployment *deploym
 		member.release = report->release;
 	if (!fleet_assign(&stands, &member, ret_assignment))
 		return false;
-	order(c, deployment, in_rollout ? ro : NULL, ret_assignment);
+	ret_assignment->observe.baseline =
+		desired_baseline(c, deployment->record.name, in_rollout ? ro : NULL);
+	if (c->observe_period_ms != OBSERVE_PERIOD_MS)
+		ret_assignment->observe.period_ms = c->observe_period_ms;
 	return true;
 }
 

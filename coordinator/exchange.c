@@ -121,6 +121,14 @@ static bool has_release(const struct deployment_report *report, const struct dig
 	return false;
 }
 
+static bool holds(const struct shell_node *node, const struct digest *release)
+{
+	for (size_t i = 0; i < node->status.deployments_count; i++)
+		if (has_release(&node->status.deployments[i], release))
+			return true;
+	return false;
+}
+
 static bool fetches(const struct shell_node *node, const struct assignment *assignment,
 		    const struct digest *release)
 {
@@ -277,6 +285,8 @@ static void join(struct coordinator *c, struct shell_node *node, const struct di
 	node->fetching |= fetching ? UINT64_C(1) << at : 0;
 	if (!x->member[node->slot] && neighbours_join(x->graph, node->slot, &about) == 0)
 		x->member[node->slot] = true;
+	if (holds(node, release))
+		seeds_held(c, node, at);
 }
 
 static bool is_needed(const struct coordinator *c, uint32_t at)
@@ -322,7 +332,7 @@ static void update_members(struct coordinator *c)
 
 /* ---- lists ---- */
 
-static void endpoint_of(const struct shell_node *node, char dst[LIMIT_ENDPOINT + 1])
+void exchange_endpoint(const struct shell_node *node, char dst[LIMIT_ENDPOINT + 1])
 {
 	const char *address = node->peering.address[0] ? node->peering.address : node->seen_at;
 	bool v6 = strchr(address, ':') != NULL;
@@ -351,7 +361,7 @@ static struct msg_neighbour *need_neighbour(struct msg_neighbours *list,
 	neighbour->dial = link->dial;
 	neighbour->far = link->far;
 	if (link->dial)
-		endpoint_of(other, neighbour->endpoint);
+		exchange_endpoint(other, neighbour->endpoint);
 	return neighbour;
 }
 
@@ -460,14 +470,36 @@ static const struct peer_complaint *find_complaint(const struct msg_peer_report 
 	return NULL;
 }
 
+/* Its place among the newest: the same complaint again, or the oldest. */
+static struct shell_trouble *trouble_of(struct shell_node *node, const struct node_id *by,
+					enum peer_fault fault)
+{
+	struct shell_trouble *oldest = &node->troubles[0];
+
+	for (size_t i = 0; i < SHELL_TROUBLES; i++) {
+		struct shell_trouble *trouble = &node->troubles[i];
+
+		if (trouble->at_ms && trouble->fault == fault && node_id_equal(&trouble->by, by))
+			return trouble;
+		if (trouble->at_ms < oldest->at_ms)
+			oldest = trouble;
+	}
+	return oldest;
+}
+
 static void take_complaint(struct coordinator *c, const struct shell_node *node,
 			   const struct peer_complaint *complaint)
 {
-	const struct shell_node *other = agents_find(c, &complaint->node);
+	struct shell_node *other = agents_find(c, &complaint->node);
+	struct shell_trouble *trouble;
 	bool final = complaint->fault == PEER_SENT_BAD || complaint->fault == PEER_LIED;
 
 	if (!other)
 		return;
+	trouble = trouble_of(other, &node->record.id, complaint->fault);
+	*trouble = (struct shell_trouble){
+		.by = node->record.id, .fault = complaint->fault, .at_ms = shell_now(c)};
+	STR_CUT(trouble->text, complaint->text);
 	if (final)
 		events_add(c, "peer", NULL, NULL, other->record.name, "%s says: %s",
 			   node->record.name, complaint->text);

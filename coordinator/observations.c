@@ -187,6 +187,7 @@ void observations_take(struct coordinator *c)
 		shell_store_failed(c, r, &err);
 		baselines_forget(c);
 	}
+	c->observations_fresh = c->observations_fresh || r == 0;
 	for (size_t i = 0; r == 0 && i < c->observed_count; i++)
 		take(c, &c->observed[i]);
 	empty(c);

@@ -73,6 +73,7 @@ const struct rollout **rollouts_machines(const struct coordinator *c, struct she
 void rollouts_unload(struct shell_rollout *ro)
 {
 	deployment_spec_free(&ro->spec);
+	judging_free(ro->judging);
 	if (ro->machine)
 		rollout_free(ro->machine);
 	free(ro->effects.goals);

@@ -153,6 +153,23 @@ static uint32_t group_of(const struct exchange *x, const struct shell_node *node
 	return 0;
 }
 
+void seeds_held(struct coordinator *c, const struct shell_node *node, uint32_t at)
+{
+	struct exchange *x = c->exchange;
+	const struct chunk_list *list = x->releases[at].list;
+	uint32_t group = group_of(x, node);
+	size_t size = (chunk_list_count(list) + 7) / 8;
+	AUTO_FREE uint8_t *bits = NULL;
+
+	if (x->joined[node->slot] || seeding_left(x->seeding, at, group) == 0)
+		return;
+	bits = mem_alloc(size);
+	memset(bits, 0xff, size);
+	seeding_join(x->seeding, node->slot, group);
+	(void)!seeding_have(x->seeding, node->slot, at, bits, size);
+	seeding_leave(x->seeding, node->slot, shell_now(c));
+}
+
 /* The release's place, when the node takes part in its exchange. */
 static struct release_exchange *admit(struct coordinator *c, const struct shell_node *node,
 				      const struct digest *release, uint32_t *ret_at)

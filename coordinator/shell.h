@@ -10,10 +10,20 @@
 
 #include "coordinator/coordinator.h"
 #include "coordinator/core/fleet.h"
+#include "coordinator/judge/lookout.h"
 #include "protocol/coding/coding.h"
 #include "protocol/enrol.h"
 #include "protocol/message.h"
 #include "protocol/spec.h"
+
+enum { SHELL_TROUBLES = 8 };
+
+struct shell_trouble { /* what another node has against it */
+	struct node_id by;
+	enum peer_fault fault;
+	char text[LIMIT_SHORT_TEXT + 1];
+	uint64_t at_ms; /* 0: none */
+};
 
 struct shell_node {
 	struct store_node record; /* labels owned; inventory bytes owned */
@@ -34,6 +44,7 @@ struct shell_node {
 	char seen_at[LIMIT_SHORT_TEXT + 1]; /* address from which its link comes */
 	bool has_peering;	 /* it has said how it takes part in exchange: */
 	struct msg_peer_report peering; /* owned */
+	struct shell_trouble troubles[SHELL_TROUBLES]; /* the newest */
 	uint64_t exchanging, fetching; /* releases in exchange, a bit each */
 	struct digest neighbours_told; /* of its list; zero: an empty one */
 	bool neighbours_due;	       /* tell it again */
@@ -44,6 +55,9 @@ struct shell_deployment {
 	struct deployment_spec spec;	/* as store_deployment.spec says */
 };
 
+struct shell_judging;
+struct shell_watch;
+
 struct shell_rollout { /* the newest rollout of each deployment, ended or not */
 	struct store_rollout head; /* without the bytes */
 	struct deployment_spec spec;
@@ -52,6 +66,7 @@ struct shell_rollout { /* the newest rollout of each deployment, ended or not */
 	uint64_t sequence;		/* of the newest journal entry */
 	bool deadline_known;		/* ... as of deadline_change */
 	uint64_t deadline_change, deadline_ms;
+	struct shell_judging *judging; /* NULL: not read yet, or nothing was judged */
 	bool touched; /* fed in the transaction that is open */
 	bool stale;   /* that transaction failed: memory is ahead of the journal */
 };
@@ -61,7 +76,15 @@ struct shell_feed { /* an event on its way into one machine */
 	struct rollout_event event;
 };
 
+enum shell_delta_state { SHELL_DELTA_WANTED, SHELL_DELTA_MADE, SHELL_DELTA_FAILED };
+
+struct shell_delta { /* a pair of releases; the first that is WANTED is being made */
+	struct store_delta record;
+	enum shell_delta_state state;
+};
+
 struct control_call;
+struct delta_work;
 
 struct coordinator {
 	struct coordinator_world world;
@@ -87,6 +110,12 @@ struct coordinator {
 	struct store_token *tokens; /* owned bytes */
 	size_t tokens_count, tokens_cap;
 
+	uint64_t observe_period_ms;
+	struct shell_delta *deltas;
+	size_t deltas_count, deltas_cap;
+	struct delta_work *delta_work; /* NULL: none has begun */
+	uint64_t delta_step_ms;	       /* not before this time */
+
 	bool frozen;
 	uint64_t time_offset_ms; /* fleet time = world time + this: never behind the journal */
 	uint64_t started_ms;
@@ -97,6 +126,10 @@ struct coordinator {
 	size_t inbox_count;
 	struct shell_observed *observed; /* observations that are not committed yet */
 	size_t observed_count;
+	struct lookout_policy drift;
+	struct shell_watch **watches; /* of deployments that were observed */
+	size_t watches_count, watches_cap;
+	bool observations_fresh; /* some were committed since the judges last looked */
 	uint64_t observations_trimmed; /* up to this id, by us */
 	struct shell_baseline *baselines; /* ids, of those that anybody asked for */
 	size_t baselines_count, baselines_cap;
@@ -190,6 +223,17 @@ int observations_each(struct coordinator *c, const char *deployment, uint64_t si
 		      uint64_t limit, observations_fn *fn, void *arg,
 		      struct err *err) COVEY_MUST_CHECK;
 
+/* ---- judging.c ---- */
+void judging_take(struct coordinator *c); /* new observations, and periods that are over */
+uint64_t judging_deadline(const struct coordinator *c);
+void judging_free(struct shell_judging *judging);
+
+/* ---- watching.c ---- */
+int watching_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
+void watching_free_all(struct coordinator *c);
+void watching_take(struct coordinator *c); /* new observations */
+void watching_drop(struct coordinator *c, const char *deployment); /* after watch_remove */
+
 /* ---- baselines.c ---- */
 int baselines_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
 void baselines_free_all(struct coordinator *c);
@@ -210,6 +254,9 @@ void baselines_send(struct coordinator *c, const struct shell_node *node,
 
 /* ---- desired.c ---- */
 void desired_update(struct coordinator *c);
+/* What the nodes of a deployment count against; ro: its rollout under way, or NULL. */
+struct digest desired_baseline(struct coordinator *c, const char *deployment,
+			       const struct shell_rollout *ro);
 /* Would desired_update() leave the node's desired state as it is? */
 bool desired_stays(struct coordinator *c, const struct shell_node *node);
 void desired_push(struct coordinator *c, struct shell_node *node);
@@ -225,6 +272,8 @@ void exchange_report(struct coordinator *c, struct shell_node *node,
 void exchange_changed(struct coordinator *c); /* lists may have to be others */
 void exchange_update(struct coordinator *c, uint64_t now_ms);
 void exchange_free_all(struct coordinator *c);
+/* tcp://address:port that others connect to, or "". */
+void exchange_endpoint(const struct shell_node *node, char dst[LIMIT_ENDPOINT + 1]);
 
 /* ---- seeds.c: what the origin gives to those who exchange ---- */
 void seeds_start(struct coordinator *c);
@@ -232,6 +281,8 @@ void seeds_stop(struct coordinator *c);
 void seeds_open(struct coordinator *c, uint32_t at);
 void seeds_close(struct coordinator *c, uint32_t at);
 void seeds_left(struct coordinator *c, uint32_t slot);
+/* The node has all of it: its neighbours need nothing of it from the origin. */
+void seeds_held(struct coordinator *c, const struct shell_node *node, uint32_t at);
 void seeds_message(struct coordinator *c, struct shell_node *node, const struct message *message);
 void seeds_step(struct coordinator *c);
 uint64_t seeds_deadline(const struct coordinator *c);
@@ -306,6 +357,23 @@ int artifacts_index(struct coordinator *c, const struct digest *digest,
 		    struct chunk_index *ret_index, struct err *err) COVEY_MUST_CHECK;
 /* Removes objects that no release refers to and that nobody brought in the last 24 h. */
 void artifacts_sweep(struct coordinator *c);
+
+/* ---- deltas.c ---- */
+int deltas_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
+void deltas_free_all(struct coordinator *c);
+void deltas_forget(struct coordinator *c, const struct digest *release); /* it was removed */
+/* The pair, which is made soon if it was not known; NULL: there cannot be one. */
+const struct shell_delta *deltas_want(struct coordinator *c, const struct digest *target,
+				      const struct digest *base);
+/* ... for every base that a deployment serves. */
+void deltas_want_for(struct coordinator *c, const struct store_release *release);
+/* A node's question about get->digest, which it may have. */
+void deltas_answer(struct coordinator *c, const struct shell_node *node, const struct msg_get *get,
+		   struct msg_object *object);
+bool deltas_may_have(const struct coordinator *c, const struct shell_node *node,
+		     const struct digest *set);
+void deltas_step(struct coordinator *c);
+uint64_t deltas_deadline(const struct coordinator *c);
 
 /* ---- enrol.c ---- */
 int enrol_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;

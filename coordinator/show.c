@@ -21,7 +21,8 @@ static const char *const outcome_names[OUTCOME_COUNT] = {"none",    "completed",
 							 "aborted", "failed",	 "unreachable"};
 static const char *const strategy_names[STRATEGY_COUNT] = {"canary", "blue_green", "rolling"};
 static const char *const swap_names[SWAP_COUNT] = {"start-first", "stop-first"};
-static const char *const inconclusive_names[INCONCLUSIVE_COUNT] = {"hold", "promote", "rollback"};
+static const char *const inconclusive_names[INCONCLUSIVE_COUNT] = {"hold", "promote", "rollback",
+								"promote-if-promised"};
 
 static json_t *release_name(const struct coordinator *c, const struct digest *digest)
 {
@@ -98,6 +99,47 @@ static json_t *show_inventory(const struct inventory *inventory)
 			 json_u64(inventory->disk_free_bytes));
 }
 
+static const char *name_of(const struct coordinator *c, const struct node_id *id,
+			   char dst[NODE_ID_TEXT_MAX])
+{
+	const struct shell_node *node = agents_find(c, id);
+
+	if (node)
+		return node->record.name;
+	node_id_text(dst, id);
+	return dst;
+}
+
+/* How the node takes part in exchange, and what others have against it. */
+static json_t *show_peering(const struct coordinator *c, const struct shell_node *node)
+{
+	static const char *const faults[PEER_FAULT_COUNT] = {"unreachable", "not_proved",
+							     "sent_bad", "lied"};
+	json_t *troubles = json_array();
+	char endpoint[LIMIT_ENDPOINT + 1] = "", id[NODE_ID_TEXT_MAX];
+
+	for (size_t i = 0; i < SHELL_TROUBLES; i++) {
+		const struct shell_trouble *trouble = &node->troubles[i];
+
+		if (trouble->at_ms)
+			json_array_append_new(
+				troubles,
+				json_pack("{ss ss so so}", "by", name_of(c, &trouble->by, id),
+					  "fault", faults[trouble->fault], "text",
+					  json_text(trouble->text), "at",
+					  json_time(trouble->at_ms)));
+	}
+	if (node->has_peering)
+		exchange_endpoint(node, endpoint);
+	return json_pack("{ss so so so}", "state",
+			 !node->has_peering    ? "unknown"
+			 : node->peering.off   ? "off"
+			 : !node->peering.port ? "closed"
+					       : "open",
+			 "endpoint", json_text_or_null(endpoint), "problem",
+			 json_text_or_null(node->peering.text), "troubles", troubles);
+}
+
 json_t *show_node(const struct coordinator *c, const struct shell_node *node, bool full)
 {
 	const struct store_node *record = &node->record;
@@ -124,21 +166,11 @@ json_t *show_node(const struct coordinator *c, const struct shell_node *node, bo
 	json_object_set_new(object, "reachable", json_boolean(!node->silent));
 	json_object_set_new(object, "epoch", json_u64(node->desired.epoch));
 	json_object_set_new(object, "generation", json_u64(node->desired.generation));
+	json_object_set_new(object, "peers", show_peering(c, node));
 	return object;
 }
 
 /* ---- rollouts ---- */
-
-static const char *name_of(const struct coordinator *c, const struct node_id *id,
-			   char dst[NODE_ID_TEXT_MAX])
-{
-	const struct shell_node *node = agents_find(c, id);
-
-	if (node)
-		return node->record.name;
-	node_id_text(dst, id);
-	return dst;
-}
 
 static json_t *show_why(const struct coordinator *c, const struct rollout *machine,
 			const struct rollout_why *why, uint32_t node)
@@ -223,32 +255,15 @@ static json_t *show_rollout_nodes(const struct coordinator *c, const struct roll
 		if (report && report->bytes_total > 0) {
 			json_object_set_new(object, "bytes_done", json_u64(report->bytes_done));
 			json_object_set_new(object, "bytes_total", json_u64(report->bytes_total));
+			json_object_set_new(object, "bytes_from_peers",
+					    json_u64(report->bytes_from_peers));
+			json_object_set_new(object, "fetch_rate", json_u64(report->fetch_rate));
 		}
 		if (member->gone)
 			json_object_set_new(object, "gone", json_true());
 		json_array_append_new(nodes, object);
 	}
 	return nodes;
-}
-
-static json_t *show_gates(const struct shell_rollout *ro)
-{
-	const struct rollout *machine = ro->machine;
-	const struct rollout_stage *stage =
-		machine->stage < machine->stages_count ? &machine->stages[machine->stage] : NULL;
-	json_t *gates = json_array();
-
-	for (size_t i = 0; i < ro->spec.gates_count; i++) {
-		const struct gate_spec *gate = &ro->spec.gates[i];
-		enum verdict verdict = stage ? stage->verdict : VERDICT_NONE;
-
-		json_array_append_new(
-			gates, json_pack("{ss ss so ss}", "name", gate->metric, "verdict",
-					 verdict_name(verdict), "text",
-					 json_text(stage ? stage->verdict_why.text : ""),
-					 "evidence", verdict == VERDICT_NONE ? "none" : "counts"));
-	}
-	return gates;
 }
 
 json_t *show_rollout_head(const struct coordinator *c, const struct store_rollout *head)
@@ -279,7 +294,8 @@ json_t *show_rollout(const struct coordinator *c, const struct shell_rollout *ro
 			    show_why(c, machine, &machine->why, machine->why_node));
 	json_object_set_new(object, "stages", show_stages(c, machine));
 	json_object_set_new(object, "nodes", show_rollout_nodes(c, machine));
-	json_object_set_new(object, "gates", show_gates(ro));
+	json_object_set_new(object, "gates", show_gates(c, ro));
+	json_object_set_new(object, "judgement", show_verdict(ro));
 	json_object_set_new(object, "started_at",
 			    json_time(machine->started_ms ? machine->started_ms
 							  : machine->created_ms));
@@ -318,8 +334,8 @@ static json_t *show_gate_specs(const struct deployment_spec *spec)
 		const struct gate_spec *gate = &spec->gates[i];
 
 		json_array_append_new(
-			gates, json_pack("{ss sb sb sb sb so so}", "metric", gate->metric,
-					 "absolute", gate->absolute, "critical", gate->critical,
+			gates, json_pack("{ss ss sb sb sb so so}", "metric", gate->metric,
+					 "against", gate->absolute ? "absolute" : "control", "critical", gate->critical,
 					 "dry_run", gate->dry_run, "require_evidence",
 					 gate->require == GATE_EVIDENCE, "min_bake_ms",
 					 json_u64(gate->min_bake_ms), "deadline_ms",

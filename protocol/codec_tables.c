@@ -158,6 +158,20 @@ static const struct codec_field release_metric_fields[] = {
 CODEC_STRUCT(release_metric);
 #undef THIS
 
+#define THIS struct release_observe
+static const struct codec_field release_observe_fields[] = {
+	F_TEXT(1, metrics, LIMIT_PATH),
+	F_TEXT(2, requests, LIMIT_SHORT_TEXT),
+	F_TEXT(3, errors, LIMIT_SHORT_TEXT),
+	F_TEXT(4, latency, LIMIT_SHORT_TEXT),
+	F_LIST(5, counters, text_item, LIMIT_NAMED_COUNTERS),
+	F_BOOL(6, has_range),
+	F_F64(7, score_min),
+	F_F64(8, score_max),
+};
+CODEC_STRUCT(release_observe);
+#undef THIS
+
 #define THIS struct release
 static const struct codec_field release_fields[] = {
 	F_STR(1, model),
@@ -177,6 +191,7 @@ static const struct codec_field release_fields[] = {
 	F_TEXT(15, lineage_code, LIMIT_REASON_TEXT),
 	F_TEXT(16, lineage_data, LIMIT_REASON_TEXT),
 	F_LIST(17, lineage_metrics, release_metric, LIMIT_METRICS),
+	F_STRUCT(18, observe, release_observe),
 };
 CODEC_STRUCT(release);
 #undef THIS
@@ -205,6 +220,8 @@ static const struct codec_field gate_spec_fields[] = {
 	F_ENUM(9, require, GATE_REQUIRE_COUNT),
 	F_U64(10, min_bake_ms),
 	F_U64(11, deadline_ms),
+	F_BOOL(12, has_policy),
+	F_ENUM(13, policy, INCONCLUSIVE_COUNT),
 };
 CODEC_STRUCT(gate_spec);
 #undef THIS
@@ -597,11 +614,19 @@ static const struct codec_field msg_baseline_fields[] = {
 CODEC_STRUCT(msg_baseline);
 #undef THIS
 
+#define THIS struct held_release
+static const struct codec_field held_release_fields[] = {
+	F_FIXED(1, digest),
+};
+CODEC_STRUCT(held_release);
+#undef THIS
+
 #define THIS struct msg_get
 static const struct codec_field msg_get_fields[] = {
 	F_ENUM(1, kind, OBJECT_KIND_COUNT),
 	F_FIXED(2, digest),
 	F_BOOL(3, takes_coded),
+	F_LIST(4, held, held_release, LIMIT_HELD),
 };
 CODEC_STRUCT(msg_get);
 #undef THIS
@@ -613,6 +638,7 @@ static const struct codec_field msg_object_fields[] = {
 	F_BOOL(3, missing),
 	F_BYTES(4, data, LIMIT_OBJECT),
 	F_BOOL(5, coded),
+	F_U32(6, retry_ms),
 };
 CODEC_STRUCT(msg_object);
 #undef THIS

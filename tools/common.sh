@@ -17,7 +17,7 @@ COVEY_PACKAGES="gcc meson ninja-build pkg-config libzmq3-dev libsodium-dev libms
 libsqlite3-dev libsystemd-dev libyaml-dev libarchive-dev libcurl4-openssl-dev libnftables-dev
 libjansson-dev libssl-dev libsmartcols-dev libmicrohttpd-dev libseccomp-dev libinih-dev
 libzstd-dev libcmocka-dev
-runc conmon nftables iproute2 procps jq curl python3 busybox-static kmod
+runc crun conmon nftables iproute2 procps jq curl python3 busybox-static kmod
 clang llvm valgrind wrk strace afl++ zstd"
 
 deps_install() {

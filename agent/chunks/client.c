@@ -143,12 +143,14 @@ static int origin_tell(void *context, const void *data, size_t size)
 	return link_send(origin->link, data, size);
 }
 
-static int origin_request(void *context, enum object_kind kind, const struct digest *digest)
+static int origin_request(void *context, const struct msg_get *wanted)
 {
-	const struct msg_get get = {.kind = kind, .digest = *digest, .takes_coded = true};
+	struct msg_get get = *wanted;
 	struct bytes bytes = {0};
-	int r = message_encode(MESSAGE_GET, &get, &bytes, NULL);
+	int r;
 
+	get.takes_coded = true;
+	r = message_encode(MESSAGE_GET, &get, &bytes, NULL);
 	if (r == 0)
 		r = origin_tell(context, bytes.data, bytes.size);
 	free(bytes.data);

@@ -15,7 +15,7 @@ enum chunk_source_state { CHUNK_SOURCE_CLOSED, CHUNK_SOURCE_OPENING, CHUNK_SOURC
 struct chunk_source { /* what every kind of source can do */
 	void *context;
 	/* 0: asked; -ENOTCONN: opens the way, `up` follows; -EAGAIN: its queue is full. */
-	int (*request)(void *context, enum object_kind kind, const struct digest *digest);
+	int (*request)(void *context, const struct msg_get *get);
 	/* Any other message of the channel, encoded. As request(). */
 	int (*tell)(void *context, const void *data, size_t size);
 	/* Whatever was asked for is of no interest any more: close the way. */

@@ -29,7 +29,7 @@ static int open_folder(int parent, const char *name, int *ret_fd, struct err *er
 
 int store_files_open(const char *dir, struct store_files *ret_files, struct err *err)
 {
-	struct store_files files = {-1, -1, -1, -1, -1};
+	struct store_files files = {-1, -1, -1, -1, -1, -1};
 	int r = open_folder(AT_FDCWD, dir, &files.root, err);
 
 	if (r == 0)
@@ -40,6 +40,8 @@ int store_files_open(const char *dir, struct store_files *ret_files, struct err 
 		r = open_folder(files.root, "releases", &files.releases, err);
 	if (r == 0)
 		r = open_folder(files.root, "objects", &files.objects, err);
+	if (r == 0)
+		r = open_folder(files.root, "deltas", &files.deltas, err);
 	if (r < 0) {
 		store_files_close(&files);
 		return err_prefix(err, r, "chunk store %s", dir);
@@ -51,7 +53,7 @@ int store_files_open(const char *dir, struct store_files *ret_files, struct err 
 void store_files_close(struct store_files *files)
 {
 	int *fds[] = {&files->root, &files->parts, &files->blobs, &files->releases,
-		      &files->objects};
+		      &files->objects, &files->deltas};
 
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
 		if (*fds[i] >= 0)

@@ -10,7 +10,7 @@
 enum { STORE_NAME_MAX = 2 * DIGEST_SIZE + 16 };
 
 struct store_files { /* open folders; -1: none */
-	int root, parts, blobs, releases, objects;
+	int root, parts, blobs, releases, objects, deltas;
 };
 
 int store_files_open(const char *dir, struct store_files *ret_files, struct err *err)

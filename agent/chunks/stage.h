@@ -38,6 +38,12 @@ struct stage_blob {
 	struct assembly *assembly; /* BLOB_OPEN */
 };
 
+enum stage_deltas {
+	DELTAS_UNASKED,
+	DELTAS_WAIT, /* for the set */
+	DELTAS_OVER, /* there are none, or all came */
+};
+
 struct stage {
 	struct stage *next;
 	const struct store_files *files;
@@ -46,6 +52,8 @@ struct stage {
 	struct release release;
 	struct stage_blob *blobs;
 	size_t first_open; /* no blob before it lacks anything */
+	enum stage_deltas deltas;
+	struct digest set; /* DELTAS_WAIT */
 	uint64_t bytes_done, bytes_total;
 	uint64_t unflushed_bytes, flushed_ms;
 	bool new_parts; /* files were made whose names are not on the platter yet */
@@ -73,6 +81,11 @@ int stage_take_index(struct stage *stage, const struct digest *digest, const voi
 /* From the disk. -ENOENT: not there, or damaged (and removed). */
 int stage_load_index(const struct store_files *files, const struct release_blob *of,
 		     struct chunk_index *ret_index, struct err *err) COVEY_MUST_CHECK;
+/* stage_find.c: is chunk i of the assembly in its part, from an earlier run? buffer: LIMIT_CHUNK. */
+bool stage_find_in_part(const struct assembly *a, size_t i, int part, void *buffer);
+/* Copies the chunk from another blob on the disk. -ENOENT, -ENOSPC, -EIO. */
+int stage_find_elsewhere(struct stage *stage, const struct assembly *a, size_t i, int part,
+			 void *buffer, struct err *err) COVEY_MUST_CHECK;
 /* A chunk of a blob that is being assembled. -ENOENT: not written, or not as long. */
 int stage_read(const struct stage *stage, const struct digest *chunk, void *buffer,
 	       size_t size) COVEY_MUST_CHECK;

@@ -6,6 +6,8 @@
  */
 #include "agent/chunks/store.h"
 
+#include "agent/chunks/deltas.h"
+#include "agent/chunks/held.h"
 #include "agent/chunks/prune.h"
 #include "agent/chunks/stage.h"
 #include "base/mem.h"
@@ -23,6 +25,7 @@ struct chunk_store {
 	struct chunk_store_config config;
 	struct store_files files;
 	struct stage *stages;
+	struct deltas deltas;
 	struct digest sealed[SEALED_CACHE]; /* looked at since the start */
 	size_t sealed_count;
 	struct digest suspect; /* to be read again when it is staged next; zero: none */
@@ -42,6 +45,7 @@ int chunk_store_open(const struct chunk_store_config *config, struct chunk_store
 		free(store);
 		return r;
 	}
+	store->deltas.files = &store->files;
 	*ret_store = store;
 	return 0;
 }
@@ -54,6 +58,8 @@ static void drop_stages(struct chunk_store *store)
 		store->stages = stage->next;
 		stage_free(stage);
 	}
+	while (store->deltas.first)
+		deltas_drop(&store->deltas, store->deltas.first);
 }
 
 void chunk_store_close(struct chunk_store *store)
@@ -164,14 +170,113 @@ static int check_room(const struct chunk_store *store, const struct stage_progre
 		       needed_text, room_text);
 }
 
+/* ---- deltas ---- */
+
+size_t chunk_store_held(struct chunk_store *store, const struct digest *not_this,
+			struct held_release ret_held[LIMIT_HELD])
+{
+	return held_releases(store->config.journal, not_this, ret_held);
+}
+
+/* Chunks are missing: perhaps deltas make them of what lies here. True: ret_item comes first. */
+static bool deltas_come_first(struct chunk_store *store, struct stage *stage,
+			      struct wanted_object *ret_item)
+{
+	struct held_release held[LIMIT_HELD];
+
+	if (stage->deltas == DELTAS_UNASKED && chunk_store_held(store, &stage->id, held) == 0)
+		stage->deltas = DELTAS_OVER;
+	if (stage->deltas == DELTAS_OVER)
+		return false;
+	*ret_item = stage->deltas == DELTAS_UNASKED
+			    ? (struct wanted_object){OBJECT_DELTAS, stage->id, 0}
+			    : (struct wanted_object){OBJECT_SET, stage->set, 0};
+	return true;
+}
+
+static int missing_of_set(const struct delta_stage *set, struct wanted_object *ret_items,
+			  size_t max, size_t *ret_count, struct stage_progress *ret_progress)
+{
+	*ret_progress = (struct stage_progress){.manifest = set->opened,
+						.looked = set->opened,
+						.complete = set->opened && set->left == 0};
+	*ret_count = max > 0 ? 1 : 0;
+	if (!set->opened && max > 0)
+		ret_items[0] = (struct wanted_object){OBJECT_SET, set->id, 0};
+	else
+		deltas_missing(set, ret_items, max, ret_count);
+	return 0;
+}
+
+/* What a set is for goes on without it. */
+static void end_set(struct chunk_store *store, struct delta_stage *set)
+{
+	struct stage *stage = find_stage(store, &set->target);
+
+	if (stage)
+		stage->deltas = DELTAS_OVER;
+	deltas_drop(&store->deltas, set);
+}
+
+static int read_base(void *context, const struct digest *chunk, struct bytes *ret_data)
+{
+	const struct chunk_store *store = context;
+
+	return held_chunk(&store->files, store->config.journal, chunk, ret_data);
+}
+
+/* The answer to DELTAS. */
+static int put_deltas(struct chunk_store *store, const struct digest *release, const void *data,
+		      size_t size, struct err *err)
+{
+	struct stage *stage = find_stage(store, release);
+
+	if (!stage || stage->deltas != DELTAS_UNASKED)
+		return 0;
+	stage->deltas = DELTAS_OVER;
+	if (size == 0)
+		return 0;
+	if (size != DIGEST_SIZE)
+		return err_set(err, -EBADMSG, "the name of a delta set is no digest");
+	memcpy(stage->set.bytes, data, DIGEST_SIZE);
+	if (deltas_find(&store->deltas, &stage->set))
+		return 0; /* for another release: that cannot be */
+	(void)deltas_add(&store->deltas, &stage->set, release);
+	stage->deltas = DELTAS_WAIT;
+	return 0;
+}
+
+static int put_for_set(struct chunk_store *store, struct delta_stage *set,
+		       const struct wanted_object *object, const struct bytes *data,
+		       struct err *err)
+{
+	const struct delta_source source = {store, read_base};
+	struct stage *stage = find_stage(store, &set->target);
+
+	if (!stage) {
+		end_set(store, set);
+		return 0;
+	}
+	if (object->kind == OBJECT_SET)
+		return set->opened ? 0
+				   : deltas_open(&store->deltas, set, data->data, data->size, err);
+	return deltas_put(&store->deltas, set, stage, &source, &object->digest, data, err);
+}
+
+/* ---- missing, put ---- */
+
 static int store_missing(void *context, const struct digest *release,
 			 struct wanted_object *ret_items, size_t max, size_t *ret_count,
 			 struct stage_progress *ret_progress, struct err *err)
 {
 	struct chunk_store *store = context;
+	const struct delta_stage *set = deltas_find(&store->deltas, release);
 	struct stage *stage;
-	int r = need_stage(store, release, &stage, err);
+	int r;
 
+	if (set)
+		return missing_of_set(set, ret_items, max, ret_count, ret_progress);
+	r = need_stage(store, release, &stage, err);
 	if (r == -ENOENT) {
 		*ret_count = max > 0 ? 1 : 0;
 		if (max > 0)
@@ -181,6 +286,9 @@ static int store_missing(void *context, const struct digest *release,
 	}
 	if (r == 0)
 		r = stage_missing(stage, ret_items, max, ret_count, ret_progress, err);
+	if (r == 0 && *ret_count > 0 && ret_progress->looked &&
+	    deltas_come_first(store, stage, &ret_items[0]))
+		*ret_count = 1;
 	return r < 0 ? r : check_room(store, ret_progress, err);
 }
 
@@ -188,15 +296,26 @@ static int store_put(void *context, const struct digest *release, enum object_ki
 		     const struct digest *digest, const void *data, size_t size, struct err *err)
 {
 	struct chunk_store *store = context;
+	struct delta_stage *set = deltas_find(&store->deltas, release);
 	struct digest found;
 	struct stage *stage;
 	int r;
 
 	if (kind == OBJECT_MANIFEST)
 		return put_manifest(store, release, data, size, err);
+	if (kind == OBJECT_DELTAS)
+		return put_deltas(store, release, data, size, err);
+	if (kind == OBJECT_SET && size == 0) {
+		if (set)
+			end_set(store, set);
+		return 0;
+	}
 	digest_of(&found, data, size);
 	if (!digest_equal(&found, digest))
 		return err_set(err, -EBADMSG, "a chunk is not what its digest says");
+	if (set)
+		return put_for_set(store, set, &(struct wanted_object){kind, *digest, size},
+				   &(struct bytes){(uint8_t *)(uintptr_t)data, size}, err);
 	r = need_stage(store, release, &stage, err);
 	return r < 0 ? r : stage_put(stage, digest, data, size, err);
 }
@@ -249,6 +368,8 @@ static bool store_sealed(void *context, const struct digest *digest)
 	for (size_t i = 0; i < store->sealed_count && i < SEALED_CACHE; i++)
 		if (digest_equal(&store->sealed[i], digest))
 			return true;
+	if (deltas_are_whole(&store->files, digest))
+		return true;
 	if (journal_each_release(store->config.journal, match_sealed, &search, NULL) < 0 ||
 	    !search.sealed || store_release(store, digest, &release, NULL) < 0)
 		return false;
@@ -262,9 +383,15 @@ static bool store_sealed(void *context, const struct digest *digest)
 static int store_seal(void *context, const struct digest *release, struct err *err)
 {
 	struct chunk_store *store = context;
+	struct delta_stage *set = deltas_find(&store->deltas, release);
 	struct stage *stage;
-	int r = need_stage(store, release, &stage, err);
+	int r;
 
+	if (set) {
+		end_set(store, set);
+		return 0;
+	}
+	r = need_stage(store, release, &stage, err);
 	if (r == 0)
 		r = stage_seal_step(stage, err);
 	if (r == 0)
@@ -329,6 +456,7 @@ static int store_prune(void *context, const struct digest_item *keep, size_t kee
 	int r = touch_kept(store, keep, keep_count, err);
 
 	*ret_dropped = false;
+	deltas_sweep(&store->files, store->config.unix_ms(), prune_is_due(&store->files, &store->config));
 	/* A stage holds what a transfer needs, in memory too: its release must be in keep. */
 	if (r == 0)
 		r = prune_run(&store->files, &store->config, keep, keep_count, ret_dropped, err);
@@ -349,47 +477,17 @@ static void store_idle(void *context)
 
 /* ---- for peers ---- */
 
-static int open_blob(const struct chunk_store *store, const struct digest *blob)
-{
-	char name[STORE_NAME_MAX];
-	int fd;
-
-	store_name(name, blob, "");
-	fd = openat(store->files.blobs, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd >= 0)
-		return fd;
-	store_name(name, blob, ".part");
-	return openat(store->files.parts, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-}
-
-/* From any blob on the disk that the journal knows it in. */
-static int read_durable(struct chunk_store *store, const struct digest *chunk, void *buffer,
-			size_t size, struct err *err)
-{
-	AUTO_CLOSE int fd = -1;
-	struct digest blob;
-	uint64_t offset, found;
-	int r = journal_find_chunk(store->config.journal, chunk, NULL, &blob, &offset, &found, err);
-
-	if (r < 0)
-		return r;
-	if (found != size)
-		return -ENOENT;
-	fd = open_blob(store, &blob);
-	if (fd < 0)
-		return -ENOENT;
-	r = store_read_at(fd, buffer, size, offset);
-	return r < 0 ? err_errno(err, r, "read a chunk") : 0;
-}
-
 static int store_read(void *context, const struct digest *release, const struct digest *chunk,
 		      void *buffer, size_t size, struct err *err)
 {
 	struct chunk_store *store = context;
 	const struct stage *stage = find_stage(store, release);
-	int r = stage ? stage_read(stage, chunk, buffer, size) : -ENOENT;
+	int r = stage ? stage_read(stage, chunk, buffer, size)
+		      : deltas_read(&store->files, chunk, buffer, size);
 
-	return r == -ENOENT ? read_durable(store, chunk, buffer, size, err) : r;
+	return r == -ENOENT ? held_read(&store->files, store->config.journal, chunk, buffer, size,
+					err)
+			    : r;
 }
 
 static int add_chunks(struct chunk_store *store, const struct release_blob *of,
@@ -414,8 +512,11 @@ static int store_chunks(void *context, const struct digest *digest, struct chunk
 	AUTO_FREE struct chunk_ref *chunks = NULL;
 	struct release release = {0};
 	size_t count = 0;
-	int r = store_release(store, digest, &release, err);
+	int r = deltas_chunks(&store->files, digest, ret_chunks, ret_count, NULL);
 
+	if (r == 0)
+		return 0;
+	r = store_release(store, digest, &release, err);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; r == 0 && i < release.blobs_count; i++)

@@ -36,4 +36,10 @@ COVEY_DEFINE_CLEANUP(struct chunk_store *, chunk_store_close)
 /* The table that the shell works with; what each function does is said in agent/world.h. */
 struct chunk_store_ops chunk_store_ops(struct chunk_store *store);
 
+
+/* The releases that lie sealed here, but for one, the latest used first: what deltas may start from.
+ * Returns how many. */
+size_t chunk_store_held(struct chunk_store *store, const struct digest *not_this,
+			struct held_release ret_held[LIMIT_HELD]);
+
 uint64_t chunk_store_free_bytes(const struct chunk_store *store);

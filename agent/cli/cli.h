@@ -23,6 +23,7 @@ int cli_join(const struct cli_options *options, const struct agent_config *confi
 int cli_leave(const struct cli_options *options, const struct agent_config *config);
 int cli_status(const struct cli_options *options, const struct agent_config *config);
 int cli_health(const struct cli_options *options, const struct agent_config *config);
+int cli_peers(const struct cli_options *options, const struct agent_config *config);
 int cli_history(const struct cli_options *options, const struct agent_config *config);
 
 /* One sentence on stderr; returns CLI_FAILED. */

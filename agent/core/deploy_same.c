@@ -31,6 +31,15 @@ static bool same_windows(const struct window_spec *a, const struct window_spec *
 	       str_equal(a->timezone, b->timezone);
 }
 
+static bool same_order(const struct observe_order *a, const struct observe_order *b)
+{
+	for (size_t i = 0; i < LIMIT_THRESHOLDS; i++)
+		if (a->thresholds[i].us != b->thresholds[i].us)
+			return false;
+	return rollout_id_equal(&a->rollout, &b->rollout) &&
+	       digest_equal(&a->baseline, &b->baseline) && a->period_ms == b->period_ms;
+}
+
 static bool same_assignment(const struct assignment *a, const struct assignment *b)
 {
 	return str_equal(a->deployment, b->deployment) && digest_equal(&a->base, &b->base) &&
@@ -38,7 +47,8 @@ static bool same_assignment(const struct assignment *a, const struct assignment 
 	       rollout_id_equal(&a->rollout, &b->rollout) && a->attempt == b->attempt &&
 	       a->swap == b->swap && a->bake_ms == b->bake_ms && a->drain_ms == b->drain_ms &&
 	       a->keep_warm_ms == b->keep_warm_ms && a->hold_old == b->hold_old &&
-	       a->node_deadline_ms == b->node_deadline_ms && same_windows(&a->windows, &b->windows);
+	       a->node_deadline_ms == b->node_deadline_ms && same_windows(&a->windows, &b->windows) &&
+	       same_order(&a->observe, &b->observe);
 }
 
 static bool same_reason(const struct deploy_reason *a, const struct deploy_reason *b)

@@ -12,7 +12,7 @@
 #include <assert.h>
 #include <errno.h>
 
-enum { EXTRA_BITMAPS = 3 }; /* done, todo, unseen */
+enum { EXTRA_BITMAPS = 4 }; /* done, todo, unseen, later */
 
 struct fetch *fetch_create(const uint32_t *sizes, uint32_t count)
 {
@@ -30,10 +30,12 @@ struct fetch *fetch_create(const uint32_t *sizes, uint32_t count)
 	f->done = f->bits + (size_t)FETCH_SOURCES * f->words;
 	f->todo = f->done + f->words;
 	f->unseen = f->todo + f->words;
+	f->later = f->unseen + f->words;
 	for (uint32_t c = 0; c < count; c++) {
 		fetch_put_bit(f->todo, c, true);
 		f->bytes_total += sizes[c];
 		f->largest = sizes[c] > f->largest ? sizes[c] : f->largest;
+		f->smallest = c == 0 || sizes[c] < f->smallest ? sizes[c] : f->smallest;
 	}
 	return f;
 }
@@ -194,7 +196,7 @@ bool fetch_is_done(const struct fetch *fetch, uint32_t chunk)
 struct fetch_source *fetch_find_source(const struct fetch *f, uint32_t id)
 {
 	for (uint32_t i = 0; i < f->sources_count; i++)
-		if (f->sources[i].id == id)
+		if (f->ids[i] == id)
 			return (struct fetch_source *)&f->sources[i];
 	return NULL;
 }
@@ -208,6 +210,7 @@ int fetch_add_source(struct fetch *fetch, uint32_t id, enum fetch_kind kind)
 		return -EEXIST;
 	if (fetch->sources_count == FETCH_SOURCES)
 		return -ENOSPC;
+	fetch->ids[fetch->sources_count] = id;
 	s = &fetch->sources[fetch->sources_count++];
 	*s = (struct fetch_source){
 	    .id = id,
@@ -265,6 +268,7 @@ void fetch_remove_source(struct fetch *fetch, uint32_t id)
 	gone = *s;
 	*s = *last;
 	last->has = gone.has;
+	fetch->ids[s - fetch->sources] = s->id;
 	fetch->turn = 0;
 }
 
@@ -277,6 +281,7 @@ void fetch_set_role(struct fetch *fetch, uint32_t id, enum fetch_role role)
 	for (uint32_t i = 0; role != FETCH_SEED && i < FETCH_REQUESTS; i++)
 		if (s->requests[i].chunk == FETCH_ANY)
 			fetch_close(fetch, s, &s->requests[i]);
+	s->hold |= s->role == FETCH_SEED && role != FETCH_SEED;
 	set_standing(fetch, s, s->up, role);
 }
 

@@ -102,6 +102,21 @@ void fetch_received_bad(struct fetch *fetch, uint32_t id)
 		fetch_throw_out(fetch, s, FETCH_BAD);
 }
 
+/* The request ends without the chunk; who was asked before may be asked past again. */
+static void give_chunk_back(struct fetch *f, struct fetch_source *s, uint32_t c)
+{
+	for (uint32_t k = 0; s->open && k < FETCH_REQUESTS; k++)
+		if (s->requests[k].chunk == c)
+			fetch_close(f, s, &s->requests[k]);
+	if (c == FETCH_ANY)
+		return;
+	for (uint32_t i = 0; i < f->sources_count; i++)
+		for (uint32_t k = 0; f->sources[i].open && k < FETCH_REQUESTS; k++)
+			if (f->sources[i].requests[k].chunk == c)
+				f->sources[i].requests[k].again = false;
+	fetch_todo_add(f, c);
+}
+
 void fetch_received_missing(struct fetch *fetch, uint32_t id, uint32_t chunk)
 {
 	struct fetch_source *s = fetch_find_source(fetch, id);
@@ -110,14 +125,32 @@ void fetch_received_missing(struct fetch *fetch, uint32_t id, uint32_t chunk)
 	if (!s || s->out || chunk >= fetch->count)
 		return;
 	said = fetch_bit(s->has, chunk);
-	for (uint32_t i = 0; i < FETCH_REQUESTS; i++)
-		if (s->requests[i].chunk == chunk) {
-			fetch_close(fetch, s, &s->requests[i]);
-			fetch_todo_add(fetch, chunk);
-		}
+	give_chunk_back(fetch, s, chunk);
 	fetch_set_has(fetch, s, chunk, false);
 	if (s->kind == FETCH_PEER && said && ++s->lies == FETCH_LIES)
 		fetch_throw_out(fetch, s, FETCH_LIAR);
+}
+
+void fetch_received_refusal(struct fetch *fetch, uint32_t id, uint32_t chunk, uint64_t now_ms)
+{
+	struct fetch_source *s = fetch_find_source(fetch, id);
+
+	if (!s || (chunk >= fetch->count && chunk != FETCH_ANY))
+		return;
+	give_chunk_back(fetch, s, chunk);
+	s->rest_until_ms = now_ms + FETCH_PATIENCE_MS;
+}
+
+void fetch_received_later(struct fetch *fetch, uint32_t id, uint32_t chunk, uint64_t now_ms)
+{
+	struct fetch_source *s = fetch_find_source(fetch, id);
+
+	if (!s || chunk >= fetch->count)
+		return;
+	give_chunk_back(fetch, s, chunk);
+	fetch_put_bit(fetch->later, chunk, true);
+	if (!fetch->later_until_ms)
+		fetch->later_until_ms = now_ms + FETCH_LATER_MS;
 }
 
 /* ---- time ---- */
@@ -173,14 +206,15 @@ static uint64_t source_deadline(const struct fetch *f, const struct fetch_source
 		if (q->chunk == FETCH_FREE || q->cancel)
 			continue;
 		when = earlier(when, q->deadline_ms);
-		if (f->todo_count == 0 && f->sources_count > 1 && !q->again &&
-		    q->late_ms > f->looked_ms)
+		if (f->todo_count <= FETCH_END && f->sources_count > 1 && !q->again)
 			when = earlier(when, q->late_ms);
 	}
 	if (!f->todo_count || !s->up || s->out)
 		return when;
 	if (s->rest_until_ms && !s->open)
 		when = earlier(when, s->rest_until_ms);
+	if (s->hold_until_ms > f->looked_ms)
+		when = earlier(when, s->hold_until_ms);
 	if (s->role == FETCH_RESERVE && s->useful && !s->open &&
 	    fetch_patience_ms(f) > f->looked_ms)
 		when = earlier(when, fetch_patience_ms(f));
@@ -191,6 +225,8 @@ uint64_t fetch_deadline(const struct fetch *fetch)
 {
 	uint64_t when = UINT64_MAX;
 
+	if (fetch->later_until_ms && fetch->todo_count)
+		when = fetch->later_until_ms;
 	for (uint32_t i = 0; i < fetch->sources_count; i++)
 		when = earlier(when, source_deadline(fetch, &fetch->sources[i]));
 	return when;

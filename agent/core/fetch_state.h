@@ -12,8 +12,8 @@ enum { FETCH_FREE = UINT32_MAX - 1 };
 struct fetch_open {     /* a request under way */
 	uint32_t chunk; /* FETCH_ANY; FETCH_FREE: none */
 	bool cancel;    /* not wanted any more; fetch_next_cancel() tells and frees it */
-	bool again;     /* the second of two */
-	uint64_t asked_ms, late_ms, deadline_ms;
+	bool again;     /* another source was asked since */
+	uint64_t due_ms, late_ms, deadline_ms; /* expected; to be looked at; given up */
 };
 
 struct fetch_source {
@@ -21,13 +21,14 @@ struct fetch_source {
 	enum fetch_kind kind;
 	enum fetch_role role;
 	bool up, out;
+	bool hold;      /* was a seed: the neighbours' turn comes first, for FETCH_HOLD_MS */
 	bool told;      /* FETCH_STALLED was told and nothing came since */
 	uint8_t blames; /* a bit for each fault that is still to be told */
 	uint8_t strikes, lies;
 	uint8_t open, cancels;
 	uint32_t credit;
 	uint32_t useful; /* chunks that it has and nobody was asked for */
-	uint64_t asked_bytes, rest_until_ms;
+	uint64_t asked_bytes, rest_until_ms, hold_until_ms;
 	uint64_t rate, window_ms, window_bytes; /* measured while something was open */
 	struct fetch_open requests[FETCH_REQUESTS];
 	uint64_t *has; /* a bit for each chunk */
@@ -38,17 +39,20 @@ struct fetch {
 	uint32_t count, words, done_count, todo_count, open, cancels, any_open;
 	uint32_t sources_count, turn;
 	uint32_t nowhere; /* chunks to do that no source could have */
-	uint32_t unseen_count, largest;
+	uint32_t unseen_count, largest, smallest;
 	bool had_origin;
 	uint64_t bytes_done, bytes_total, bytes_duplicate;
 	uint64_t rate, window_bytes, window_ms, last_ms;
-	uint64_t began_ms;  /* the first request */
-	uint64_t looked_ms; /* when fetch_next() last found nothing */
+	uint64_t began_ms;       /* the first request */
+	uint64_t later_until_ms; /* 0: nothing is put off */
+	uint64_t looked_ms;      /* when fetch_next() last found nothing */
 	uint64_t *bits;
-	uint64_t *done, *todo; /* todo: neither done nor asked for by number */
-	uint64_t *unseen;      /* fresh from the origin; no neighbour has it */
-	uint8_t *live;         /* neighbours that are up and have it: what makes it rare */
-	uint8_t *could;        /* sources that are not out and have it, up or down */
+	uint64_t *done, *todo;       /* todo: neither done nor asked for by number */
+	uint64_t *unseen;            /* fresh from the origin; no neighbour has it */
+	uint64_t *later;             /* the origin gave it to somebody just now */
+	uint8_t *live;               /* neighbours that are up and have it: what makes it rare */
+	uint8_t *could;              /* sources that are not out and have it, up or down */
+	uint32_t ids[FETCH_SOURCES]; /* of the sources, close together: looked at all the time */
 	struct fetch_source sources[FETCH_SOURCES];
 };
 

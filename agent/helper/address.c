@@ -7,6 +7,7 @@
  */
 #include "agent/helper/address.h"
 
+#include "agent/helper/idmap.h"
 #include "agent/helper/sockets.h"
 #include "base/str.h"
 
@@ -180,6 +181,15 @@ int address_find(struct worker *worker, const struct slot_name *slot, uint32_t *
 	    .folder = "index", .count = address_slots(&worker->config), .only_find = true};
 
 	return claim_number(worker, &claim, slot, ret_index, err);
+}
+
+int address_claim_ids(struct worker *worker, const struct slot_name *slot, uint32_t *ret_range,
+                      struct err *err)
+{
+	/* Number 0 is the trial's. */
+	const struct claim claim = {.folder = "ids", .base = 1, .count = IDMAP_RANGES - 1};
+
+	return claim_number(worker, &claim, slot, ret_range, err);
 }
 
 static bool port_is_free(uint32_t port)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which addresses and ports a slot has. A slot's number comes from its name (hash, then the next
+ * Which addresses, ids and ports a slot has. A slot's number comes from its name (hash, then the next
  * free one) and is written down, so that it stays over restarts and reboots. Slot n of subnet S has
  * the four addresses from S+4n: +1 the node's end, +2 the slot's. IPv6: fd.. unique local
  * addresses (RFC 4193) whose global id comes from the instance, one /64 a slot.
@@ -29,6 +29,9 @@ int address_claim(struct worker *worker, const struct slot_name *slot, uint32_t 
 /* The number that the slot has already; -ENOENT: none. */
 int address_find(struct worker *worker, const struct slot_name *slot, uint32_t *ret_index,
                  struct err *err) COVEY_MUST_CHECK;
+/* The slot's range of ids (idmap.h). -EADDRNOTAVAIL. */
+int address_claim_ids(struct worker *worker, const struct slot_name *slot, uint32_t *ret_range,
+                      struct err *err) COVEY_MUST_CHECK;
 /* The slot's PORT with network: host, on which nobody listens now. -EADDRNOTAVAIL. */
 int address_claim_port(struct worker *worker, const struct slot_name *slot, uint32_t *ret_port,
                        struct err *err) COVEY_MUST_CHECK;

@@ -8,6 +8,7 @@
  */
 #include "agent/helper/bundle.h"
 
+#include "agent/helper/idmap.h"
 #include "agent/helper/seccomp_profile.h"
 #include "base/mem.h"
 
@@ -76,11 +77,18 @@ static void add_mount(json_t *list, const char *to, const char *type, const char
 static json_t *mount_list(const struct bundle *bundle)
 {
 	static const char bind[] = "bind ro nosuid nodev noexec private";
+	bool node_sys = bundle->first_id && bundle->release->serve.network == SERVE_NETWORK_HOST;
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < ARRAY_SIZE(mounts); i++)
-		add_mount(list, mounts[i].destination, mounts[i].type, mounts[i].source,
-		          mounts[i].options);
+	for (size_t i = 0; i < ARRAY_SIZE(mounts); i++) {
+		/* A user namespace may show the devices of its own network only, else the node's
+		 * whole /sys as it is. */
+		if (node_sys && str_equal(mounts[i].type, "sysfs"))
+			add_mount(list, "/sys", "bind", "/sys", "rbind ro nosuid nodev noexec");
+		else
+			add_mount(list, mounts[i].destination, mounts[i].type, mounts[i].source,
+			          mounts[i].options);
+	}
 	if (bundle->model) /* model files may be libraries that are mapped to run */
 		add_mount(list, "/model", "bind", bundle->model, "bind ro nosuid nodev private");
 	add_mount(list, "/run/covey", "bind", bundle->observe, bind);
@@ -191,21 +199,35 @@ static json_t *device_list(const struct bundle *bundle)
 	return list;
 }
 
+static json_t *id_range(uint32_t first)
+{
+	return json_pack("[{s:i, s:I, s:i}]", "containerID", 0, "hostID", (json_int_t)first, "size",
+	                 (int)IDMAP_SIZE);
+}
+
 static json_t *linux_part(const struct bundle *bundle)
 {
 	json_t *spaces = json_pack("[{s:s}, {s:s}, {s:s}, {s:s}]", "type", "pid", "type", "ipc",
 	                           "type", "uts", "type", "mount");
+	json_t *all;
 
 	/* No path: the runtime makes a namespace that lives and dies with the container. */
 	if (bundle->release->serve.network == SERVE_NETWORK_SLOT)
 		json_array_append_new(spaces, json_pack("{s:s}", "type", "network"));
 	if (bundle->cgroup_namespace)
 		json_array_append_new(spaces, json_pack("{s:s}", "type", "cgroup"));
-	return json_pack("{s:o, s:o, s:s, s:o, s:o, s:o, s:o}", "namespaces", spaces, "resources",
-	                 resources(bundle), "cgroupsPath", bundle->cgroup, "devices",
-	                 device_list(bundle), "seccomp", seccomp_profile(), "maskedPaths",
-	                 strings(masked, ARRAY_SIZE(masked)), "readonlyPaths",
-	                 strings(read_only, ARRAY_SIZE(read_only)));
+	if (bundle->first_id)
+		json_array_append_new(spaces, json_pack("{s:s}", "type", "user"));
+	all = json_pack("{s:o, s:o, s:s, s:o, s:o, s:o, s:o}", "namespaces", spaces, "resources",
+	                resources(bundle), "cgroupsPath", bundle->cgroup, "devices",
+	                device_list(bundle), "seccomp", seccomp_profile(), "maskedPaths",
+	                strings(masked, ARRAY_SIZE(masked)), "readonlyPaths",
+	                strings(read_only, ARRAY_SIZE(read_only)));
+	if (bundle->first_id) {
+		json_object_set_new(all, "uidMappings", id_range(bundle->first_id));
+		json_object_set_new(all, "gidMappings", id_range(bundle->first_id));
+	}
+	return all;
 }
 
 /* JSON is UTF-8; a text that is not would be left out in silence. */
@@ -237,6 +259,9 @@ int bundle_format(const struct bundle *bundle, struct str *ret_json, struct err 
 
 	if (bundle->release->argv_count == 0)
 		return err_set(err, -EINVAL, "the release says no command to run");
+	if (bundle->first_id && (bundle->user.uid >= IDMAP_SIZE || bundle->user.gid >= IDMAP_SIZE))
+		return err_set(err, -EINVAL, "the image's user %u:%u is not below %d",
+		               bundle->user.uid, bundle->user.gid, IDMAP_SIZE);
 	if (!all_utf8(bundle))
 		return err_set(err, -EINVAL, "command or environment of the release is not UTF-8");
 	all = json_pack_ex(&why, 0, "{s:s, s:o, s:{s:s, s:b}, s:s, s:o, s:o}", "ociVersion",

@@ -34,6 +34,7 @@ struct bundle { /* borrowed texts */
 	uint32_t port;                            /* PORT */
 	bool limit_memory, limit_cpu, limit_pids; /* controllers that this node has */
 	bool cgroup_namespace;
+	uint32_t first_id; /* of the container's ids on the node (idmap.h); 0: the node's own */
 	struct bundle_user user;
 	const struct bundle_device *devices;
 	size_t devices_count;

@@ -474,6 +474,7 @@ int main(int argc, char **argv)
 	clients_free(helper.clients);
 	watch_free(helper.watch);
 	jobs_free(helper.jobs);
+	loop_remove(&helper.loop, &helper.signals);
 	loop_close(&helper.loop);
 	notify_close(&helper.notify);
 	return 0;

@@ -13,6 +13,8 @@
 #include "agent/helper/sockets.h"
 #include "agent/helper/spawn.h"
 #include "agent/helper/trusted.h"
+#include "agent/helper/userns.h"
+#include "agent/helper/xtables.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -252,6 +254,8 @@ static int check_firewall(struct worker *worker, const struct release *release, 
 	}
 	if (nft)
 		nft_ctx_free(nft);
+	if (!chain[0] && release->serve.network == SERVE_NETWORK_SLOT && xtables_drops_forward())
+		STR_CUT(chain, "iptables-legacy filter FORWARD");
 	if (chain[0] && !worker->reply.check[0]) {
 		STR_CUT(worker->reply.check, "firewall");
 		snprintf(worker->reply.text, sizeof(worker->reply.text),
@@ -295,5 +299,15 @@ int preflight_check(struct worker *worker, struct err *err)
 
 int preflight_hello(struct worker *worker, struct err *err)
 {
-	return runtime_version(worker, worker->reply.runtime, sizeof(worker->reply.runtime), err);
+	char version[64], why[LIMIT_REASON_TEXT + 1] = "";
+	AUTO_FREE char *text = NULL;
+	int r = runtime_version(worker, version, sizeof(version), err);
+
+	if (r < 0)
+		return r;
+	text = userns_works(worker, why, sizeof(why))
+	           ? mem_format("%s; user namespaces", version)
+	           : mem_format("%s; no user namespaces: %s", version, why);
+	STR_CUT(worker->reply.runtime, text);
+	return 0;
 }

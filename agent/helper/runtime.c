@@ -27,7 +27,7 @@
 enum {
 	LOG_SIZE_MAX = 8 << 20,
 	RUNTIME_TIMEOUT_MS = 30000,
-	ARGS_MAX = LIMIT_ARGV + 16,
+	ARGS_MAX = 40,
 	ARG_SIZE = PATHS_MAX + 32,
 };
 
@@ -227,6 +227,40 @@ int runtime_create(struct worker *worker, const struct slot_name *slot,
 	return r == 0 ? supervisor_of(config, slot, ret_supervisor, err) : r;
 }
 
+int runtime_try(struct worker *worker, const struct slot_name *slot, struct err *err)
+{
+	char path[PATHS_MAX];
+	AUTO_ARGS struct args args = {0};
+
+	args_runtime(&args, &worker->config);
+	args_add(&args, "create");
+	args_add(&args, "--bundle");
+	args_add(&args, "%s", paths_slot_run(&worker->config, slot, path, ""));
+	args_add(&args, "%s", slot->text);
+	return run_runtime(worker, &args, err);
+}
+
+/* The container's own process, but for its command: runtimes differ in what else they take over. */
+static int write_process(const struct agent_config *config, const struct slot_name *slot,
+                         const struct text_item *command, size_t count, char path[PATHS_MAX],
+                         struct err *err)
+{
+	char config_path[PATHS_MAX];
+	json_t *all = json_load_file(paths_slot_run(config, slot, config_path, "/config.json"), 0,
+	                             NULL);
+	json_t *process = json_object_get(all, "process"), *argv = json_array();
+	AUTO_FREE char *text = NULL;
+
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(argv, json_string(command[i].text));
+	if (json_object_set_new(process, "args", argv) == 0)
+		text = json_dumps(process, JSON_COMPACT);
+	json_decref(all);
+	paths_slot_run(config, slot, path, "/exec.json");
+	return text ? paths_write(path, text, strlen(text), 0600, err)
+	            : err_set(err, -EIO, "%s is not readable", config_path);
+}
+
 int runtime_start(struct worker *worker, const struct slot_name *slot, struct err *err)
 {
 	AUTO_ARGS struct args args = {0};
@@ -245,23 +279,25 @@ int runtime_exec(struct worker *worker, const struct slot_name *slot,
 {
 	AUTO_ARGS struct args args = {0};
 	struct spawn spawn = {.output_max = 4096, .timeout_ms = timeout_ms};
-	char pid_file[PATHS_MAX];
+	char pid_file[PATHS_MAX], process[PATHS_MAX];
 	struct bytes text = {0};
 	uint64_t pid;
 	int r;
 
+	if (count == 0 || count > LIMIT_ARGV)
+		return err_set(err, -E2BIG, "a health command has 1 to %d words", LIMIT_ARGV);
+	r = write_process(&worker->config, slot, command, count, process, err);
+	if (r < 0)
+		return r;
 	paths_slot_run(&worker->config, slot, pid_file, "/exec");
 	unlink(pid_file);
 	args_runtime(&args, &worker->config);
 	args_add(&args, "exec");
 	args_add(&args, "--pid-file");
 	args_add(&args, "%s", pid_file);
+	args_add(&args, "--process");
+	args_add(&args, "%s", process);
 	args_add(&args, "%s", slot->text);
-	if (count == 0 || args.count + count > ARGS_MAX)
-		return err_set(err, -E2BIG, "a health command has 1 to %zu words",
-		               ARGS_MAX - args.count);
-	for (size_t i = 0; i < count; i++)
-		args.items[args.count++] = mem_str(command[i].text);
 	spawn.argv = (const char *const *)args.items;
 	r = spawn_run(&spawn, ret_code, ret_output, err);
 	/* The runtime is gone, the command in the container may not be. */

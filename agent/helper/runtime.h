@@ -15,6 +15,9 @@
 int runtime_create(struct worker *worker, const struct slot_name *slot,
                    struct record_process *ret_container, struct record_process *ret_supervisor,
                    struct err *err) COVEY_MUST_CHECK;
+/* The same without conmon and without reports: can this bundle be made into a container? */
+int runtime_try(struct worker *worker, const struct slot_name *slot,
+                struct err *err) COVEY_MUST_CHECK;
 /* Lets a created container run. */
 int runtime_start(struct worker *worker, const struct slot_name *slot,
                   struct err *err) COVEY_MUST_CHECK;

@@ -7,10 +7,12 @@
 #include "agent/helper/slot.h"
 
 #include "agent/helper/bundle.h"
+#include "agent/helper/idmap.h"
 #include "agent/helper/runtime.h"
 #include "agent/helper/slotnet.h"
 #include "agent/helper/sockets.h"
 #include "agent/helper/trusted.h"
+#include "agent/helper/userns.h"
 #include "base/mem.h"
 
 #include <signal.h>
@@ -106,8 +108,48 @@ static int make_folders(struct worker *worker, const struct slot_name *slot, str
 	return r;
 }
 
+/* The first id of the slot's own, or 0: the node has none to give, or the release was allowed
+ * devices, which open for groups of the node. */
+static int plan_ids(struct worker *worker, const struct slot_name *slot,
+                    const struct release *release, uint32_t *ret_first, struct err *err)
+{
+	char why[LIMIT_SHORT_TEXT + 1];
+	uint32_t range;
+	int r;
+
+	*ret_first = 0;
+	if (release->resources.devices_count > 0 || !userns_works(worker, why, sizeof(why)))
+		return 0;
+	r = address_claim_ids(worker, slot, &range, err);
+	if (r < 0)
+		return worker_fail(worker, r, "ids");
+	*ret_first = IDMAP_FIRST + range * IDMAP_SIZE;
+	return 0;
+}
+
+static int mount_tree(struct worker *worker, const struct slot_name *slot,
+                      const struct release *release, uint32_t first_id, struct err *err)
+{
+	const struct agent_config *config = &worker->config;
+	char paths[LIMIT_LAYERS][PATHS_MAX], model[PATHS_MAX];
+	const char *layers[LIMIT_LAYERS];
+	struct slot_tree tree = {.layers = layers, .first_id = first_id};
+
+	for (size_t i = 0; i < release->blobs_count; i++) {
+		if (release->blobs[i].kind == BLOB_FILE)
+			tree.model = paths_release(config, &worker->request.release, model, "/model");
+		if (release->blobs[i].kind != BLOB_LAYER || tree.layers_count == LIMIT_LAYERS)
+			continue;
+		layers[tree.layers_count] = paths_layer(config, release->blobs[i].diff_id,
+		                                        paths[tree.layers_count]);
+		tree.layers_count++;
+	}
+	return slot_mount(worker, slot, &tree, err);
+}
+
 static int write_bundle(struct worker *worker, const struct slot_name *slot,
-                        const struct release *release, uint32_t port, struct err *err)
+                        const struct release *release, uint32_t port, uint32_t first_id,
+                        struct err *err)
 {
 	const struct agent_config *config = &worker->config;
 	char rootfs[PATHS_MAX], model[PATHS_MAX], observe[PATHS_MAX], group[PATHS_MAX];
@@ -115,7 +157,8 @@ static int write_bundle(struct worker *worker, const struct slot_name *slot,
 	char hostname[64]; /* the kernel's limit; the slot's name may be longer */
 	struct bundle_device devices[LIMIT_DEVICES];
 	struct runtime_limits limits;
-	struct bundle bundle = {.release = release, .devices = devices, .port = port};
+	struct bundle bundle = {
+	    .release = release, .devices = devices, .port = port, .first_id = first_id};
 	AUTO_STR struct str json = {0};
 	int r = bundle_devices_find(config, release, devices, &bundle.devices_count, err);
 
@@ -124,7 +167,10 @@ static int write_bundle(struct worker *worker, const struct slot_name *slot,
 	gethostname(host, sizeof(host) - 1);
 	runtime_limits(&limits);
 	paths_slot_run(config, slot, rootfs, "/rootfs");
-	paths_release(config, &worker->request.release, model, "/model");
+	if (first_id)
+		paths_slot_run(config, slot, model, SLOT_MODEL);
+	else
+		paths_release(config, &worker->request.release, model, "/model");
 	bundle.colour = paths_colour(worker->request.colour);
 	bundle.node = config->name[0] ? config->name : host;
 	STR_CUT(hostname, slot->text);
@@ -150,11 +196,15 @@ static int run_container(struct worker *worker, const struct slot_name *slot,
                          const struct release *release, struct record *record,
                          const struct slotnet *net, struct err *err)
 {
-	int r = slot_mount(worker, slot, release, err);
+	uint32_t first_id;
+	int r = plan_ids(worker, slot, release, &first_id, err);
 
 	if (r < 0)
+		return r;
+	r = mount_tree(worker, slot, release, first_id, err);
+	if (r < 0)
 		return worker_fail(worker, r, "image");
-	r = write_bundle(worker, slot, release, record->port, err);
+	r = write_bundle(worker, slot, release, record->port, first_id, err);
 	if (r < 0)
 		return r;
 	r = runtime_create(worker, slot, &record->container, &record->supervisor, err);

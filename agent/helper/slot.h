@@ -20,8 +20,17 @@ int slot_exec(struct worker *worker, struct err *err) COVEY_MUST_CHECK;
 int slot_clear(struct worker *worker, const struct slot_name *slot,
                struct err *err) COVEY_MUST_CHECK;
 
-/* The merged root file system of a release, mounted read-only at <slot run>/rootfs in a mount
+#define SLOT_MODEL "/model" /* below the slot's run directory: model files with their owners mapped */
+
+struct slot_tree { /* what a container sees; borrowed paths */
+	const char *const *layers; /* bottom first */
+	size_t layers_count;
+	const char *model; /* directory, or NULL: none */
+	uint32_t first_id; /* of the slot's range of ids (idmap.h); 0: no user namespace */
+};
+
+/* The merged root file system, mounted read-only at <slot run>/rootfs in a mount
  * namespace of this worker's own, which conmon and the container inherit: it ends with them, and
  * no mount is ever left over on the node. */
-int slot_mount(struct worker *worker, const struct slot_name *slot, const struct release *release,
+int slot_mount(struct worker *worker, const struct slot_name *slot, const struct slot_tree *tree,
                struct err *err) COVEY_MUST_CHECK;

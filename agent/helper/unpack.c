@@ -138,23 +138,57 @@ static int clean_path(const char *path, char dst[LIMIT_PATH + 1], struct err *er
 	return 0;
 }
 
+static bool is_whiteout(int parent, const char *name)
+{
+	struct stat st;
+
+	return fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISCHR(st.st_mode) &&
+	       st.st_rdev == makedev(0, 0);
+}
+
+static int make_opaque(int parent, const char *name, struct err *err)
+{
+	AUTO_CLOSE int fd = open_beneath(parent, name);
+
+	if (fd < 0 || fsetxattr(fd, "trusted.overlay.opaque", "y", 1, 0) < 0)
+		return err_errno(err, fd < 0 ? fd : -errno, "cannot be made opaque");
+	return 0;
+}
+
+/* Opens one folder, or makes it: also where a whiteout of an older one stands, and then opaque. */
+static int enter(int parent, const char *name, struct err *err)
+{
+	bool opaque = is_whiteout(parent, name);
+	int fd;
+
+	if (opaque && unlinkat(parent, name, 0) < 0)
+		return err_errno(err, -errno, "its folder cannot be made");
+	if (mkdirat(parent, name, 0755) < 0 && errno != EEXIST)
+		return err_errno(err, -errno, "its folder cannot be made");
+	fd = opaque ? make_opaque(parent, name, err) : 0;
+	if (fd < 0)
+		return fd;
+	fd = open_beneath(parent, name);
+	return fd < 0 ? err_errno(err, fd, "its folder cannot be entered") : fd;
+}
+
 /* Opens a folder beneath root; those that the archive did not mention are made. */
 static int open_parent(int root, const char *path, struct err *err)
 {
 	AUTO_FREE char *copy = mem_str(path);
 	int fd = open_beneath(root, path);
 
-	if (fd != -ENOENT)
+	if (fd != -ENOENT && fd != -ENOTDIR)
 		return fd < 0 ? err_errno(err, fd, "its folder cannot be entered") : fd;
 	fd = open_beneath(root, "");
+	if (fd < 0)
+		return err_errno(err, fd, "its folder cannot be entered");
 	for (char *rest = copy, *name; fd >= 0 && (name = strsep(&rest, "/"));) {
 		AUTO_CLOSE int parent = fd;
 
-		if (mkdirat(parent, name, 0755) < 0 && errno != EEXIST)
-			return err_errno(err, -errno, "its folder cannot be made");
-		fd = open_beneath(parent, name);
+		fd = enter(parent, name, err);
 	}
-	return fd < 0 ? err_errno(err, fd, "its folder cannot be entered") : fd;
+	return fd;
 }
 
 static int find_place(int root, const char *path, struct place *ret_place, struct err *err)
@@ -176,23 +210,6 @@ static int find_place(int root, const char *path, struct place *ret_place, struc
 	if (r < 0)
 		return r;
 	ret_place->parent = r;
-	return 0;
-}
-
-static bool is_whiteout(int parent, const char *name)
-{
-	struct stat st;
-
-	return fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISCHR(st.st_mode) &&
-	       st.st_rdev == makedev(0, 0);
-}
-
-static int make_opaque(int parent, const char *name, struct err *err)
-{
-	AUTO_CLOSE int fd = open_beneath(parent, name);
-
-	if (fd < 0 || fsetxattr(fd, "trusted.overlay.opaque", "y", 1, 0) < 0)
-		return err_errno(err, fd < 0 ? fd : -errno, "cannot be made opaque");
 	return 0;
 }
 

@@ -76,11 +76,19 @@ static const struct verb *find_verb(int argc, char **argv, int *ret_words)
 	return NULL;
 }
 
+/* A verb whose product is a file says with -o where that goes, not how to print. */
+static uint64_t accepted_by(const struct verb *verb)
+{
+	uint64_t common = verb->options & OPT(OUT) ? OPTIONS_COMMON & ~OPT(OUTPUT) : OPTIONS_COMMON;
+
+	return verb->options | common;
+}
+
 static void print_verb_help(const struct verb *verb, FILE *out)
 {
 	fprintf(out, "usage: covey %s%s%s [OPTION...]\n\n%s\n\n", verb->words,
 	        *verb->args ? " " : "", verb->args, verb->help);
-	options_describe(verb->options | OPTIONS_COMMON, out);
+	options_describe(accepted_by(verb), out);
 	fputs("\nEvery option is also an environment variable: --allow-removal is "
 	      "COVEY_ALLOW_REMOVAL.\n",
 	      out);
@@ -143,7 +151,7 @@ static int bad_usage(struct cli *cli, const char *words)
 
 static int run_verb(struct cli *cli, const struct verb *verb, int argc, char **argv, int at)
 {
-	uint64_t accepted = verb->options | OPTIONS_COMMON;
+	uint64_t accepted = accepted_by(verb);
 	struct options given = cli->options;
 	int code;
 

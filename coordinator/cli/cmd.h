@@ -45,6 +45,11 @@ int cmd_deployment_show(struct cli *cli);
 int cmd_deployment_history(struct cli *cli);
 int cmd_deployment_rm(struct cli *cli);
 
+int cmd_baseline_build(struct cli *cli);
+
+int cmd_observations(struct cli *cli);
+
+int cmd_drift_show(struct cli *cli);
 int cmd_gate_replay(struct cli *cli);
 
 int cmd_status(struct cli *cli);

@@ -2,6 +2,8 @@
 /* `covey lint`: every check of a file that needs no coordinator and no network. */
 #include "coordinator/cli/cmd.h"
 #include "coordinator/cli/yml_files.h"
+#include "coordinator/judge/policy.h"
+#include "evidence/build.h"
 #include "protocol/spec.h"
 
 static int lint_release(struct cli *cli)
@@ -14,18 +16,34 @@ static int lint_release(struct cli *cli)
 	return r;
 }
 
+static int lint_baseline(struct cli *cli)
+{
+	struct baseline baseline = {0};
+	int r = baseline_file_read(cli->options.file, &baseline, &cli->err);
+
+	if (r == 0)
+		build_free(&baseline);
+	return r;
+}
+
 static int lint_deployment(struct cli *cli)
 {
 	struct deployment_spec spec = {0};
 	int r = deployment_file_read(cli->options.file, &spec, &cli->err);
 
-	if (r == 0)
-		deployment_spec_free(&spec);
+	if (r < 0)
+		return r;
+	r = judge_deadlines_check(&spec, OBSERVE_PERIOD_MS, &cli->err);
+	if (r < 0)
+		err_prefix(&cli->err, r, "%s", cli->options.file);
+	deployment_spec_free(&spec);
 	return r;
 }
 
 int cmd_lint(struct cli *cli)
 {
+	static const char *const words[] = {"release", "deployment", "baseline"};
+	static int (*const lints[])(struct cli *) = {lint_release, lint_deployment, lint_baseline};
 	enum file_kind kind = FILE_RELEASE;
 	AUTO_JSON json_t *result = NULL;
 	int r;
@@ -35,11 +53,11 @@ int cmd_lint(struct cli *cli)
 		                "covey lint needs a file; write `covey lint -f FILE`");
 	r = yml_file_kind(cli->options.file, &kind, &cli->err);
 	if (r == 0)
-		r = kind == FILE_RELEASE ? lint_release(cli) : lint_deployment(cli);
+		r = lints[kind](cli);
 	if (r < 0)
 		return EXIT_USAGE;
 	result = json_pack("{ssssso}", "file", cli->options.file, "kind",
-	                   kind == FILE_RELEASE ? "release" : "deployment", "ok", json_true());
+	                   words[kind], "ok", json_true());
 	if (cli->options.output == OUTPUT_JSON)
 		output_json(&cli->out, result);
 	else

@@ -31,6 +31,17 @@ static const struct column details[] = {
     {"memory", "inventory.memory_bytes", COLUMN_BYTES, false},
     {"disk free", "inventory.disk_free_bytes", COLUMN_BYTES, false},
     {"slots", "slots", COLUMN_SLOTS, false},
+    {"exchange", "peers.state", COLUMN_STATE, false},
+    {"peer address", "peers.endpoint", COLUMN_TEXT, false},
+    {"not open", "peers.problem", COLUMN_TEXT, false},
+    {0},
+};
+
+static const struct column trouble_columns[] = {
+    {"PEER", "by", COLUMN_TEXT, false},
+    {"SAYS", "fault", COLUMN_STATE, false},
+    {"WHEN", "at", COLUMN_AGE, false},
+    {"TEXT", "text", COLUMN_TEXT, false},
     {0},
 };
 
@@ -98,7 +109,7 @@ int cmd_node_ls(struct cli *cli)
 int cmd_node_show(struct cli *cli)
 {
 	AUTO_JSON json_t *node = NULL;
-	const json_t *deployments;
+	const json_t *deployments, *troubles;
 	int code = client_simple(cli, "node.show", cmd_body_of_arg(cli, "node"), &node);
 
 	if (code != EXIT_DONE)
@@ -112,6 +123,11 @@ int cmd_node_show(struct cli *cli)
 	if (json_array_size(deployments)) {
 		fputc('\n', cli->out.file);
 		output_table(&cli->out, deployment_columns, deployments, "");
+	}
+	troubles = output_member(node, "peers.troubles");
+	if (json_array_size(troubles)) {
+		fputc('\n', cli->out.file);
+		output_table(&cli->out, trouble_columns, troubles, "");
 	}
 	return EXIT_DONE;
 }

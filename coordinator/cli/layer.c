@@ -133,8 +133,8 @@ int layer_inflate(int *fd, struct err *err)
 /* ---- the entries of a layer ---- */
 
 struct check {
-	/* Clean name -> true: a symbolic link, false: a file; folders are not in it. Names are bytes:
-	 * nobody checks that they are UTF-8. */
+	/* Clean name -> true: a symbolic link, false: a file, null: a folder with something in it.
+	 * Names are bytes: nobody checks that they are UTF-8. */
 	json_t *names;
 	uint64_t left; /* bytes that entries may still claim */
 	struct err *err;
@@ -165,17 +165,35 @@ static int clean(const char *name, struct str *ret_clean)
 	return 0;
 }
 
-static bool passes_link(const struct check *c, const char *path)
+/* What stands above the path must be a folder, or nothing yet. NULL, or what is wrong. */
+static const char *bad_parent(const struct check *c, const char *path)
+{
+	char part[LIMIT_PATH + 1];
+
+	for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
+		const json_t *above;
+
+		memcpy(part, path, (size_t)(slash - path));
+		part[slash - path] = 0;
+		above = json_object_get(c->names, part);
+		if (json_is_true(above))
+			return "lies behind a symbolic link of the same layer";
+		if (json_is_false(above))
+			return "lies below a file of the same layer";
+	}
+	return NULL;
+}
+
+/* The folders above the path are not empty from now on. */
+static void fill_parents(struct check *c, const char *path)
 {
 	char part[LIMIT_PATH + 1];
 
 	for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
 		memcpy(part, path, (size_t)(slash - path));
 		part[slash - path] = 0;
-		if (json_is_true(json_object_get(c->names, part)))
-			return true;
+		json_object_set_new_nocheck(c->names, part, json_null());
 	}
-	return false;
 }
 
 /* Does a relative target climb above the root from the folder in which the link lies? */
@@ -206,7 +224,7 @@ static int check_hard_link(struct check *c, const char *name, const char *path, 
 	AUTO_STR struct str clean_target = {0};
 
 	if (clean(target, &clean_target) < 0 || clean_target.size > LIMIT_PATH ||
-	    passes_link(c, str_get(&clean_target)))
+	    bad_parent(c, str_get(&clean_target)))
 		return refuse(c, name, "is a hard link to something outside the image's root");
 	if (!json_is_false(json_object_get(c->names, str_get(&clean_target))))
 		return refuse(c, name, "is a hard link to what is no file of its layer");
@@ -214,16 +232,34 @@ static int check_hard_link(struct check *c, const char *name, const char *path, 
 	return 0;
 }
 
-/* A whiteout must name one thing in its own folder. */
-static bool is_bad_whiteout(const char *path)
+/* The name that a whiteout takes away: "" when it names nothing in its own folder. NULL: none. */
+static const char *whiteout_of(const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	const char *base = slash ? slash + 1 : path;
 
 	if (!str_starts(base, ".wh."))
-		return false;
+		return NULL;
 	base += strlen(".wh.");
-	return !*base || str_equal(base, ".") || str_equal(base, "..");
+	return str_equal(base, ".") || str_equal(base, "..") ? "" : base;
+}
+
+static bool has_good_owner(struct archive_entry *entry)
+{
+	return archive_entry_uid(entry) >= 0 && archive_entry_uid(entry) < UINT32_MAX &&
+	       archive_entry_gid(entry) >= 0 && archive_entry_gid(entry) < UINT32_MAX;
+}
+
+/* The pieces of a sparse file lie within it? */
+static bool has_good_pieces(struct archive_entry *entry)
+{
+	la_int64_t size = archive_entry_size(entry), offset, length;
+
+	archive_entry_sparse_reset(entry);
+	while (archive_entry_sparse_next(entry, &offset, &length) == ARCHIVE_OK)
+		if (offset < 0 || length < 0 || offset > size || length > size - offset)
+			return false;
+	return true;
 }
 
 static int check_type(struct check *c, struct archive_entry *entry, const char *name,
@@ -236,13 +272,13 @@ static int check_type(struct check *c, struct archive_entry *entry, const char *
 		return check_hard_link(c, name, path, archive_entry_hardlink(entry));
 	switch (archive_entry_filetype(entry)) {
 	case AE_IFREG:
-		if (size > c->left)
+		if (size > c->left || !has_good_pieces(entry))
 			return refuse(c, name, "claims more content than the archive has");
 		c->left -= size;
 		json_object_set_new_nocheck(c->names, path, json_false());
 		return 0;
 	case AE_IFLNK:
-		if (!link || climbs_out(path, link))
+		if (!link || !*link || strlen(link) > LIMIT_PATH || climbs_out(path, link))
 			return refuse(c, name, "is a symbolic link that leaves the image's root");
 		json_object_set_new_nocheck(c->names, path, json_true());
 		return 0;
@@ -250,14 +286,19 @@ static int check_type(struct check *c, struct archive_entry *entry, const char *
 	case AE_IFBLK:
 		return refuse(c, name,
 		              "is a device; `resources: {devices: [...]}` asks for devices");
-	default: /* folders; pipes and sockets, which a node leaves out */
+	case AE_IFDIR: /* takes the place of a file or link */
+		if (!json_is_null(json_object_get(c->names, path)))
+			json_object_del(c->names, path);
+		return 0;
+	default: /* pipes and sockets, which a node leaves out */
 		return 0;
 	}
 }
 
 static int check_entry(struct check *c, struct archive_entry *entry)
 {
-	const char *name = archive_entry_pathname(entry);
+	const char *name = archive_entry_pathname(entry), *whiteout, *why;
+	bool folder = archive_entry_filetype(entry) == AE_IFDIR && !archive_entry_hardlink(entry);
 	AUTO_STR struct str path = {0};
 
 	if (!name)
@@ -266,13 +307,19 @@ static int check_entry(struct check *c, struct archive_entry *entry)
 		return refuse(c, name, "has a name that leads outside the image's root");
 	if (path.size > LIMIT_PATH)
 		return refuse(c, name, "has a name that is too long");
-	if (passes_link(c, str_get(&path)))
-		return refuse(c, name, "lies behind a symbolic link of the same layer");
-	if (is_bad_whiteout(str_get(&path)))
-		return refuse(c, name, "is a whiteout without a name");
-	json_object_del(c->names, str_get(&path)); /* a later entry takes its place */
-	if (!path.size && archive_entry_filetype(entry) != AE_IFDIR)
+	why = bad_parent(c, str_get(&path));
+	if (why)
+		return refuse(c, name, why);
+	if (!has_good_owner(entry))
+		return refuse(c, name, "has an owner that no node can have");
+	if (!path.size && !folder)
 		return refuse(c, name, "takes the place of the root folder");
+	fill_parents(c, str_get(&path));
+	whiteout = whiteout_of(str_get(&path));
+	if (whiteout)
+		return *whiteout ? 0 : refuse(c, name, "is a whiteout without a name");
+	if (!folder && json_is_null(json_object_get(c->names, str_get(&path))))
+		return refuse(c, name, "takes the place of a folder that is not empty");
 	return check_type(c, entry, name, str_get(&path));
 }
 

@@ -14,6 +14,7 @@ int layer_inflate(int *fd, struct err *err) COVEY_MUST_CHECK;
 /*
  * Reads the tar's headers: whole, and no entry with an absolute name or .., behind a symbolic link,
  * no hard link to what is no file of this layer, no relative symbolic link that leaves the root, no
- * device, no more content than the tar has bytes. The sentence names the entry. -EINVAL.
+ * device, no more content than the tar has bytes, nothing that would replace a folder which is not
+ * empty: what passes here can be unpacked on every node. The sentence names the entry. -EINVAL.
  */
 int layer_check(int fd, struct err *err) COVEY_MUST_CHECK;

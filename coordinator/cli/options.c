@@ -60,6 +60,10 @@ static const struct option_def defs[OPTION_COUNT] = {
                           "end a rollout of this deployment that is under way"},
     [OPTION_ALLOW_REMOVAL] = {"allow-removal", 0, FLAG, AT(allow_removal), NULL,
                               "take the deployment away from nodes that left the selector"},
+    [OPTION_OUT] = {"out", 'o', TEXT, AT(out), "FILE", "what to write (default: standard output)"},
+    [OPTION_SCHEMA] = {"schema", 0, TEXT, AT(schema), "FILE",
+                       "YAML: COLUMN: numeric, categorical or ignore"},
+    [OPTION_BINS] = {"bins", 0, NUMBER, AT(bins), "N", "bins of a number, 2 to 60 (default 10)"},
 };
 
 static_assert(OPTION_COUNT <= 64, "a set of options is a uint64_t");

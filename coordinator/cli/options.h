@@ -36,6 +36,9 @@ enum option_id {
 	OPTION_FULL,
 	OPTION_SUPERSEDE,
 	OPTION_ALLOW_REMOVAL,
+	OPTION_OUT,
+	OPTION_SCHEMA,
+	OPTION_BINS,
 	OPTION_COUNT
 };
 
@@ -76,6 +79,9 @@ struct options {                 /* texts are borrowed from argv and the environ
 	bool full;
 	bool supersede;
 	bool allow_removal;
+	const char *out; /* NULL: standard output */
+	const char *schema;
+	uint64_t bins;
 	const char *args[OPTION_ARGS_MAX]; /* what is not an option, in order */
 	size_t args_count;
 };

@@ -135,6 +135,8 @@ static void add_bytes(struct tree *tree, struct str *s, const json_t *node, uint
 {
 	uint64_t done = (uint64_t)json_integer_value(output_member(node, "bytes_done"));
 	uint64_t total = (uint64_t)json_integer_value(output_member(node, "bytes_total"));
+	uint64_t peers = (uint64_t)json_integer_value(output_member(node, "bytes_from_peers"));
+	uint64_t said = (uint64_t)json_integer_value(output_member(node, "fetch_rate"));
 	char done_text[STR_SIZE_MAX], total_text[STR_SIZE_MAX], rate_text[STR_SIZE_MAX];
 	char left[STR_DURATION_MAX];
 	double rate;
@@ -144,7 +146,10 @@ static void add_bytes(struct tree *tree, struct str *s, const json_t *node, uint
 	str_format_size(done_text, done);
 	str_format_size(total_text, total);
 	str_addf(s, "%s of %s", done_text, total_text);
-	rate = rate_of(tree, node_name(node), done, now_ms);
+	if (peers && done)
+		str_addf(s, ", %u %% from nodes",
+		         (unsigned)(peers < done ? peers * 100 / done : 100));
+	rate = said ? (double)said : rate_of(tree, node_name(node), done, now_ms);
 	if (rate < 1)
 		return;
 	str_format_size(rate_text, (uint64_t)rate);
@@ -238,9 +243,8 @@ static void draw_gates(struct drawing *d)
 
 		str_addf(&name, "gate %s", output_text(gate, "name"));
 		str_add(&rest, output_text(gate, "text"));
-		if (*output_text(gate, "evidence"))
-			str_addf(&rest, "%sevidence: %s", rest.size ? "  " : "",
-			         output_text(gate, "evidence"));
+		if (str_equal(output_text(gate, "evidence"), "none"))
+			str_addf(&rest, "%sevidence: none", rest.size ? "  " : "");
 		add_line(d->tree, d->text, d->width, 2, str_get(&name),
 		         output_text(gate, "verdict"), str_get(&rest));
 	}

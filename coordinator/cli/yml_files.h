@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "covey/evidence.h"
 #include "covey/policy.h"
 #include "covey/release.h"
 #include "base/err.h"
@@ -26,6 +27,12 @@ void release_file_free(struct release_file *file);
 int deployment_file_read(const char *name, struct deployment_spec *ret_spec,
                          struct err *err) COVEY_MUST_CHECK;
 
-enum file_kind { FILE_RELEASE, FILE_DEPLOYMENT };
+/* A drift baseline, written by `covey baseline build` or by hand. Caller: build_free(). */
+int baseline_file_read(const char *name, struct baseline *ret_baseline,
+                       struct err *err) COVEY_MUST_CHECK;
+/* The same baseline as text. */
+void baseline_file_write(FILE *out, const struct baseline *baseline);
+
+enum file_kind { FILE_RELEASE, FILE_DEPLOYMENT, FILE_BASELINE };
 /* By its keys. */
 int yml_file_kind(const char *name, enum file_kind *ret_kind, struct err *err) COVEY_MUST_CHECK;

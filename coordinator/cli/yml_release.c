@@ -8,13 +8,18 @@
 #include "coordinator/cli/yml_files.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "coordinator/cli/client.h"
 #include "coordinator/cli/file.h"
 #include "coordinator/cli/yml.h"
+#include "evidence/build.h"
+#include "protocol/baseline.h"
 #include "protocol/manifest.h"
 
 #include <string.h>
 
 #define AT(member) offsetof(struct release_file, release.member)
+#define SERIES_LETTERS                                                                             \
+	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_:"
 #define IN(member) offsetof(struct release_smoke, member)
 
 /* Free keys: calls add() for each pair, with the path and the repeated keys taken care of. */
@@ -351,6 +356,102 @@ static int bind_smokes(struct yml_file *file, const yaml_node_t *node,
 	return 0;
 }
 
+/* ---- observations ---- */
+
+static int bind_baseline(struct yml_file *file, const yaml_node_t *node,
+                         const struct yml_field *field, void *object)
+{
+	const char *text = yml_text(node);
+	AUTO_FREE char *path = text ? file_beside(file->name, text) : NULL;
+	struct baseline baseline = {0};
+	struct err why = {0};
+	int r;
+
+	if (!path)
+		return yml_fail(file, node,
+		                "this is not a file's name; write a path beside this file");
+	r = baseline_file_read(path, &baseline, &why);
+	if (r == 0)
+		r = baseline_encode(&baseline, (struct bytes *)(void *)((char *)object + field->offset),
+		                    &why);
+	build_free(&baseline);
+	return r < 0 ? yml_fail(file, node, "%s", err_text(&why, r)) : 0;
+}
+
+/* NAME, or NAME{label="value", ...}. */
+static int bind_series(struct yml_file *file, const yaml_node_t *node,
+                       const struct yml_field *field, void *object)
+{
+	const char *text = yml_text(node);
+	size_t name = text ? strspn(text, SERIES_LETTERS) : 0;
+
+	if (name == 0 || strlen(text) > LIMIT_SHORT_TEXT ||
+	    (text[name] != '\0' && (text[name] != '{' || text[strlen(text) - 1] != '}')))
+		return yml_fail(file, node, "this is not a metric; write NAME, or "
+		                "'NAME{label=\"value\"}', at most %d characters", LIMIT_SHORT_TEXT);
+	return yml_heap(file, node, field, object);
+}
+
+static int bind_counters(struct yml_file *file, const yaml_node_t *node,
+                         const struct yml_field *field, void *object)
+{
+	struct release_observe *observe = &((struct release_file *)object)->release.observe;
+
+	return yml_text_list(file, node, LIMIT_NAMED_COUNTERS, &observe->counters,
+	                     &observe->counters_count);
+}
+
+static int bind_range(struct yml_file *file, const yaml_node_t *node, const struct yml_field *field,
+                      void *object)
+{
+	struct release_observe *observe = &((struct release_file *)object)->release.observe;
+	AUTO_JSON json_t *pair = NULL;
+	int r = yml_json(file, node, &pair);
+
+	if (r < 0)
+		return r;
+	observe->score_min = json_number_value(json_array_get(pair, 0));
+	observe->score_max = json_number_value(json_array_get(pair, 1));
+	observe->has_range = json_array_size(pair) == 2 && json_is_number(json_array_get(pair, 0)) &&
+	                     json_is_number(json_array_get(pair, 1)) &&
+	                     observe->score_min < observe->score_max;
+	return observe->has_range
+	           ? 0
+	           : yml_fail(file, node, "this is not a range; write for instance [0, 1]");
+}
+
+static const struct yml_field observe_fields[] = {
+    {.key = "metrics", .bind = bind_url_path, .offset = AT(observe.metrics)},
+    {.key = "requests", .bind = bind_series, .offset = AT(observe.requests)},
+    {.key = "errors", .bind = bind_series, .offset = AT(observe.errors)},
+    {.key = "latency", .bind = bind_series, .offset = AT(observe.latency)},
+    {.key = "counters", .bind = bind_counters},
+    {.key = "score", .bind = bind_range},
+    {0},
+};
+
+static int bind_observe(struct yml_file *file, const yaml_node_t *node,
+                        const struct yml_field *field, void *object)
+{
+	const struct release_observe *observe = &((struct release_file *)object)->release.observe;
+	int r = yml_bind(file, node, observe_fields, object);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < observe->counters_count; i++)
+		if (strlen(observe->counters[i].text) > LIMIT_SHORT_TEXT)
+			return yml_fail(file, node, "a counter's name is too long; write at most %d "
+			                "characters", LIMIT_SHORT_TEXT);
+	if (!observe->metrics && (observe->requests || observe->errors || observe->latency ||
+	                          observe->counters_count > 0))
+		return yml_fail(file, node, "the path is missing; write for instance `metrics: "
+		                "/metrics`");
+	if (observe->errors && !observe->requests)
+		return yml_fail(file, node, "errors without requests say nothing; write `requests: "
+		                "NAME` as well");
+	return 0;
+}
+
 /* ---- the file ---- */
 
 static int bind_local_path(struct yml_file *file, const yaml_node_t *node,
@@ -429,7 +530,8 @@ static const struct yml_field release_fields[] = {
     {.key = "resources", .bind = yml_map, .fields = resources_fields},
     {.key = "health", .bind = bind_health},
     {.key = "smoke", .bind = bind_smokes},
-    {.key = "baseline", .bind = bind_bytes, .offset = AT(baseline), .max = LIMIT_BASELINE},
+    {.key = "baseline", .bind = bind_baseline, .offset = AT(baseline)},
+    {.key = "observe", .bind = bind_observe},
     {.key = "lineage", .bind = yml_map, .fields = lineage_fields},
     {0},
 };

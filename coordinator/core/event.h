@@ -34,13 +34,16 @@
 	X(SUPERSEDE, "supersede")		/* a newer rollout takes over */                   \
 	X(RETRY, "retry")			/* node or ROLLOUT_NO_NODE: all that failed */     \
 	X(FREEZE, "freeze")			/* nobody new; going back goes on */               \
-	X(UNFREEZE, "unfreeze")
+	X(UNFREEZE, "unfreeze")                                                                   \
+	X(QUARANTINE, "quarantine")		/* evidence speaks against this node alone */
 
 #define X(name, text) EVENT_##name,
 enum rollout_event_kind { ROLLOUT_EVENTS(X) EVENT_COUNT };
 #undef X
 
-enum verdict { VERDICT_NONE, VERDICT_PASS, VERDICT_FAIL, VERDICT_INCONCLUSIVE, VERDICT_COUNT };
+enum verdict { VERDICT_NONE, VERDICT_PASS, VERDICT_FAIL, VERDICT_INCONCLUSIVE,
+	       VERDICT_PROMISED, /* inconclusive, but the promised rates are proven to be kept */
+	       VERDICT_COUNT };
 
 #define ROLLOUT_NO_NODE UINT32_MAX
 

@@ -208,6 +208,24 @@ static void apply_verdict(struct rollout *r, const struct rollout_event *e)
 	             e->why.text);
 }
 
+static bool admits_quarantine(const struct rollout *r, const struct rollout_event *e,
+                              struct err *err)
+{
+	return is_known(r, e) && r->nodes[e->node].told && !r->nodes[e->node].failed &&
+	       !rollout_state_is_final(r->state) && !r->going_back;
+}
+
+static void apply_quarantine(struct rollout *r, const struct rollout_event *e)
+{
+	struct rollout_node *n = &r->nodes[e->node];
+
+	n->failed = n->timed_out = n->quarantined = true;
+	n->place = false;
+	r->node_whys[e->node] = e->why;
+	rollout_note(r, NOTE_NODE_FAILED, e->node, "%s: %.180s", e->why.check, e->why.text);
+	node_goal_changed(r, n);
+}
+
 static bool admits_window(const struct rollout *r, const struct rollout_event *e, struct err *err)
 {
 	return r->window_closed != (e->kind == EVENT_WINDOW_CLOSED) &&
@@ -230,6 +248,7 @@ const struct event_row rollout_node_events[EVENT_COUNT] = {
     [EVENT_NODE_BUSY] = {admits_busy, apply_busy},
     [EVENT_NODE_FREE] = {admits_busy, apply_busy},
     [EVENT_GATE_VERDICT] = {admits_verdict, apply_verdict},
+    [EVENT_QUARANTINE] = {admits_quarantine, apply_quarantine},
     [EVENT_WINDOW_CLOSED] = {admits_window, apply_window},
     [EVENT_WINDOW_OPEN] = {admits_window, apply_window},
 };

@@ -49,7 +49,7 @@ static void add_node(struct hash *hash, const struct rollout_node *n)
 {
 	bool flags[] = {n->told,   n->changed,   n->place,  n->gone,   n->already,   n->busy,
 	                n->failed, n->timed_out, n->lost,   n->sick,   n->reachable, n->current,
-	                n->ours,   n->staged,    n->proven, n->healthy};
+	                n->ours,   n->staged,    n->proven, n->healthy, n->quarantined};
 
 	add_bytes(hash, n->id.bytes, NODE_ID_SIZE);
 	add_u64(hash, (uint64_t)n->stage << 32 | n->group);

@@ -177,7 +177,7 @@ void node_count(const struct rollout *r, const struct rollout_node *n, struct ga
 {
 	counts->opened++;
 	counts->changed += n->changed || n->failed || rollout_prepares(r);
-	counts->failed += n->failed;
+	counts->failed += n->failed && !n->quarantined;
 	counts->silent += !n->reachable;
 	counts->lost += n->lost;
 }

@@ -41,7 +41,8 @@ static void apply_pause(struct rollout *r, const struct rollout_event *e)
 	struct rollout_why why = e->why;
 
 	STR_CUT(why.phase, "coordinator");
-	STR_CUT(why.check, "operator");
+	if (!str_equal(why.check, "input")) /* else the judge's: it cannot compare */
+		STR_CUT(why.check, "operator");
 	if (!why.text[0])
 		STR_CUT(why.text, "paused by an operator");
 	note_operator(r, e);
@@ -192,7 +193,7 @@ static void retry_node(struct rollout *r, uint32_t node)
 	n->place = n->sick = n->current = false;
 	n->step_clock_ms = rollout_clock(r);
 	if (!r->going_back)
-		n->told = n->failed = n->timed_out = false;
+		n->told = n->failed = n->timed_out = n->quarantined = false;
 	if (r->last_failed == node)
 		r->last_failed = ROLLOUT_NO_NODE;
 	rollout_note(r, NOTE_NODE_CHANGED, node, "attempt %llu", (unsigned long long)n->attempt);

@@ -33,6 +33,7 @@ struct rollout_node {
 	bool busy;	/* in change for another deployment */
 	bool failed;	/* in this attempt: it said so, or timed_out */
 	bool timed_out; /* the coordinator's verdict (deadline, unhealthy): it is taken back */
+	bool quarantined; /* failed, and no fault of the release: the limits do not count it */
 	bool lost;	/* told, without a verdict, silent for longer than the node deadline */
 	bool sick;	/* serves the release, unhealthy */
 	uint64_t step_clock_ms, silent_clock_ms, sick_clock_ms; /* the rollout's clock can stop */

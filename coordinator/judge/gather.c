@@ -163,6 +163,11 @@ static void learn_thresholds(struct gather *g, const struct observation_record *
 	g->froze = gather_quantiles(g->latencies, &g->setup.thresholds);
 }
 
+void gather_freeze(struct gather *g, const struct gather_thresholds *thresholds)
+{
+	g->setup.thresholds = *thresholds;
+}
+
 bool gather_froze(struct gather *g, struct gather_thresholds *ret_thresholds)
 {
 	if (!g->froze)

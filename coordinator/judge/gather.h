@@ -13,9 +13,7 @@
 #include "covey/evidence.h"
 
 enum {
-	JUDGE_WARMUP_PERIODS = 2,  /* after a server's start */
 	JUDGE_STRATA_MAX = 64,
-	JUDGE_NODE_ROWS = 64,      /* canaries that can be left out one by one */
 	JUDGE_LATENCIES_MIN = 1000, /* observations behind frozen thresholds */
 };
 
@@ -53,6 +51,8 @@ bool gather_add(struct gather *gather, uint32_t node, uint64_t at_ms,
 bool gather_close(struct gather *gather, uint64_t now_ms, struct judge_period *ret_period);
 /* Nothing before this index is taken any more: after a restart, the next one to close. */
 void gather_skip(struct gather *gather, uint64_t index);
+/* Thresholds that were frozen before a restart. */
+void gather_freeze(struct gather *gather, const struct gather_thresholds *thresholds);
 /* Thresholds that were frozen since the last call: to be written down before the next period. */
 bool gather_froze(struct gather *gather, struct gather_thresholds *ret_thresholds);
 /* Fleet time at which gather_close() may have something; UINT64_MAX: never without a record. */

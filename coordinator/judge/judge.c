@@ -92,25 +92,28 @@ static void add_count(struct judge_count *sum, const struct judge_count *count)
 		sum->over[i] += count->over[i];
 }
 
-static bool is_left_out(const struct judge *judge, const struct judge_row *row, uint32_t without)
+static bool is_left_out(const struct judge_row *row, uint64_t without)
 {
-	if (row->cohort != COHORT_CANARY || row->node == JUDGE_NO_NODE)
-		return false;
-	return row->node == without;
+	return row->cohort == COHORT_CANARY && row->node < JUDGE_NODE_ROWS &&
+	       (without >> row->node & 1);
 }
 
-static void sum_stratum(const struct judge *judge, const struct judge_period *period,
-                        uint32_t stratum, size_t gate, uint32_t without,
-                        struct judge_count sums[COHORT_COUNT])
+bool judge_sum(const struct judge_period *period, uint32_t stratum, size_t gate, uint64_t without,
+               struct judge_count sums[COHORT_COUNT])
 {
+	bool any = false;
+
 	memset(sums, 0, COHORT_COUNT * sizeof(*sums));
 	for (size_t i = 0; i < period->rows_count; i++) {
 		const struct judge_row *row = &period->rows[i];
 
-		if (row->stratum == stratum && gate < row->counts_count &&
-		    !is_left_out(judge, row, without))
-			add_count(&sums[row->cohort], &row->counts[gate]);
+		if (row->stratum != stratum || gate >= row->counts_count ||
+		    is_left_out(row, without))
+			continue;
+		add_count(&sums[row->cohort], &row->counts[gate]);
+		any = true;
 	}
+	return any;
 }
 
 static int add_comparison(struct gate_state *g, const struct judge_count *c,
@@ -140,7 +143,7 @@ static int add_comparison(struct gate_state *g, const struct judge_count *c,
 }
 
 static int add_gate(struct judge *judge, const struct judge_period *period, uint32_t stratum,
-                    size_t gate, uint32_t without)
+                    size_t gate, uint64_t without)
 {
 	struct gate_state *g = &judge->gates[gate];
 	struct judge_count sums[COHORT_COUNT];
@@ -148,7 +151,8 @@ static int add_gate(struct judge *judge, const struct judge_period *period, uint
 	bool latency = g->gate.test == TEST_LATENCY;
 	int r = 0;
 
-	sum_stratum(judge, period, stratum, gate, without, sums);
+	if (!judge_sum(period, stratum, gate, without, sums))
+		return 0;
 	if (g->gate.slo > 0 && !latency)
 		r = promised_add(&g->promised, c->attempts, c->bad);
 	if (r == 0 && g->gate.test != TEST_ABSOLUTE)
@@ -174,7 +178,7 @@ static void add_bins(struct judge *judge, const struct judge_bins *bins)
 		state->bins[bins->cohort][i] += bins->bins[i];
 }
 
-int judge_add(struct judge *judge, const struct judge_period *period, uint32_t without)
+int judge_add(struct judge *judge, const struct judge_period *period, uint64_t without)
 {
 	uint32_t strata = 0;
 	int r = 0;
@@ -225,6 +229,11 @@ double judge_drift(const struct judge *judge, size_t feature, enum cohort cohort
 	if (cohort == COHORT_COUNT)
 		return ln_e_of(f->bins[COHORT_CONTROL], f->bins[COHORT_CANARY], f->feature.bins);
 	return ln_e_of(f->feature.baseline, f->bins[cohort], f->feature.bins);
+}
+
+const uint64_t *judge_bins_of(const struct judge *judge, size_t feature, enum cohort cohort)
+{
+	return judge->features[feature].bins[cohort];
 }
 
 size_t judge_find_feature(const struct judge *judge, const char *name)

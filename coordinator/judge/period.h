@@ -14,6 +14,7 @@
 
 enum cohort { COHORT_CANARY, COHORT_CONTROL, COHORT_COUNT };
 
+enum { JUDGE_NODE_ROWS = 64 }; /* the first canaries: they can be left out one by one */
 #define JUDGE_NO_NODE UINT32_MAX
 
 struct judge_count { /* of one gate; zero where it has no such thing */
@@ -26,7 +27,7 @@ struct judge_count { /* of one gate; zero where it has no such thing */
 struct judge_row { /* a canary node, or all of a cohort in a stratum */
 	enum cohort cohort;
 	uint32_t stratum;
-	uint32_t node; /* index in the rollout, or JUDGE_NO_NODE */
+	uint32_t node; /* index in the rollout, below JUDGE_NODE_ROWS, or JUDGE_NO_NODE */
 	uint32_t nodes; /* that it speaks of */
 	struct judge_count *counts; /* one for each gate */
 	size_t counts_count;

@@ -82,6 +82,8 @@ int sqlite_observation_append(struct store *s, const struct store_observation *o
 			      struct err *err);
 int sqlite_observation_each(struct store *s, const char *deployment, uint64_t since,
 			    uint64_t limit, store_observation_fn *fn, void *arg, struct err *err);
+int sqlite_observation_tail(struct store *s, const char *deployment, uint64_t count,
+			    uint64_t *ret_since, struct err *err);
 int sqlite_observation_last(struct store *s, uint64_t *ret_id, struct err *err);
 int sqlite_observation_trim(struct store *s, uint64_t up_to_id, struct err *err);
 int sqlite_mark_put(struct store *s, const struct store_mark *mark, struct err *err);
@@ -89,3 +91,10 @@ int sqlite_mark_each(struct store *s, store_mark_fn *fn, void *arg, struct err *
 int sqlite_baseline_put(struct store *s, const struct store_baseline *baseline, struct err *err);
 int sqlite_baseline_remove(struct store *s, const char *deployment, struct err *err);
 int sqlite_baseline_each(struct store *s, store_baseline_fn *fn, void *arg, struct err *err);
+int sqlite_judgement_append(struct store *s, const struct store_judgement *judgement,
+			    struct err *err);
+int sqlite_judgement_each(struct store *s, const struct rollout_id *rollout,
+			  store_judgement_fn *fn, void *arg, struct err *err);
+int sqlite_watch_put(struct store *s, const struct store_watch *watch, struct err *err);
+int sqlite_watch_remove(struct store *s, const char *deployment, struct err *err);
+int sqlite_watch_each(struct store *s, store_watch_fn *fn, void *arg, struct err *err);

@@ -30,6 +30,10 @@ static const struct column release_columns[] = {
 	COL(U64, store_release, size),	   COL(U64, store_release, pushed_ms),
 	COL(BYTES, store_release, manifest),
 };
+static const struct column delta_columns[] = {
+	COL(FIXED, store_delta, target), COL(FIXED, store_delta, base),
+	COL(FIXED, store_delta, set),	 COL(U64, store_delta, bytes),
+};
 static const struct column deployment_columns[] = {
 	COL(STR, store_deployment, name),	COL(BYTES, store_deployment, spec),
 	COL(FIXED, store_deployment, base),	COL(U64, store_deployment, created_ms),
@@ -82,6 +86,7 @@ static const struct column label_columns[] = {
 RECORD(node);
 RECORD(token);
 RECORD(release);
+RECORD(delta);
 RECORD(deployment);
 RECORD(rollout);
 RECORD(journal);
@@ -99,6 +104,7 @@ static const struct record u64_record = {u64_columns, 1, sizeof(uint64_t)};
 WALK(token, store_token)
 WALK(release, store_release)
 WALK(digest, digest)
+WALK(delta, store_delta)
 WALK(deployment, store_deployment)
 WALK(rollout, store_rollout)
 WALK(journal, store_journal)
@@ -317,6 +323,17 @@ static int op_object_releases(struct store *s, const struct digest *object, stor
 			   &(struct digest_walk){fn, arg, 0}, err);
 }
 
+static int op_delta_put(struct store *s, const struct store_delta *delta, struct err *err)
+{
+	return run_record(s, SQL_DELTA_PUT, &delta_record, delta, err);
+}
+
+static int op_delta_each(struct store *s, store_delta_fn *fn, void *arg, struct err *err)
+{
+	return each(s, SQL_DELTA_EACH, &delta_record, delta_row,
+		    &(struct delta_walk){fn, arg, 0}, err);
+}
+
 static int op_deployment_put(struct store *s, const struct store_deployment *deployment,
 			     struct err *err)
 {
@@ -477,6 +494,8 @@ const struct store_ops sqlite_ops = {
 	.release_each = op_release_each,
 	.release_get = op_release_get,
 	.object_releases = op_object_releases,
+	.delta_put = op_delta_put,
+	.delta_each = op_delta_each,
 	.deployment_put = op_deployment_put,
 	.deployment_remove = op_deployment_remove,
 	.deployment_each = op_deployment_each,
@@ -499,6 +518,7 @@ const struct store_ops sqlite_ops = {
 	.audit_each = op_audit_each,
 	.observation_append = sqlite_observation_append,
 	.observation_each = sqlite_observation_each,
+	.observation_tail = sqlite_observation_tail,
 	.observation_last = sqlite_observation_last,
 	.observation_trim = sqlite_observation_trim,
 	.mark_put = sqlite_mark_put,
@@ -506,4 +526,9 @@ const struct store_ops sqlite_ops = {
 	.baseline_put = sqlite_baseline_put,
 	.baseline_remove = sqlite_baseline_remove,
 	.baseline_each = sqlite_baseline_each,
+	.judgement_append = sqlite_judgement_append,
+	.judgement_each = sqlite_judgement_each,
+	.watch_put = sqlite_watch_put,
+	.watch_remove = sqlite_watch_remove,
+	.watch_each = sqlite_watch_each,
 };

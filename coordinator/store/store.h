@@ -74,6 +74,12 @@ struct store_journal { /* one event of a rollout's machine */
 	struct bytes event; /* encoded */
 };
 
+struct store_delta { /* how nodes with one release come to another */
+	struct digest target, base; /* releases; both must be there, and take the row with them */
+	struct digest set; /* zero: none is worth it */
+	uint64_t bytes;	   /* of the set and its objects */
+};
+
 struct store_report { /* a node's last committed status */
 	struct node_id node;
 	uint64_t boot_epoch, sequence;
@@ -135,6 +141,7 @@ typedef int store_node_fn(void *arg, const struct store_node *node);
 typedef int store_token_fn(void *arg, const struct store_token *token);
 typedef int store_release_fn(void *arg, const struct store_release *release);
 typedef int store_digest_fn(void *arg, const struct digest *digest);
+typedef int store_delta_fn(void *arg, const struct store_delta *delta);
 typedef int store_deployment_fn(void *arg, const struct store_deployment *deployment);
 typedef int store_rollout_fn(void *arg, const struct store_rollout *rollout);
 typedef int store_journal_fn(void *arg, const struct store_journal *journal);
@@ -142,6 +149,20 @@ typedef int store_report_fn(void *arg, const struct store_report *report);
 typedef int store_desired_fn(void *arg, const struct store_desired *desired);
 typedef int store_event_fn(void *arg, const struct store_event *event);
 typedef int store_audit_fn(void *arg, const struct store_audit *audit);
+struct store_judgement { /* one entry of a rollout's judge */
+	struct rollout_id rollout;
+	uint64_t sequence; /* 1, 2, ... for each rollout */
+	struct bytes entry; /* encoded */
+};
+
+struct store_watch { /* what is watched of a deployment after its rollouts */
+	char deployment[LIMIT_NAME + 1];
+	uint64_t seen; /* id of the newest observation in it */
+	struct bytes body; /* encoded */
+};
+
+typedef int store_judgement_fn(void *arg, const struct store_judgement *judgement);
+typedef int store_watch_fn(void *arg, const struct store_watch *watch);
 typedef int store_observation_fn(void *arg, const struct store_observation *observation);
 typedef int store_mark_fn(void *arg, const struct store_mark *mark);
 typedef int store_baseline_fn(void *arg, const struct store_baseline *baseline);
@@ -179,6 +200,9 @@ struct store_ops {
 	/* Releases that contain the object: none means that it may go. */
 	int (*object_releases)(struct store *s, const struct digest *object, store_digest_fn *fn,
 			       void *arg, struct err *err);
+
+	int (*delta_put)(struct store *s, const struct store_delta *delta, struct err *err);
+	int (*delta_each)(struct store *s, store_delta_fn *fn, void *arg, struct err *err);
 
 	int (*deployment_put)(struct store *s, const struct store_deployment *deployment,
 			      struct err *err);
@@ -224,6 +248,9 @@ struct store_ops {
 	int (*observation_each)(struct store *s, const char *deployment, uint64_t since,
 				uint64_t limit, store_observation_fn *fn, void *arg,
 				struct err *err);
+	/* The id after which a deployment's last `count` begin. */
+	int (*observation_tail)(struct store *s, const char *deployment, uint64_t count,
+				uint64_t *ret_since, struct err *err);
 	int (*observation_last)(struct store *s, uint64_t *ret_id, struct err *err); /* 0: none */
 	int (*observation_trim)(struct store *s, uint64_t up_to_id, struct err *err); /* marks stay */
 	int (*mark_put)(struct store *s, const struct store_mark *mark, struct err *err);
@@ -233,6 +260,15 @@ struct store_ops {
 			    struct err *err);
 	int (*baseline_remove)(struct store *s, const char *deployment, struct err *err);
 	int (*baseline_each)(struct store *s, store_baseline_fn *fn, void *arg, struct err *err);
+
+	/* -EEXIST: that sequence is taken. They go with their rollout. */
+	int (*judgement_append)(struct store *s, const struct store_judgement *judgement,
+				struct err *err);
+	int (*judgement_each)(struct store *s, const struct rollout_id *rollout,
+			      store_judgement_fn *fn, void *arg, struct err *err);
+	int (*watch_put)(struct store *s, const struct store_watch *watch, struct err *err);
+	int (*watch_remove)(struct store *s, const char *deployment, struct err *err);
+	int (*watch_each)(struct store *s, store_watch_fn *fn, void *arg, struct err *err);
 };
 
 struct store { /* first member of every implementation */

@@ -30,6 +30,8 @@ enum {
 	LIMIT_FILES = 65536,	     /* a model folder */
 	LIMIT_CHUNKS = 131072,	     /* a blob: 4 MiB each make 512 GiB */
 	LIMIT_TENSORS = 32768,	     /* of one file that deltas look for */
+	LIMIT_DELTAS = 49152,	     /* of one pair of releases */
+	LIMIT_HELD = 8,		     /* releases that a node names as bases */
 	LIMIT_ARGV = 256,
 	LIMIT_ENV = 512,
 	LIMIT_SMOKES = 64,
@@ -93,7 +95,8 @@ enum {
 	LIMIT_ENROL_PER_MINUTE = 600,	    /* enrolment attempts */
 	OBSERVE_PERIOD_MS = 60000,	    /* one observation record */
 	LIMIT_OBSERVE_PERIOD_MIN_MS = 1000,
-	LIMIT_PEER_CONNECT_MS = 10000,	    /* a neighbour that does not answer is not reachable */
+	LIMIT_PEER_CONNECT_MS = 3000,	    /* a neighbour that does not answer is not reachable */
+	LIMIT_PEER_PROVE_MS = 10000,	    /* ... and one that does not prove its key is dropped */
 	LIMIT_POLL_WAIT_MS = 20000,	    /* longest wait of one long-poll request */
 };
 

@@ -197,12 +197,25 @@ struct msg_neighbours { /* complete: whoever is not in it is a stranger from now
 
 /* ---- data channel: objects by digest ---- */
 
-enum object_kind { OBJECT_CHUNK, OBJECT_MANIFEST, OBJECT_KIND_COUNT };
+enum object_kind {
+	OBJECT_CHUNK,	 /* chunks, indices, objects with deltas */
+	OBJECT_MANIFEST, /* the signed envelope of the release with this digest */
+	OBJECT_DELTAS,	 /* which delta set there is for the release: data is the set's digest */
+	OBJECT_SET,	 /* a delta set (protocol/delta_set.h) */
+	OBJECT_KIND_COUNT
+};
+
+struct held_release {
+	struct digest digest;
+};
+
 
 struct msg_get {
-	enum object_kind kind; /* MANIFEST: the signed envelope of the release with this digest */
+	enum object_kind kind;
 	struct digest digest;
 	bool takes_coded; /* the answer's data may be coded (protocol/coding/coding.h) */
+	struct held_release *held; /* DELTAS: what lies sealed on the node's disk */
+	size_t held_count;
 };
 
 struct msg_object {
@@ -211,6 +224,7 @@ struct msg_object {
 	bool missing; /* the sender does not have it */
 	struct bytes data;
 	bool coded; /* data is a coded form; the digest is that of what it stands for */
+	uint32_t retry_ms; /* missing, but it is being made: ask again after this; 0: it is not */
 };
 
 /* ---- chunks by number: peers' channel, and the data channel (SEED_...) ----

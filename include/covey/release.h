@@ -96,6 +96,17 @@ struct release_smoke {
 	double tolerance;	 /* absolute, for numbers in expect_json */
 };
 
+struct release_observe { /* of a server that serves Prometheus metrics, and of its scores */
+	char *metrics;	/* path; NULL: the server speaks for itself (observe.h) */
+	char *requests; /* counter of all requests: NAME, or NAME{label="value"} */
+	char *errors;	/* counter of those that failed */
+	char *latency;	/* histogram, seconds */
+	struct text_item *counters; /* further ones, for gates */
+	size_t counters_count;
+	bool has_range; /* a score outside is invalid output */
+	double score_min, score_max;
+};
+
 struct release_metric {
 	char *name;
 	double value;
@@ -119,9 +130,10 @@ struct release {
 	struct release_health health;
 	struct release_smoke *smokes;
 	size_t smokes_count;
-	struct bytes baseline; /* drift baseline, opaque here */
+	struct bytes baseline; /* drift is measured against it (protocol/baseline.h); size 0: none */
 	char *lineage_code;
 	char *lineage_data;
 	struct release_metric *lineage_metrics;
 	size_t lineage_metrics_count;
+	struct release_observe observe;
 };

@@ -88,6 +88,14 @@ int coding_restore(struct coding *coding, struct bytes *object, size_t max)
 	return 0;
 }
 
+bool coding_needs_base(const uint8_t *data)
+{
+	enum coding_method method = coding_method_of(data);
+
+	return method == CODING_INTEGER || method == CODING_SPARSE || method == CODING_PREFIX ||
+	       method == CODING_RARE;
+}
+
 enum coding_method coding_method_of(const uint8_t *data)
 {
 	return (enum coding_method)data[0];

@@ -51,6 +51,7 @@ COVEY_DEFINE_CLEANUP(struct coding *, coding_free)
 size_t coding_encode(struct coding *coding, const struct coding_chunk *chunk, uint8_t *ret_data);
 /* What coding_encode() chose. */
 enum coding_method coding_method_of(const uint8_t *data);
+bool coding_needs_base(const uint8_t *data);
 
 /* The size of the result, for whoever makes room for it. -EBADMSG: this is no encoded chunk;
  * -EMSGSIZE: it would be larger than max. */

@@ -11,8 +11,12 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "coordinator/core/record.h"
+#include "covey/delta.h"
 #include "fuzz.h"
+#include "evidence/build.h"
+#include "protocol/baseline.h"
 #include "protocol/codec_tables.h"
+#include "protocol/delta_set.h"
 #include "protocol/digest.h"
 #include "protocol/message.h"
 #include "protocol/spec.h"
@@ -64,30 +68,54 @@ static void samples(const char *target, const struct codec_struct *type, int whi
 	}
 }
 
+struct row {
+	enum message_type type;
+	const struct codec_struct *body;
+	const char *name;
+	enum message_channel channel;
+	enum message_sender sender;
+};
+
+static void save_copy(const char *target, const char *name, const char *head, struct bytes data)
+{
+	save(target, name, head, strlen(head),
+	     (struct bytes){mem_copy(data.data, data.size), data.size});
+}
+
+/* A message of random values, for the codec and for whoever may get it. */
+static void make_message(const struct row *row, unsigned number)
+{
+	AUTO_FREE void *body = mem_alloc(row->body->size);
+	AUTO_FREE char *name = mem_format("%s-%u", row->name, number);
+	struct rng rng = {.state = 200 + number};
+	struct bytes bytes = {0};
+
+	sample_fill(&rng, row->body, body);
+	if (message_encode(row->type, body, &bytes, NULL) == 0) {
+		if (number == 0 && row->channel == CHANNEL_AGENTS && row->sender == FROM_AGENT)
+			save_copy("control", name, "agent\n", bytes);
+		if (number == 0 && row->channel == CHANNEL_DATA && row->sender == FROM_AGENT)
+			save_copy("control", name, "data\n", bytes);
+		if (number == 0 && row->channel == CHANNEL_AGENTS &&
+		    row->sender == FROM_COORDINATOR)
+			save_copy("node", name, "m", bytes);
+		save("message", name, "", 0, bytes);
+	}
+	codec_free(row->body, body);
+}
+
 static void make_messages(void)
 {
-	static const struct {
-		enum message_type type;
-		const struct codec_struct *body;
-		const char *name;
-	} all[] = {
-#define X(name, of, number, sender, channel, max) {MESSAGE_##name, &codec_##of, #name},
+	static const struct row rows[] = {
+#define X(name, of, number, sender, channel, max) \
+	{MESSAGE_##name, &codec_##of, #name, channel, sender},
 		MESSAGES(X)
 #undef X
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
-		for (unsigned k = 0; k < SAMPLES; k++) {
-			AUTO_FREE void *body = mem_alloc(all[i].body->size);
-			AUTO_FREE char *name = mem_format("%s-%u", all[i].name, k);
-			struct rng rng = {.state = 200 + k};
-			struct bytes bytes = {0};
-
-			sample_fill(&rng, all[i].body, body);
-			if (message_encode(all[i].type, body, &bytes, NULL) == 0)
-				save("message", name, "", 0, bytes);
-			codec_free(all[i].body, body);
-		}
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		for (unsigned k = 0; k < SAMPLES; k++)
+			make_message(&rows[i], k);
 }
 
 static void make_releases(void)
@@ -219,9 +247,9 @@ static void make_rollouts(void)
 static void make_helper(void)
 {
 	static const char record[] =
-		"\n%%\nboot=@boot\nrelease=0101010101010101010101010101010101010101010101010101010101"
-		"010101\nhost=0\negress=0\ninterface=cvaaaaaad1\naddress=10.213.0.6\naddress6=fd00::2"
-		"\nport=8000\ncontainer=1 1\nsupervisor=1 1\nend=\n";
+		"\n%%\nboot=@boot\nrelease=01010101010101010101010101010101010101010101010101010101"
+		"01010101\nhost=0\negress=0\ninterface=cvaaaaaad1\naddress=10.213.0.6\n"
+		"address6=fd00::2\nport=8000\ncontainer=1 1\nsupervisor=1 1\nend=\n";
 	struct helper_route routes[] = {{"a", 8080, COLOUR_BLUE, {{0}}},
 					{"b", 8081, COLOUR_GREEN, {{0}}}};
 	struct helper_request request = {.id = 1, .op = HELPER_TRAFFIC, .routes = routes};
@@ -259,7 +287,7 @@ static void add_object(struct str *text, const void *data, size_t size, struct d
 static void make_push(void)
 {
 	struct chunk_ref chunk = {.size = 5};
-	struct chunk_index index = {&chunk, 1};
+	struct chunk_index index = {.chunks = &chunk, .chunks_count = 1};
 	AUTO_STR struct str text = {0};
 	struct release release;
 	struct bytes encoded;
@@ -319,15 +347,18 @@ static void make_node_messages(void)
 				     .deployments = &report, .deployments_count = 1};
 	struct msg_get get = {.kind = OBJECT_MANIFEST};
 	struct msg_leave leave = {.boot_epoch = 1};
-	struct msg_enrol enrol = {.protocol_version = PROTOCOL_VERSION, .token_id = "00", .name = "x"};
+	struct msg_enrol enrol = {.protocol_version = PROTOCOL_VERSION, .token_id = "00"};
 	const struct {
 		const char *head;
 		enum message_type type;
 		const void *body;
 	} all[] = {
-		{"agent\n", MESSAGE_SUBSCRIBE, &subscribe}, {"agent\n", MESSAGE_HEARTBEAT, &heartbeat},
-		{"agent\n", MESSAGE_STATUS, &status},	    {"agent\n", MESSAGE_LEAVE, &leave},
-		{"data\n", MESSAGE_GET, &get},		    {"enrol\n", MESSAGE_ENROL, &enrol},
+		{"agent\n", MESSAGE_SUBSCRIBE, &subscribe},
+		{"agent\n", MESSAGE_HEARTBEAT, &heartbeat},
+		{"agent\n", MESSAGE_STATUS, &status},
+		{"agent\n", MESSAGE_LEAVE, &leave},
+		{"data\n", MESSAGE_GET, &get},
+		{"enrol\n", MESSAGE_ENROL, &enrol},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
@@ -385,6 +416,51 @@ static void make_node(const char *name, enum goal goal, bool revert, char after)
 	save("node", name, "", 0, (struct bytes){mem_copy(text.data, text.size), text.size});
 }
 
+static void make_delta_set(void)
+{
+	struct delta_item items[] = {{.size = 5}, {.size = 7}, {.size = 9}};
+	struct delta_object objects[] = {{.size = 12, .items = 2}, {.size = 9, .items = 1}};
+	const struct delta_set set = {.objects = objects, .objects_count = 2,
+				      .items = items, .items_count = 3};
+
+	save("delta_set", "three", "", 0, encode(&codec_delta_set, &set));
+}
+
+static void make_baseline(void)
+{
+	double numbers[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+	struct build_value words[] = {{"lyon", 5}, {"paris", 3}};
+	struct baseline baseline = {.observations = 10,
+				    .features = mem_array(2, sizeof(*baseline.features)),
+				    .features_count = 2};
+	struct bytes bytes = {0};
+	int r = build_numeric("ink", numbers, ARRAY_SIZE(numbers), 4, &baseline.features[0], NULL);
+
+	assert(r == 0);
+	r = build_categorical("site", words, ARRAY_SIZE(words), &baseline.features[1], NULL);
+	assert(r == 0);
+	build_finish(&baseline);
+	r = baseline_encode(&baseline, &bytes, NULL);
+	assert(r == 0);
+	save("baseline", "two", "", 0, bytes);
+	build_free(&baseline);
+}
+
+/* Once as it goes over the wire, once as the record that the target signs. */
+static void make_greeting(void)
+{
+	struct identity identity = {.name = "edge-1", .sign_key = fuzz_key(1)->public_key};
+	struct msg_peer_hello hello = {.protocol_version = PROTOCOL_VERSION, .session = 7};
+	struct bytes bytes;
+
+	node_id_of_key(&identity.id, &identity.sign_key);
+	bytes = encode(&codec_identity, &identity);
+	hello.identity = fuzz_sign(bytes, SIGNED_IDENTITY, 0);
+	save("hello", "record", "", 0, bytes);
+	save("hello", "greeting", "", 0, message_of(MESSAGE_PEER_HELLO, &hello));
+	free(hello.identity.data);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 2) {
@@ -409,6 +485,11 @@ int main(int argc, char **argv)
 	make_node("serve", GOAL_SERVE, false, 'w');
 	make_node("restart", GOAL_SERVE, false, 'a');
 	make_node("revert", GOAL_NONE, true, 'l');
+	samples("delta_set", &codec_delta_set, -1);
+	make_delta_set();
+	samples("baseline", &codec_baseline, -1);
+	make_baseline();
+	make_greeting();
 	samples("release", &codec_release, -1);
 	samples("bundle", &codec_release, -1);
 	samples("index", &codec_chunk_index, -1);

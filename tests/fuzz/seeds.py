@@ -66,6 +66,14 @@ def layers():
         "root": tar(("./", d, ""), (".", d, ""), ("./a", f, b"")),
         "name-link": tar(("l\udcff", s, "x"), ("l\udcff/secret", f, b"x")),
         "name-hard-link": tar(("f\udcff", f, b"x"), ("h", h, "f\udcff")),
+        "whiteout-entered": tar(("x/.wh.gone", f, b""), ("x/gone/file", f, b"x")),
+        "link-to-whiteout": tar((".wh.x", f, b""), ("h", h, ".wh.x")),
+        "below-file": tar(("a", f, b"1"), ("a/b", f, b"2")),
+        "below-pipe": tar(("a", f, b"1"), ("a", tarfile.FIFOTYPE, ""), ("a/b", f, b"2")),
+        "folder-replaced": tar(("a/b", f, b"1"), ("a", f, b"2")),
+        "folder-linked-over": tar(("a/b", f, b"1"), ("c", f, b""), ("a", h, "c")),
+        "link-to-nothing": tar(("l", s, "")),
+        "owner": tar(("a", f, b"1", {"uid": 2**32 - 1}), form=tarfile.GNU_FORMAT),
         "empty": b"",
     }
 
@@ -89,7 +97,8 @@ def make_images():
     layer = layers()["plain"]
     save("inflate", "gzip", gzip.compress(layer, mtime=0))
     save("inflate", "plain", layer)
-    save("inflate", "zstd", subprocess.run(["zstd", "-q", "-c"], input=layer, capture_output=True, check=True).stdout)
+    zstd = subprocess.run(["zstd", "-q", "-c"], input=layer, capture_output=True, check=True)
+    save("inflate", "zstd", zstd.stdout)
     packed = gzip.compress(layer, mtime=0)
     save("inflate", "damaged", packed[:40] + b"?" + packed[41:])
     save("layout", "gzip", packed, *image_parts(layer)[1:])
@@ -107,7 +116,8 @@ def make_images():
     save("image", "gzip", gzip.compress(docker, mtime=0))
     describe = lambda data: {"digest": "sha256:" + sha(data), "size": len(data)}
     oci_manifest = json.dumps({"config": describe(config), "layers": [describe(layer)]}).encode()
-    index = json.dumps({"manifests": [{**describe(oci_manifest), "platform": {"os": "linux", "architecture": "amd64"}}]}).encode()
+    platform = {"os": "linux", "architecture": "amd64"}
+    index = json.dumps({"manifests": [{**describe(oci_manifest), "platform": platform}]}).encode()
     blob = lambda data: ("blobs/sha256/" + sha(data), f, data)
     save("image", "oci", tar(("index.json", f, index), blob(oci_manifest), blob(config), blob(layer)))
     save("image", "neither", tar(("a", f, b"b")))
@@ -130,6 +140,7 @@ smoke:
     request: {method: GET, path: /}
     expect: {contains: "ok"}
 lineage: {code: "train.py", data: "sklearn", metrics: {accuracy: 0.972}}
+observe: {metrics: /metrics, requests: http_total, errors: 'http_total{code="5"}', counters: [a, b], score: [0, 1]}
 """
 DEPLOYMENT = """deployment: reader
 release: ocr@2.1.0
@@ -151,6 +162,13 @@ gates:
   - {metric: errors, tolerance: 1, margin: 2, weight: 1, critical: true, require: evidence, min_bake: 1m}
   - {metric: latency, absolute: true, slo: 0.01, dry_run: true, deadline: 1h}
 on_inconclusive: hold
+"""
+
+
+BASELINE = """observations: 10
+features:
+  ink: {edges: [0, 2.5, 9], counts: [3, 7], under: 1, over: 0, nan: 2}
+  site: {values: {lyon: 5, "a \\"b\\"": 3}, unseen: 4, missing: 2}
 """
 
 
@@ -226,6 +244,15 @@ def make_probes():
     save("probe", "sick", "HTTP/1.1 503\r\n")
     save("probe", "long", "H" * 600)
     expected = '{"label": 7, "p": [0.5, {"a": null}], "text": "x"}'
+    head = "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n"
+    save("scrape", "ok", head + "a 1\nb 2\n")
+    save("scrape", "pieces", head[:5], head[5:20], head[20:] + "a 1\n")
+    save("scrape", "missing", "HTTP/1.1 404 Not Found\r\n\r\n")
+    wishes = 'http_total\nhttp_total{code="5*"}\nseconds\ntokens{kind="in"}'
+    look = ('# HELP\nhttp_total{code="200",path="/"} %d 17\nhttp_total{code="503"} %d\nseconds_bucket{le="0.1"} %d\n'
+            'seconds_bucket{le="+Inf"} %d\ntokens{kind="in",a="x\\"y"} %d.5\n')
+    save("metrics", "rise", wishes, look % (10, 1, 8, 11, 100), look % (30, 2, 20, 32, 300))
+    save("metrics", "reset", wishes, look % (10, 1, 8, 11, 100), look % (3, 0, 2, 3, 7))
     save("smoke", "same", b"\x07" + expected.encode(), "label", expected, expected)
     save("smoke", "near", b"\x09" + b"[1, 2.5]", "", "", "[1.25, 2.75]")
     save("smoke", "text", b"\x02", "ok", "", "it is ok")
@@ -241,15 +268,63 @@ def make_probes():
         save("gate", gate["test"], json.dumps(gate))
 
 
-def make_safetensors():
+def make_tensors():
     def file(header):
         text = json.dumps(header).encode()
         return len(text).to_bytes(8, "little") + text
     tensor = lambda a, b: {"dtype": "F32", "shape": [1], "data_offsets": [a, b]}
-    save("safetensors", "two", b"\x40\x10" + file({"a": tensor(0, 400000), "b": tensor(400000, 5000000),
+    save("tensors", "two", b"\x40\x10" + file({"a": tensor(0, 400000), "b": tensor(400000, 5000000),
                                                   "__metadata__": {"format": "pt"}}))
-    save("safetensors", "large", b"\xff\xff" + file({str(i): tensor(i * 600000, i * 600000 + 600000) for i in range(9)}))
-    save("safetensors", "wrong", b"\x01\x00" + file({"a": tensor(-1, 1 << 62)}))
+    save("tensors", "large", b"\xff\xff" + file({str(i): tensor(i * 600000, i * 600000 + 600000) for i in range(9)}))
+    save("tensors", "wrong", b"\x01\x00" + file({"a": tensor(-1, 1 << 62)}))
+
+
+    u64, u32, text = (lambda n: n.to_bytes(8, "little")), (lambda n: n.to_bytes(4, "little")), None
+    text = lambda t: u64(len(t)) + t.encode()
+    for version in (2, 3):
+        gguf = (b"GGUF" + u32(version) + u64(2) + u64(3) + text("general.alignment") + u32(4) + u32(32)
+                + text("names") + u32(9) + u32(8) + u64(2) + text("a") + text("b") + text("flag") + u32(7) + b"\x01"
+                + text("w") + u32(2) + u64(256) + u64(100) + u32(0) + u64(0)
+                + text("q") + u32(1) + u64(6400) + u32(2) + u64(102400))
+        save("tensors", "gguf-%d" % version, b"\x10\x01" + gguf + bytes(64))
+    field = lambda n, data: bytes([n << 3 | 2]) + varint(len(data)) + data
+    number = lambda n, v: bytes([n << 3]) + varint(v)
+    entry = lambda k, v: field(13, field(1, k) + field(2, v))
+    inside = number(1, 4) + number(2, 1) + field(8, b"inside") + field(9, bytes(4000))
+    beside = (number(1, 4000) + number(2, 1) + field(8, b"beside") + entry(b"location", b"weights.bin")
+              + entry(b"offset", b"0") + entry(b"length", b"16000") + number(14, 1))
+    save("tensors", "onnx", b"\x10\x00" + number(1, 8) + field(7, field(5, inside) + field(5, beside)))
+
+
+def varint(n):
+    out = b""
+    while n > 127:
+        out, n = out + bytes([n & 127 | 128]), n >> 7
+    return out + bytes([n])
+
+
+def make_observations():
+    save("csv", "plain", 'ink,site,"a ""b"""\r\n1,lyon,\n\n2.5,"x\ny",z\n')
+    save("csv", "column", 'a\n""\nb\n')
+    save("baseline_yaml", "two", BASELINE)
+    save("observation", "line", "latency_us=1830 status=200 class=7 score=0.93 x.ink=0.21 x.site=lyon\n")
+    save("observation", "two", "begin\n", "end status=500\nlabel=wrong\n", "begin\nbegin\n", "crash")
+    save("observation", "strange", "n=1000000 lost=5 latency_us=1e9 x.ink=nan x.ink=inf y=1 score=2\nend\nstatus=timeout")
+
+
+def make_coding():
+    import struct
+    base = struct.pack("<300f", *(i * 0.01 - 1 for i in range(300)))
+    near = bytearray(base)
+    for i in range(0, 1200, 160):
+        near[i] ^= 3
+    save("coding", "floats", b"\x06" + base, bytes(near))
+    save("coding", "unknown", b"\x08" + base, b"hello " * 50)
+    save("coding", "alone", b"\x01", bytes(range(256)) * 2)
+    for method in range(8):
+        coded = bytes([method, 0x84, 0, 0]) + (1200).to_bytes(4, "little")
+        stream = lambda data: len(data).to_bytes(4, "little") * 2 + data
+        save("coding", "method-%d" % method, b"\x06" + base, coded + stream(bytes(near)) + stream(b"\x01\x02"))
 
 
 def make_frames():
@@ -263,18 +338,41 @@ def make_frames():
 
 def make_control():
     requests = {
-        "version": {}, "status": {}, "events": {"since": 0, "limit": 5, "wait_ms": 10}, "logs": {"node": "edge-1", "deployment": "reader", "lines": 5},
-        "freeze": {"reason": "x"}, "unfreeze": {}, "token.create": {"ttl_ms": 1000, "uses": 2, "labels": {"a": "b"}, "approval": True},
-        "token.ls": {}, "token.rm": {"id": "00"}, "node.ls": {"selector": "site=lyon"}, "node.show": {"node": "edge-1"},
-        "node.label": {"node": "edge-1", "set": {"a": "b"}, "remove": ["site"]}, "node.cordon": {"node": "edge-2"},
-        "node.uncordon": {"node": "edge-2"}, "node.approve": {"node": "edge-1"}, "node.revoke": {"node": "edge-3"},
-        "node.rm": {"node": "edge-3", "force": True}, "object.missing": {"digests": ["blake2b:" + HEX]},
-        "object.get": {"digest": "blake2b:" + HEX}, "release.get": {"release": "ocr@1.0.0"}, "release.ls": {"model": "ocr"},
-        "release.show": {"release": "ocr@2.0.0"}, "release.rm": {"release": "ocr@2.0.0"}, "rollout.ls": {},
-        "rollout.show": {"rollout": "1", "since": "x", "wait_ms": 10}, "rollout.pause": {"rollout": "1"}, "rollout.resume": {"rollout": "1"},
-        "rollout.promote": {"rollout": "1", "full": True}, "rollout.abort": {"rollout": "1"}, "rollout.retry": {"rollout": "1", "node": "edge-1"},
-        "rollout.undo": {"rollout": "1"}, "deployment.ls": {}, "deployment.show": {"deployment": "reader"},
-        "deployment.history": {"deployment": "reader"}, "deployment.rm": {"deployment": "reader"},
+        "version": {},
+        "status": {},
+        "events": {"since": 0, "limit": 5, "wait_ms": 10},
+        "logs": {"node": "edge-1", "deployment": "reader", "lines": 5},
+        "freeze": {"reason": "x"},
+        "unfreeze": {},
+        "token.create": {"ttl_ms": 1000, "uses": 2, "labels": {"a": "b"}, "approval": True},
+        "token.ls": {},
+        "token.rm": {"id": "00"},
+        "node.ls": {"selector": "site=lyon"},
+        "node.show": {"node": "edge-1"},
+        "node.label": {"node": "edge-1", "set": {"a": "b"}, "remove": ["site"]},
+        "node.cordon": {"node": "edge-2"},
+        "node.uncordon": {"node": "edge-2"},
+        "node.approve": {"node": "edge-1"},
+        "node.revoke": {"node": "edge-3"},
+        "node.rm": {"node": "edge-3", "force": True},
+        "object.missing": {"digests": ["blake2b:" + HEX]},
+        "object.get": {"digest": "blake2b:" + HEX},
+        "release.get": {"release": "ocr@1.0.0"},
+        "release.ls": {"model": "ocr"},
+        "release.show": {"release": "ocr@2.0.0"},
+        "release.rm": {"release": "ocr@2.0.0"},
+        "rollout.ls": {},
+        "rollout.show": {"rollout": "1", "since": "x", "wait_ms": 10},
+        "rollout.pause": {"rollout": "1"},
+        "rollout.resume": {"rollout": "1"},
+        "rollout.promote": {"rollout": "1", "full": True},
+        "rollout.abort": {"rollout": "1"},
+        "rollout.retry": {"rollout": "1", "node": "edge-1"},
+        "rollout.undo": {"rollout": "1"},
+        "deployment.ls": {},
+        "deployment.show": {"deployment": "reader"},
+        "deployment.history": {"deployment": "reader"},
+        "deployment.rm": {"deployment": "reader"},
     }
     for verb, body in requests.items():
         save("control", verb, verb + "\n" + json.dumps(body) + "\n")
@@ -297,6 +395,9 @@ def make_shown():
 WORDS = {
     "release_yaml": ["coordinator/cli/yml_release.c", "coordinator/cli/yml_values.c"],
     "deployment_yaml": ["coordinator/cli/yml_deployment.c", "coordinator/cli/yml_values.c"],
+    "baseline_yaml": ["coordinator/cli/yml_baseline.c"],
+    "observation": ["agent/observe/observation.c"],
+    "metrics": ["agent/observe/metrics.c"],
     "control": sorted(p.relative_to(SOURCE).as_posix() for p in pathlib.Path(SOURCE).glob("coordinator/control*.c")),
     "config_agent": ["agent/config.c"],
     "config_coordinator": ["coordinator/config.c", "coordinator/operators.c"],
@@ -327,7 +428,7 @@ def make_dictionaries():
 def main():
     subprocess.run([PROGRAM, FOLDER], check=True)
     make_dictionaries()
-    for make in (make_images, make_yaml, make_texts, make_config, make_probes, make_safetensors, make_frames,
+    for make in (make_images, make_yaml, make_texts, make_config, make_probes, make_tensors, make_observations, make_coding, make_frames,
                  make_control, make_shown):
         make()
 

@@ -51,7 +51,7 @@ static const struct row rows[] = {
     {{"identical latency", .nodes = 25, .canaries = 5, .per_minute = 4, .factor = 1, .slower = 1,
       .minutes = 480}, BAR_FALSE_HALTS, 0.05, 10, 1000},
     {{"20 % slower", .nodes = 25, .canaries = 5, .per_minute = 4, .factor = 1, .slower = 1.2,
-      .minutes = 480}, BAR_OBSERVATIONS, 250, 41, 1000},
+      .minutes = 480}, BAR_OBSERVATIONS, 250, 301, 2000},
 };
 
 struct tally {

@@ -159,7 +159,7 @@ static void one_minute(struct fleet *f, struct gather *gather, struct judge *jud
 	}
 	(void)gather_froze(gather, &thresholds);
 	while (gather_close(gather, end_ms, &period)) {
-		int r = judge_add(judge, &period, JUDGE_NO_NODE);
+		int r = judge_add(judge, &period, 0);
 
 		assert(r == 0);
 		period_free(&period);

@@ -43,6 +43,7 @@ void sim_weather_draw(struct sim *sim)
 	weather->helper_fails = draw_share(sim, 0.05);
 	weather->put_fails = draw_share(sim, 0.05);
 	weather->corrupt = planted(sim, "unverified chunk") ? 0.3 : draw_share(sim, 0.2);
+	weather->rots = draw_share(sim, 0.3);
 	weather->operator_acts = rng_below(&sim->rng, 2);
 	weather->operator_gap_ms = sim_between(sim, 5000, 60000);
 	weather->clock_of_coordinator = rng_below(&sim->rng, 4) == 0;
@@ -203,12 +204,16 @@ void sim_mend(struct sim *sim)
 	sim->quiet = true;
 	sim->statement_left = 0;
 	sim->store_full_ms = 0;
+	if (sim->storage)
+		platter_arm(storage_platter(sim->storage), PLATTER_POWER, 0);
 	sim_coordinator_start(sim);
 	sim_control(sim, "unfreeze", "{}", NULL);
 	for (uint32_t i = 0; i < sim->nodes_count; i++) {
 		struct sim_node *node = &sim->nodes[i];
 
 		node->cut_to_ms = node->cut_from_ms = node->disk_full_ms = node->slow_ms = 0;
+		if (node->storage)
+			platter_arm(storage_platter(node->storage), PLATTER_POWER, 0);
 		sim_node_start(node);
 	}
 	sim_push(sim, 5000, &person);

@@ -171,8 +171,8 @@ static bool is_found(size_t bug, struct sim_result *ret_result)
 
 	for (options.seed = 1; options.seed <= SEEDS; options.seed++) {
 		sim_seed(&options, ret_result);
-		if (!ret_result->good)
-			return strstr(ret_result->broken, bugs[bug].sentence) != NULL;
+		if (!ret_result->good && strstr(ret_result->broken, bugs[bug].sentence))
+			return true;
 	}
 	STR_CUT(ret_result->broken, "nothing was found");
 	return false;

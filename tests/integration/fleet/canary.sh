@@ -28,15 +28,17 @@ for version in 1.0.0 2.0.0; do
 	[ "$(rollout_field .state)" = completed ]
 	ok "the rollout is completed"
 done
+fleet_covey node show n1 -o json | jq -r .inventory.runtime | grep -q '; user namespaces$'
+ok "n1 gives containers user ids of their own, and says so"
 # spec: ROLL-16
 expect 0 "applying what runs changes nothing" fleet_covey apply -y -f "$WORK/deployment-2.0.0.yaml"
 
 log_arrived() {
 	rollout_field '.nodes[] | select(.state == "rolled_back").reason.log' | grep -q 'digits-server'
 }
-bad() { # version, example, sed script, phase pattern, check pattern, description
+bad() { # version, example, sed script, phase pattern, check pattern, description, bake
 	fleet_covey release push -f "$(make_release "$1" "$2" "$3")" >/dev/null
-	expect 3 "$6 is rolled back" fleet_covey apply -y -f "$(steps | make_deployment "$1")"
+	expect 3 "$6 is rolled back" fleet_covey apply -y -f "$(steps | sed "s/bake: 3s/bake: ${7:-3s}/" | make_deployment "$1")"
 	reason=$(rollout_field '.reason | "\(.phase)/\(.check): \(.text)"')
 	[[ $reason =~ ^$4.*/$5.*: ]]
 	ok "$6: the reason names phase $4 and check $5 ($reason)"
@@ -54,7 +56,7 @@ bad() { # version, example, sed script, phase pattern, check pattern, descriptio
 bad 3.0.0 3.0.0 "" smoke smoke "damaged weights"
 bad 3.1.0 2.0.0 's#^model:.*#&\ncommand: [/server, --crash-after, 1s]#' '.' 'exited' "a crash while it bakes"
 bad 3.2.0 2.0.0 's#^model:.*#&\ncommand: [/server, --never-ready]#;s#start_period: .*#start_period: 2s#' '.' '.' "never ready"
-bad 3.3.0 2.0.0 's#^model:.*#&\ncommand: [/server, --unhealthy-after, 1500ms]#' 'bake' 'health' "unhealthy in its bake"
+bad 3.3.0 2.0.0 's#^model:.*#&\ncommand: [/server, --unhealthy-after, 5s]#' 'bake' 'health' "unhealthy in its bake" 10s
 # spec: CLI-2
 expect 2 "an unknown key is refused" fleet_covey lint -f "$(steps | sed 's/drain/drian/' | make_deployment 2.0.0)"
 said 'deployment-2.0.0.yaml:4.*drian' "the sentence names file, line and key"

@@ -12,10 +12,12 @@ TAP_FAILED=0
 WORK=$(mktemp -d)
 DIGITS=$COVEY_SOURCE/examples/digits
 
-scenario_fleet() { # nodes
+scenario_fleet() { # nodes, further options of fleet_up
+	local nodes=$1
+	shift
 	trap scenario_end EXIT
 	fleet_image
-	fleet_up --nodes "$1" >"$WORK/up.log" 2>&1 || {
+	fleet_up --nodes "$nodes" "$@" >"$WORK/up.log" 2>&1 || {
 		cat "$WORK/up.log"
 		echo "Bail out! the fleet does not come up"
 		exit 1
@@ -75,7 +77,7 @@ wait_for() { # seconds, command ...: until it succeeds
 make_release() { # version, example version, sed script or ""
 	local folder=$WORK/$1
 	mkdir -p "$folder"
-	sed -e "s#^version: .*#version: $1#" -e "s#\.\./\.\./golden#$DIGITS/golden#" \
+	sed -e "s#^version: .*#version: $1#" -e "s#\.\./\.\./\(golden\|baseline\)#$DIGITS/\1#" \
 		-e "s#^image: .*#image: $COVEY_BUILD/digits-image#" \
 		-e "s#^files: .*#files: $DIGITS/releases/$2/model#" -e "${3:-}" \
 		"$DIGITS/releases/$2/release.yaml" >"$folder/release.yaml"
@@ -88,6 +90,10 @@ make_deployment() { # version
 	printf 'deployment: digits\nrelease: digits@%s\nnodes: all\n' "$1" >"$file"
 	cat >>"$file"
 	echo "$file"
+}
+
+traffic() { # host, tx or rx: bytes over its link so far
+	ip netns exec "$FLEET_NETNS-$1" awk -v way="$2" '$1 == "eth0:" {print way == "rx" ? $2 : $10}' /proc/net/dev
 }
 
 label_at() { # node number: what a client outside is answered

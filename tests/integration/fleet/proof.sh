@@ -145,7 +145,10 @@ round_release() { # kind, version -> release.yaml
 }
 
 round_deployment() { # kind, version -> deployment.yaml
-	local bake=400ms swap=start-first strategy
+	local bake=400ms swap=start-first strategy may_fail=1
+	case $1 in
+	smoke | crash) may_fail=$((NODES - 1)) ;; # every node comes to its failure
+	esac
 	case $1 in
 	crash) bake=30s ;;
 	abort) bake=40s ;;
@@ -160,7 +163,7 @@ drain: 500ms
 keep_warm: 0s
 strategy: $strategy
 max_unavailable: $NODES
-failures: {nodes: 1, percent: 100, unreachable: 100%}
+failures: {nodes: $may_fail, percent: 100, unreachable: 100%}
 deadlines: {node: 90s, stage: 3m, rollout: 5m}
 YAML
 }

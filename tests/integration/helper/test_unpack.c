@@ -245,7 +245,9 @@ static void whiteouts_become_overlays(void **state)
 	                        FILE_ENTRY(".wh.new", ""), FILE_ENTRY("new", "new"),
 	                        FILE_ENTRY("new2", "new"), FILE_ENTRY(".wh.new2", ""),
 	                        FILE_ENTRY(".wh.dir", ""), DIR_ENTRY("dir/"), DIR_ENTRY("dir2/"),
-	                        FILE_ENTRY(".wh.dir2", "")),
+	                        FILE_ENTRY(".wh.dir2", ""),
+	                        /* folders that have no entry of their own */
+	                        FILE_ENTRY(".wh.dir3", ""), FILE_ENTRY("dir3/a/b", "new")),
 	                 0);
 	assert_true(is_whiteout(ROOT "/d/gone"));
 	assert_true(is_whiteout(ROOT "/top"));
@@ -256,6 +258,9 @@ static void whiteouts_become_overlays(void **state)
 	content_is(ROOT "/new2", "new");
 	assert_true(is_opaque(ROOT "/dir"));
 	assert_true(is_opaque(ROOT "/dir2"));
+	assert_true(is_opaque(ROOT "/dir3"));
+	assert_false(is_opaque(ROOT "/dir3/a"));
+	content_is(ROOT "/dir3/a/b", "new");
 	clear(state);
 	assert_int_equal(UNPACK(FILE_ENTRY(".wh.", "")), -EINVAL);
 	assert_int_equal(UNPACK(FILE_ENTRY(".wh..", "")), -EINVAL);

@@ -111,6 +111,34 @@ static void the_container_is_confined(void **state)
 	json_decref(json);
 }
 
+static void ids_of_its_own_are_asked_for(void **state)
+{
+	AUTO_STR struct str text = {0};
+	json_t *json;
+
+	(void)state;
+	bundle.first_id = 1879048192;
+	json = make();
+	assert_int_equal(json_array_size(at(json, "linux/namespaces")), 6);
+	for (int i = 0; i < 2; i++) {
+		const json_t *map = json_array_get(
+		    json_object_get(json_object_get(json, "linux"),
+		                    i ? "gidMappings" : "uidMappings"),
+		    0);
+
+		assert_int_equal(json_integer_value(at(map, "containerID")), 0);
+		assert_int_equal(json_integer_value(at(map, "hostID")), 1879048192);
+		assert_int_equal(json_integer_value(at(map, "size")), 65536);
+	}
+	json_decref(json);
+	bundle.user.uid = 65536;
+	assert_int_equal(bundle_format(&bundle, &text, NULL), -EINVAL);
+	bundle.first_id = 0;
+	json = make();
+	assert_null(at(json, "linux/uidMappings"));
+	json_decref(json);
+}
+
 static void dangerous_calls_are_not_allowed(void **state)
 {
 	static const char *const never[] = {"mount",
@@ -294,6 +322,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup(name, setup)
 	const struct CMUnitTest tests[] = {
 	    TEST(the_container_is_confined),
+	    TEST(ids_of_its_own_are_asked_for),
 	    TEST(dangerous_calls_are_not_allowed),
 	    TEST(limits_and_variables_are_those_of_the_release),
 	    TEST(what_cannot_be_said_is_refused),

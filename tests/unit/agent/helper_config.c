@@ -96,6 +96,7 @@ static void every_key_is_read(void **state)
 	          "[helper]\nstate_dir=/srv/h\nsocket=/run/x/h.sock\ngroup=g\nruntime=/opt/crun\n"
 	          "conmon=conmon\nsubnet=192.168.64.0/20\nhost_ports=30000-30001\n"
 	          "allow_devices=/dev/dri/renderD128,/dev/nvidia0\ncgroup_parent=/x\ninstance=n1\n"
+	          "user_namespaces=off\n"
 	          "[disk]\nquota=5GiB\nreserve=20%\n[fetch]\nrate=10MiB\n"
 	          "[peers]\npeer=off\npeer_address=fd00::7\npeer_port=7500\nupload_rate=2MiB\n"
 	          "metered=yes\nwindow=Mon-Fri 20:00-08:00\ntimezone=Europe/Paris\n");
@@ -105,6 +106,7 @@ static void every_key_is_read(void **state)
 	assert_string_equal(config.labels[1].key, "ring");
 	assert_string_equal(config.labels[2].value, "");
 	assert_string_equal(config.helper.runtime, "/opt/crun");
+	assert_false(config.helper.user_namespaces);
 	assert_int_equal(config.helper.subnet, 0xc0a84000);
 	assert_int_equal(config.helper.subnet_prefix, 20);
 	assert_int_equal(config.helper.port_high, 30001);

@@ -233,6 +233,13 @@ static void test_attacks(void **state)
 	    {{{"d/.wh...", 'f', ""}}, "whiteout without a name"},
 	    {{{".wh.", 'f', ""}}, "whiteout without a name"},
 	    {{{".", 's', "x"}}, "place of the root"},
+	    {{{"a\xff", 's', "/etc"}, {"a\xff/x", 'f', "x"}}, "behind a symbolic link"},
+	    {{{"a", 'f', "x"}, {"a/b", 'f', "x"}}, "below a file"},
+	    {{{"a", 'f', "x"}, {"a", 'p', NULL}, {"a/b", 'd', NULL}}, "below a file"},
+	    {{{"d/a", 'f', "x"}, {"d", 'f', "x"}}, "a folder that is not empty"},
+	    {{{"d/a", 'd', NULL}, {"d", 's', "x"}}, "a folder that is not empty"},
+	    {{{"d/a", 'f', "x"}, {"b", 'f', "x"}, {"d", 'h', "b"}}, "a folder that is not empty"},
+	    {{{".wh.a", 'f', ""}, {"b", 'h', ".wh.a"}}, "no file of its layer"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -276,7 +283,10 @@ static void test_good_layers(void **state)
 	static const struct tar_entry replaced[] = {/* a link that becomes a folder again */
 	                                            {"a", 's', "/etc"},      {"a", 'd', NULL},
 	                                            {"a/b", 'f', "x"},       {"run", 'd', NULL},
-	                                            {"run/pipe", 'p', NULL}, {0}};
+	                                            {"run/pipe", 'p', NULL}, {"e", 'd', NULL},
+	                                            {"e", 'f', "was empty"}, {"f\xff", 'f', "x"},
+	                                            {"g", 'h', "f\xff"},    {"a/b", 'h', "g"},
+	                                            {0}};
 	struct err err = {0};
 
 	assert_int_equal(check_layer(good_one, &err), 0);

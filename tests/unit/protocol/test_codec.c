@@ -336,6 +336,28 @@ static void test_describe(void **state)
 	assert_string_equal(text, expected);
 }
 
+/* docs/PROTOCOL.md sends people here: each kind of field has words for it. */
+static void test_every_field_is_described(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
+		AUTO_FREE char *text = NULL;
+		size_t size;
+		FILE *out = open_memstream(&text, &size);
+		char *line, *rest;
+
+		codec_describe(out, tables[i]);
+		fclose(out);
+		rest = text;
+		line = strsep(&rest, "\n");
+		assert_string_equal(line, tables[i]->name);
+		for (size_t k = 0; k < tables[i]->fields_count; k++) {
+			line = strsep(&rest, "\n");
+			assert_non_null(strstr(line, tables[i]->fields[k].name));
+			assert_true(strlen(line) > 26 && line[26] != ' '); /* what it may be */
+		}
+	}
+}
+
 /* ---- what decoding refuses ---- */
 
 static int decode_bytes(const struct codec_struct *type, const void *data, size_t size,
@@ -495,6 +517,7 @@ int main(void)
 	    cmocka_unit_test(test_tables_are_complete),
 	    cmocka_unit_test(test_golden),
 	    cmocka_unit_test(test_describe),
+	    cmocka_unit_test(test_every_field_is_described),
 	    cmocka_unit_test(test_refused),
 	    cmocka_unit_test(test_bombs),
 	    cmocka_unit_test(test_no_leak_in_half_a_message),

@@ -1,0 +1,1 @@
+SELECT target, base, delta_set, bytes FROM deltas ORDER BY target, base

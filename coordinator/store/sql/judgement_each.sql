@@ -1,0 +1,1 @@
+SELECT rollout, sequence, entry FROM judgements WHERE rollout = ?1 ORDER BY sequence

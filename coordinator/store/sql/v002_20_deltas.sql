@@ -1,0 +1,7 @@
+CREATE TABLE deltas (
+	target BLOB NOT NULL REFERENCES releases (digest) ON DELETE CASCADE,
+	base BLOB NOT NULL REFERENCES releases (digest) ON DELETE CASCADE,
+	delta_set BLOB NOT NULL,
+	bytes INTEGER NOT NULL,
+	PRIMARY KEY (target, base)
+) STRICT, WITHOUT ROWID

@@ -1,0 +1,5 @@
+CREATE TABLE watches (
+	deployment TEXT NOT NULL PRIMARY KEY,
+	seen INTEGER NOT NULL,
+	body BLOB NOT NULL
+) STRICT

@@ -1,0 +1,1 @@
+SELECT deployment, seen, body FROM watches ORDER BY deployment

@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# A new version of a model moves only what changed: two nodes that hold different versions come to
+# the same new one over a few percent of its bytes; a base that was damaged costs its chunks whole.
+set -uo pipefail
+. "$(dirname "$0")/lib.sh"
+
+MIB=8
+weights() { # file, seed of changes, per mille changed: 8 MiB of BF16 in four tensors
+	python3 - "$@" <<'PYTHON'
+import json, random, struct, sys
+path, seed, share = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+data, size = bytearray(random.Random(1).randbytes(8 << 20)), 2 << 20
+for at in range(1, len(data), 2):  # exponents of weights around 0.02
+    data[at] = 0x3C | data[at] & 0x83
+draw = random.Random(seed)
+for _ in range(len(data) // 2 * share // 1000):
+    data[2 * draw.randrange(len(data) // 2)] ^= 1
+head = json.dumps({f"layer.{i}": {"dtype": "BF16", "shape": [1024, 1024],
+                                  "data_offsets": [i * size, (i + 1) * size]} for i in range(4)})
+open(path, "wb").write(struct.pack("<Q", len(head)) + head.encode() + data)
+PYTHON
+}
+
+large_release() { # version, seed, per mille
+	mkdir -p "$WORK/model-$1"
+	cp "$DIGITS/releases/1.0.0/model/"* "$WORK/model-$1/"
+	weights "$WORK/model-$1/large.safetensors" "$2" "$3"
+	make_release "$1" 1.0.0 "s#^files: .*#files: $WORK/model-$1#"
+}
+
+rollout_to() { # deployment, node, version
+	local file=$WORK/deployment-$1-$3.yaml
+	cat >"$file" <<YAML
+deployment: $1
+release: digits@$3
+nodes: "on=$2"
+drain: 1s
+keep_warm: 5s
+strategy: {rolling: {batch: 100%, bake: 1s}}
+max_unavailable: 1
+deadlines: {node: 60s, stage: 80s, rollout: 3m}
+YAML
+	expect 0 "$1 goes to $3 on $2" fleet_covey apply -y -f "$file"
+}
+
+received() { # node number: bytes that its link brought
+	nsenter "--net=/run/netns/$FLEET_NETNS-n$1" awk -F'[: ]+' '$2 == "lo" {next} NR > 2 {n += $3} END {print n}' /proc/net/dev
+}
+
+moved() { # node number, percent of the large file that may have come since $before
+	local bytes=$(($(received "$1") - before))
+	echo "# n$1 received $bytes bytes of $((MIB << 20))"
+	[ $((bytes * 100)) -lt $(($2 * (MIB << 20))) ]
+}
+
+same_file() { # node number, version
+	local sum
+	sum=$(sha256sum <"$WORK/model-$2/large.safetensors")
+	find "$FLEET_STATE/n$1" -path '*/blobs/*' -size +7M -exec sha256sum {} + | grep "^${sum%% *}" >/dev/null
+}
+
+scenario_fleet 2
+for node in 1 2; do expect 0 "n$node is labelled" fleet_covey node label "n$node" "on=n$node"; done
+for version in "1.0.0 0 0" "1.5.0 5 20"; do
+	set -- $version
+	expect 0 "release $1 is pushed" fleet_covey release push -f "$(large_release "$1" "$2" "$3")"
+done
+rollout_to one n1 1.0.0
+rollout_to two n2 1.5.0
+same_file 1 1.0.0 && same_file 2 1.5.0
+ok "each node holds its own version"
+
+expect 0 "release 2.0.0 is pushed" fleet_covey release push -f "$(large_release 2.0.0 9 10)"
+for at in "one 1" "two 2"; do
+	set -- $at
+	before=$(received "$2")
+	rollout_to "$1" "n$2" 2.0.0
+	moved "$2" 3
+	ok "n$2 received a few percent of the model"
+	same_file "$2" 2.0.0
+	ok "n$2 holds exactly the new weights"
+done
+grep -q 'deltas take' "$FLEET_STATE"/*/coordinator.log
+ok "the coordinator says what the deltas take"
+
+# A base that is not what it was: what would be made of it is refused, and comes whole.
+base=$(find "$FLEET_STATE/n1" -path '*/blobs/*' -size +7M -newer "$WORK/1.0.0/release.yaml" -exec sha256sum {} + |
+	awk -v sum="$(sha256sum <"$WORK/model-2.0.0/large.safetensors" | cut -d' ' -f1)" '$1 == sum {print $2}')
+printf 'xxxx' | dd of="$base" bs=1 seek=3000000 conv=notrunc status=none
+ok "a byte of the base on n1 is damaged"
+expect 0 "release 3.0.0 is pushed" fleet_covey release push -f "$(large_release 3.0.0 11 10)"
+before=$(received 1)
+rollout_to one n1 3.0.0
+moved 1 5
+ok "n1 received the damaged chunk whole, and the rest as deltas"
+same_file 1 3.0.0
+ok "n1 holds exactly the new weights"
+grep -q 'did not give the chunk' "$FLEET_STATE"/n1/*.log
+ok "n1 says that a delta was of no use"
