@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # The default test suite: gcc with sanitizers for what runs; clang for a second opinion on the
-# warnings and, optimised, for the simulator. With --valgrind: the unit and integration tests and
-# a canary rollout under valgrind, in a build without sanitizers.
+# warnings and, optimised, for the simulator; gcc once more as packages are built, since it sees
+# more when it optimises. With --valgrind: the unit and integration tests and a canary rollout under
+# valgrind, in a build without sanitizers.
 
 COVEY_BUILD_TEST=$COVEY_SOURCE/build-test
 COVEY_BUILD_CLANG=$COVEY_SOURCE/build-clang
+COVEY_BUILD_RELEASE=$COVEY_SOURCE/build-release
 COVEY_BUILD_VALGRIND=$COVEY_SOURCE/build-valgrind
 
 test_main() {
@@ -24,6 +26,8 @@ test_main() {
 	say "building with sanitizers into $COVEY_BUILD_TEST ..."
 	build_into "$COVEY_BUILD_TEST" -Dwerror=true -Db_sanitize=address,undefined -Db_lundef=false
 	build_clang
+	say "building with gcc, for speed, into $COVEY_BUILD_RELEASE ..."
+	build_into "$COVEY_BUILD_RELEASE" -Dwerror=true -Dbuildtype=release -Ddebug=false -Dtests=disabled
 	local result=0
 	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1:detect_stack_use_after_return=1
 	export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
@@ -52,10 +56,10 @@ valgrind_test_main() {
 	until [ -S "$COVEY_VALGRIND/broker" ]; do sleep 0.1; done
 	mapfile -t tests < <(valgrind_tests "$@")
 	[ ${#tests[@]} -eq 0 ] || meson test -C "$COVEY_BUILD" --no-rebuild --print-errorlogs \
-		--timeout-multiplier 10 --wrapper "$COVEY_SOURCE/tools/valgrind.sh" "${tests[@]}" || result=$?
+		--timeout-multiplier 20 --wrapper "$COVEY_SOURCE/tools/valgrind.sh" "${tests[@]}" || result=$?
 	mapfile -t tests < <(valgrind_scenarios "$@")
 	[ ${#tests[@]} -eq 0 ] || COVEY_WRAP="$COVEY_SOURCE/tools/valgrind.sh --exec" meson test -C "$COVEY_BUILD" \
-		--no-rebuild --print-errorlogs --timeout-multiplier 10 --logbase scenario "${tests[@]}" || result=$?
+		--no-rebuild --print-errorlogs --timeout-multiplier 20 --logbase scenario "${tests[@]}" || result=$?
 	"$COVEY_SOURCE/tools/valgrind.sh" --report || result=$?
 	kill $broker
 	rm -rf "$COVEY_VALGRIND"
