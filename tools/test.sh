@@ -10,6 +10,7 @@ COVEY_BUILD_RELEASE=$COVEY_SOURCE/build-release
 COVEY_BUILD_VALGRIND=$COVEY_SOURCE/build-valgrind
 
 test_main() {
+	set -- "${@/: /_ }" # as meson has the names
 	if [ "${1:-}" = --systemd ]; then
 		. "$COVEY_SOURCE/tools/systemd.sh"
 		shift
@@ -67,22 +68,22 @@ valgrind_test_main() {
 	return "$result"
 }
 
-# All programs of the default suite but the simulator, whose many runs say nothing new here; or
+# All programs of the default suite but the simulators, whose many runs say nothing new here; or
 # those that were asked for.
 valgrind_tests() { # names
 	if [ $# -gt 0 ]; then
-		printf '%s\n' "$@" | grep -v '^fleet: ' || true
+		printf '%s\n' "$@" | grep -v '^fleet_ ' || true
 	else
 		meson test -C "$COVEY_BUILD" --list 2>/dev/null | sed -n 's|^covey[^ ]* / ||p' |
-			grep -vE '^(lint_|fleet_|sim_|digits$|packaging$)'
+			grep -vE '^(lint_|fleet_|sim_|judge_ |digits$|packaging$)'
 	fi
 }
 
 valgrind_scenarios() { # names
 	if [ $# -gt 0 ]; then
-		printf '%s\n' "$@" | grep '^fleet: ' || true
+		printf '%s\n' "$@" | grep '^fleet_ ' || true
 	else
-		echo 'fleet: canary'
+		echo 'fleet_ canary'
 	fi
 }
 
