@@ -56,7 +56,8 @@ static struct node_slot *slot_at(struct node *node, const char *address)
 static void answer_probe(struct node *node, const struct answer *answer)
 {
 	const struct node_slot *slot = slot_at(node, answer->address);
-	bool ok = slot && !slot->exited && !(node->bad_probe && fleetless_is_bad(node, &slot->release));
+	bool ok = slot && !slot->exited &&
+		  !(node->bad_probe && fleetless_is_bad(node, &slot->release));
 
 	agent_on_probe(node->agent, answer->id, ok, ok ? "" : "status 500");
 }

@@ -129,7 +129,7 @@ void fleetless_help(struct node *node, const struct helper_request *request,
 		help_list(node, reply);
 		break;
 	case HELPER_EXEC:
-		reply->exit_code = node->bad_probe && fleetless_is_bad(node, &request->release) ? 1 : 0;
+		reply->exit_code = node->bad_probe && fleetless_is_bad(node, &request->release);
 		break;
 	case HELPER_LOGS:
 		reply->logs = mem_str("line one\nline two\n");
