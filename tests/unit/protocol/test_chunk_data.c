@@ -65,7 +65,7 @@ static void test_damage(void **state)
 
 	for (int i = 0; i < 40000; i++) {
 		size_t size = rng_below(&rng, 8) ? message.size : rng_below(&rng, message.size);
-		AUTO_FREE uint8_t *copy = mem_copy(message.data, size + 1);
+		AUTO_FREE uint8_t *copy = mem_copy(message.data, size);
 		AUTO_FREE uint8_t *exact = NULL;
 		struct chunk_data view;
 		struct message decoded;
