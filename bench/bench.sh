@@ -5,8 +5,8 @@ bench_main() {
 	local name=${1:-ls}
 	[ $# -gt 0 ] && shift
 	case $name in
-	ls) say "swap latency start footprint observe sim" ;;
-	swap | latency | start | footprint | observe | sim)
+	ls) say "swap latency start footprint observe sim distribution judge" ;;
+	swap | latency | start | footprint | observe | sim | distribution | judge)
 		need_root
 		deps_install
 		build_plain

@@ -149,6 +149,7 @@ port = $FLEET_PORT
 socket = $FLEET_RUN/co/coordinator.sock
 group = root
 observe_period = 2s
+${FLEET_COORDINATOR_CONF:-}
 TEXT
 	COVEY_HOME=$FLEET_STATE/operator "${FLEET_WRAP[@]}" "$COVEY_BUILD/coordinator/cli/covey" init --dir "$state" \
 		--endpoint "tcp://$FLEET_NET.0.1:$FLEET_PORT" >"$FLEET_STATE/co/init.log"

@@ -141,6 +141,11 @@ static int world_send(void *context, const void *data, size_t size)
 	case MESSAGE_OBSERVED:
 		take_observed(node, message.body);
 		break;
+	case MESSAGE_PEER_REPORT:
+		node->peer_reports++;
+		codec_free(&codec_msg_peer_report, &node->peers_said);
+		codec_copy(&codec_msg_peer_report, &node->peers_said, message.body);
+		break;
 	case MESSAGE_LEAVE:
 		node->leaves++;
 		break;
@@ -835,7 +840,8 @@ static void open_all(struct node *node)
 {
 	struct err err = {0};
 	AUTO_FREE char *path = mem_format("%s/journal.db", node->dir);
-	struct agent_options options = {.name = "n1", .fetch_rate = node->fetch_rate};
+	struct agent_options options = {
+		.name = "n1", .fetch_rate = node->fetch_rate, .peering = node->peering};
 	struct chunk_store_config config = {.dir = node->dir,
 					    .root = &node->root,
 					    .free_percent = 0,
@@ -952,6 +958,7 @@ void node_destroy(struct node *node)
 	close_all(node);
 	nftw(node->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 	codec_free(&codec_node_status, &node->status);
+	codec_free(&codec_msg_peer_report, &node->peers_said);
 	codec_free(&codec_observation_record, &node->observed);
 	codec_free(&codec_observation_record, &node->newest);
 	free(node->proposal.data);
