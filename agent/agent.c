@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "protocol/baseline.h"
+#include "protocol/codec_tables.h"
 #include "protocol/manifest.h"
 #include "protocol/message.h"
 
@@ -77,6 +78,8 @@ static int load(struct agent *agent, struct err *err)
 	agent->boot_epoch = node.boot_epoch + 1;
 	agent->rebooted = node.boot_id[0] != '\0' && !str_equal(node.boot_id, boot_id);
 	node_core_restore_generation(agent->core, node.epoch, node.generation);
+	agent->epoch = node.epoch;
+	agent->generation = node.generation;
 	r = journal_each_record(agent->journal, restore_record, agent, err);
 	if (r < 0)
 		return r;
@@ -108,6 +111,12 @@ int agent_create(const struct agent_options *options, const struct agent_world *
 	return 0;
 }
 
+static void facts_free(struct release_facts *facts)
+{
+	free(facts->http_path);
+	codec_free(&codec_release_observe, &facts->observe);
+}
+
 void agent_free(struct agent *agent)
 {
 	fetching_free(agent);
@@ -118,7 +127,7 @@ void agent_free(struct agent *agent)
 	}
 	observing_free(agent);
 	for (size_t i = 0; i < agent->facts_count; i++)
-		free(agent->facts[i].http_path);
+		facts_free(&agent->facts[i]);
 	free(agent->facts);
 	free(agent->pending);
 	if (agent->core)
@@ -221,7 +230,9 @@ const struct release_facts *shell_facts(struct agent *agent, const struct digest
 		.http_path = TAKE_PTR(release.health.http_path),
 		.port = release.serve.port,
 		.smokes = release.smokes_count,
+		.observe = release.observe,
 	};
+	release.observe = (struct release_observe){0};
 	if (release.baseline.size > 0)
 		baseline_id(release.baseline.data, release.baseline.size, &facts->baseline);
 	release_free(&release);
@@ -238,7 +249,7 @@ static void forget_facts(struct agent *agent)
 			i++;
 			continue;
 		}
-		free(facts->http_path);
+		facts_free(facts);
 		*facts = agent->facts[--agent->facts_count];
 	}
 }
@@ -305,7 +316,7 @@ static void turn(struct agent *agent)
 	forget_facts(agent);
 	forget_works(agent);
 	exchanging_step(agent, agent_now(agent));
-	if (!agent->journal_broken) /* nothing is said that a crash could undo */
+	if (!agent->journal_broken && !agent->again) /* nothing is said that a crash could undo */
 		reporting_update(agent, agent_now(agent));
 	observing_update(agent, agent_now(agent));
 	arm(agent);
@@ -507,13 +518,19 @@ uint64_t agent_on_observed(struct agent *agent, uint64_t handle)
 	return pause_ms;
 }
 
+void agent_on_scraped(struct agent *agent, uint64_t id, const char *data, size_t size)
+{
+	if (observing_scraped(agent, id, data, size))
+		arm(agent);
+}
+
 void agent_stop(struct agent *agent)
 {
 	observing_stop(agent);
 }
 
 /* Chunks and the talk about them come by the hundred: the core is asked only when it heard news. */
-static void exchange_turn(struct agent *agent)
+void shell_exchange_turn(struct agent *agent)
 {
 	uint64_t now_ms = agent_now(agent);
 
@@ -524,42 +541,6 @@ static void exchange_turn(struct agent *agent)
 	}
 	exchanging_step(agent, now_ms);
 	arm(agent);
-}
-
-void agent_on_origin(struct agent *agent, const void *data, size_t size)
-{
-	seeds_said(agent, data, size);
-	exchange_turn(agent);
-}
-
-void agent_on_peer_up(struct agent *agent, uint32_t peer)
-{
-	exchanging_up(agent, peer);
-	exchange_turn(agent);
-}
-
-void agent_on_peer_down(struct agent *agent, uint32_t peer, enum peer_fault fault,
-			const char *text)
-{
-	exchanging_down(agent, peer, fault, text);
-	exchange_turn(agent);
-}
-
-void agent_on_peer_message(struct agent *agent, uint32_t peer, enum peer_way way, const void *data,
-			   size_t size)
-{
-	exchanging_message(agent, peer, way, data, size);
-	exchange_turn(agent);
-}
-
-void agent_on_peers_listen(struct agent *agent, const char *problem)
-{
-	if (!str_equal(agent->peering.problem, problem))
-		agent->peering.report_due = true;
-	if (problem[0])
-		shell_log(agent, LOG_LEVEL_WARNING, "other nodes cannot connect here: %s", problem);
-	STR_CUT(agent->peering.problem, problem);
-	exchange_turn(agent);
 }
 
 void agent_tick(struct agent *agent, uint64_t now_ms)

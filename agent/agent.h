@@ -63,6 +63,8 @@ void agent_on_object(struct agent *agent, uint32_t source, const struct msg_obje
 /* The server of a slot sent something (observe_open). Returns for how many ms it is not listened to,
  * because it sends more than a node takes; 0: call again when more is there. */
 uint64_t agent_on_observed(struct agent *agent, uint64_t handle);
+/* data: the body of /metrics, NULL when there was none in time. */
+void agent_on_scraped(struct agent *agent, uint64_t id, const char *data, size_t size);
 /* The program ends: what was measured and not yet acknowledged goes to the journal. */
 void agent_stop(struct agent *agent);
 

@@ -4,19 +4,9 @@
  * module's callback hands the answer to the shell; no decision is taken here. Everything lives in
  * one thread and one loop; memory that was used for a transfer is given back after it.
  */
-#include "agent/daemon.h"
+#include "agent/daemon_private.h"
 
-#include "agent/agent.h"
-#include "agent/chunks/client.h"
-#include "agent/chunks/peers.h"
-#include "agent/chunks/store.h"
-#include "agent/helper_client.h"
-#include "agent/joined.h"
-#include "agent/local.h"
-#include "agent/machine.h"
-#include "agent/observe_sockets.h"
-#include "agent/probe/health.h"
-#include "agent/probe/smoke.h"
+#include "agent/daemon_peers.h"
 #include "base/clock.h"
 #include "base/log_ids.h"
 #include "base/mem.h"
@@ -33,38 +23,6 @@
 enum {
 	TIMER_ACCURACY_US = 10000,
 	SOCKETS = 8 + 6 * (LIMIT_NEIGHBOURS + 1), /* two links to each; each has a monitor */
-	LEAVE_LOOK_MS = 100,
-	LEAVE_HELPER_MS = 20000, /* for the helper to answer at all */
-	LEAVE_DRAIN_MS = 900000, /* for all deployments to drain and go */
-	LEAVE_TELL_MS = 10000,	 /* for the coordinator, after that */
-};
-
-struct daemon {
-	const struct agent_config *config;
-	struct joined joined;
-	char worker[CONFIG_PATH_MAX];
-	sd_event *event;
-	sd_event_source *timer;
-	void *zmq_context;
-	struct zhub *hub;
-	struct link *link;
-	struct origin *origin;
-	struct peers *peers;
-	struct helper_client *helper;
-	struct health *health;
-	struct smoke *smoke;
-	struct observe_sockets *observed;
-	struct local *local;
-	struct journal *journal;
-	struct chunk_store *store;
-	struct agent_world world;
-	struct agent *agent;
-
-	/* daemon_leave() */
-	bool helper_known;
-	uint64_t leave_ms, empty_ms; /* when it began; since when nothing is left */
-	uint64_t prune_id;	     /* the last request to the helper */
-	bool pruned;
 };
 
 /* ---- the world: from the shell to the modules ---- */
@@ -128,11 +86,19 @@ static void world_smoke(void *context, const struct agent_smoke *smoke)
 	smoke_start(d->smoke, smoke);
 }
 
+static void world_scrape(void *context, const struct agent_probe *probe)
+{
+	struct daemon *d = context;
+
+	scrape_start(d->scrape, probe);
+}
+
 static void world_cancel(void *context, uint64_t id)
 {
 	struct daemon *d = context;
 
 	health_cancel(d->health, id);
+	scrape_cancel(d->scrape, id);
 	smoke_cancel(d->smoke, id);
 }
 
@@ -247,6 +213,7 @@ static void make_world(struct daemon *d)
 		.helper = world_helper,
 		.probe = world_probe,
 		.smoke = world_smoke,
+		.scrape = world_scrape,
 		.cancel = world_cancel,
 		.get = world_get,
 		.tell_origin = world_tell_origin,
@@ -330,35 +297,6 @@ static void on_origin_message(void *context, const void *data, size_t size)
 	agent_on_origin(d->agent, data, size);
 }
 
-static void on_peer_up(void *context, uint32_t peer)
-{
-	struct daemon *d = context;
-
-	agent_on_peer_up(d->agent, peer);
-}
-
-static void on_peer_down(void *context, uint32_t peer, enum peer_fault fault, const char *text)
-{
-	struct daemon *d = context;
-
-	agent_on_peer_down(d->agent, peer, fault, text);
-}
-
-static void on_peer_message(void *context, uint32_t peer, enum peer_way way, const void *data,
-			    size_t size)
-{
-	struct daemon *d = context;
-
-	agent_on_peer_message(d->agent, peer, way, data, size);
-}
-
-static void on_peers_listen(void *context, const char *problem)
-{
-	struct daemon *d = context;
-
-	agent_on_peers_listen(d->agent, problem);
-}
-
 static void on_helper_up(void *context)
 {
 	struct daemon *d = context;
@@ -392,6 +330,13 @@ static void on_probed(void *context, uint64_t id, enum probe_answer answer, cons
 	struct daemon *d = context;
 
 	agent_on_probe(d->agent, id, answer, text);
+}
+
+static void on_scraped(void *context, uint64_t id, const char *data, size_t size)
+{
+	struct daemon *d = context;
+
+	agent_on_scraped(d->agent, id, data, size);
 }
 
 static uint64_t on_observed(void *context, uint64_t handle)
@@ -468,21 +413,6 @@ static int open_files(struct daemon *d, struct err *err)
 	return r < 0 ? r : chunk_store_open(&config, &d->store, err);
 }
 
-static int open_peers(struct daemon *d, struct err *err)
-{
-	const struct peers_events events = {.up = on_peer_up,
-					    .down = on_peer_down,
-					    .message = on_peer_message,
-					    .listens = on_peers_listen};
-	AUTO_FREE char *listen = mem_format("tcp://[::]:%u", d->config->peers.port);
-	const struct peers_config config = {.listen = d->config->peers.port ? listen : NULL,
-					    .key = &d->joined.link_key,
-					    .root = &d->joined.root,
-					    .unix_ms = clock_unix_ms};
-
-	return peers_new(d->hub, &config, &events, d, &d->peers, err);
-}
-
 static int open_links(struct daemon *d, struct err *err)
 {
 	const struct link_events events = {
@@ -513,7 +443,8 @@ static int open_links(struct daemon *d, struct err *err)
 		r = link_new(d->hub, &config, &events, d, &d->link, err);
 	if (r == 0)
 		d->origin = origin_new(d->hub, &origin, &data_events, d);
-	return r == 0 ? open_peers(d, err) : r;
+	return r == 0 ? daemon_peers_open(d->hub, d->config, &d->joined, &d->agent, &d->peers, err)
+		      : r;
 }
 
 static int open_modules(struct daemon *d, struct err *err)
@@ -526,6 +457,7 @@ static int open_modules(struct daemon *d, struct err *err)
 
 	if (r == 0)
 		r = health_new(d->event, on_probed, d, &d->health, err);
+	d->scrape = scrape_new(d->event, on_scraped, d);
 	if (r == 0)
 		r = smoke_new(d->event, &smoke, on_smoked, d, &d->smoke, err);
 	if (r == 0)
@@ -541,24 +473,17 @@ static int open_modules(struct daemon *d, struct err *err)
 
 static int open_agent(struct daemon *d, struct err *err)
 {
-	const struct config_peers *peers = &d->config->peers;
 	struct agent_options options = {
 		.name = d->joined.identity.name,
 		.fetch_rate = d->config->fetch_rate,
-		.peering = {.on = peers->on,
-			    .port = peers->port,
-			    .upload_rate = peers->upload_rate,
-			    .metered = peers->metered},
 	};
 
-	STR_CUT(options.peering.address, peers->address);
-	STR_CUT(options.peering.window, peers->window);
-	STR_CUT(options.peering.timezone, peers->timezone);
+	daemon_peers_options(d->config, &options.peering);
 	make_world(d);
 	return agent_create(&options, &d->world, d->journal, &d->agent, err);
 }
 
-static void daemon_close(struct daemon *d)
+void daemon_close(struct daemon *d)
 {
 	if (d->agent)
 		agent_free(d->agent);
@@ -566,6 +491,7 @@ static void daemon_close(struct daemon *d)
 	observe_sockets_free(d->observed);
 	local_free(d->local);
 	smoke_free(d->smoke);
+	scrape_free(d->scrape);
 	health_free(d->health);
 	peers_free(d->peers);
 	origin_free(d->origin);
@@ -581,7 +507,7 @@ static void daemon_close(struct daemon *d)
 	joined_free(&d->joined);
 }
 
-static int open_all(struct daemon *d, struct err *err)
+int daemon_open(struct daemon *d, struct err *err)
 {
 	int r = open_loop(d, err);
 
@@ -615,7 +541,7 @@ int daemon_run(const struct agent_config *config)
 		joined_free(&d.joined);
 		return r == -ENOENT ? DAEMON_NOT_JOINED : 1;
 	}
-	r = open_all(&d, &err);
+	r = daemon_open(&d, &err);
 	if (r < 0) {
 		log_event(&(struct log_event){.id = d.timer && !d.journal ? LOG_ID_NO_JOURNAL
 									  : NULL,
@@ -631,81 +557,4 @@ int daemon_run(const struct agent_config *config)
 	agent_stop(d.agent);
 	daemon_close(&d);
 	return r < 0 ? 1 : 0;
-}
-
-/* ---- leaving ---- */
-
-/* What the helper unpacked is of no use any more; it may be away, and then it stays. */
-static void prune(struct daemon *d)
-{
-	struct helper_request request = {.op = HELPER_PRUNE, .id = UINT64_MAX};
-
-	if (d->prune_id != 0 || helper_client_send(d->helper, &request) < 0)
-		return;
-	d->prune_id = request.id;
-}
-
-static int look(struct daemon *d, uint64_t now_ms)
-{
-	if (!agent_is_empty(d->agent)) {
-		if (!d->helper_known && now_ms - d->leave_ms >= LEAVE_HELPER_MS)
-			return -ENOTCONN;
-		return now_ms - d->leave_ms >= LEAVE_DRAIN_MS ? -ETIMEDOUT : 0;
-	}
-	if (d->empty_ms == 0)
-		d->empty_ms = now_ms;
-	prune(d);
-	if (d->pruned && agent_was_let_go(d->agent))
-		return 1;
-	return now_ms - d->empty_ms >= LEAVE_TELL_MS ? 1 : 0;
-}
-
-static int on_look(sd_event_source *source, uint64_t usec, void *userdata)
-{
-	struct daemon *d = userdata;
-	int r = look(d, clock_mono_ms());
-
-	if (r != 0)
-		return sd_event_exit(d->event, r);
-	sd_event_source_set_time(source, (clock_mono_ms() + LEAVE_LOOK_MS) * 1000);
-	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
-}
-
-static int leave_result(int r, struct err *err)
-{
-	if (r > 0)
-		return 0;
-	if (r == 0)
-		return err_set(err, -EINTR, "interrupted: say it again to go on");
-	if (r == -ENOTCONN)
-		return err_set(err, r, "the helper does not answer, so nothing was removed: "
-				       "systemctl start covey-helper");
-	return err_set(err, r, "not every deployment has gone: say it again to go on");
-}
-
-int daemon_leave(const struct agent_config *config, bool *ret_told, struct err *err)
-{
-	struct daemon d = {.config = config, .leave_ms = clock_mono_ms()};
-	sd_event_source *timer = NULL;
-	int r;
-
-	log_open("covey-agent", LOG_LEVEL_WARNING);
-	r = joined_load(config, &d.joined, err);
-	if (r < 0) {
-		joined_free(&d.joined);
-		return r;
-	}
-	r = open_all(&d, err);
-	if (r == 0)
-		r = sd_event_add_time(d.event, &timer, CLOCK_BOOTTIME, 0, TIMER_ACCURACY_US,
-				      on_look, &d);
-	if (r >= 0) {
-		agent_leave(d.agent);
-		agent_start(d.agent);
-		r = leave_result(sd_event_loop(d.event), err);
-		*ret_told = agent_was_let_go(d.agent);
-	}
-	sd_event_source_disable_unref(timer);
-	daemon_close(&d);
-	return r;
 }

@@ -4,22 +4,19 @@
  * in force while the coordinator is away. A neighbour keeps its number as long as it is in the list:
  * by that number it is a source of the fetch scheduler and, less one, a slot of the serving side.
  *
- * What a neighbour has it says once as a bitmap and then chunk by chunk; that is remembered apart from
- * the scheduler, which lives no longer than one fetch. A neighbour that sends bytes which are not what
- * was asked for, or lies about what it has, is dropped and named to the coordinator.
+ * A neighbour that sends bytes which are not what was asked for, or lies about what it has, is dropped
+ * and named to the coordinator.
  */
 #include "agent/shell.h"
 
 #include "base/mem.h"
 #include "base/str.h"
-#include "protocol/chunk_data.h"
 #include "protocol/codec_tables.h"
 #include "protocol/digest.h"
-#include "protocol/message.h"
 
 enum { MINUTE_MS = 60000 };
 
-static struct peer_state *find_peer(const struct agent *agent, uint32_t number)
+struct peer_state *exchanging_peer(const struct agent *agent, uint32_t number)
 {
 	struct exchange *exchange = agent->peering.exchange;
 
@@ -29,28 +26,16 @@ static struct peer_state *find_peer(const struct agent *agent, uint32_t number)
 	return &exchange->peers[number - 1];
 }
 
-bool exchanging_send(struct agent *agent, uint32_t peer, enum message_type type, const void *body)
-{
-	const struct peer_ops *ops = &agent->world->peers;
-	struct bytes bytes = {0};
-	int r = message_encode(type, body, &bytes, NULL);
-
-	if (r == 0)
-		r = ops->send(ops->context, peer, PEER_NEWS, bytes.data, bytes.size);
-	free(bytes.data);
-	return r == 0;
-}
-
 /* ---- sources of a fetch ---- */
 
-static bool may_give(const struct agent *agent, const struct peer_state *peer,
-		     const struct digest *release, size_t *ret_share)
+bool exchanging_may_give(const struct agent *agent, const struct peer_state *peer,
+			 const struct digest *release, size_t *ret_share)
 {
 	return peer->used && serving_find(agent, release, ret_share) &&
 	       peer->shares >> *ret_share & 1;
 }
 
-static void apply_news(struct fetch_job *job, uint32_t number, const struct peer_news *news)
+void exchanging_apply_news(struct fetch_job *job, uint32_t number, const struct peer_news *news)
 {
 	if (news->bits && news->chunks == chunk_list_count(job->list))
 		(void)fetch_have_bits(job->fetch, number, news->bits, (news->chunks + 7) / 8);
@@ -63,14 +48,14 @@ static void set_source(struct agent *agent, struct fetch_job *job, uint32_t numb
 	size_t share;
 
 	job->at_ms = 0;
-	if (!may_give(agent, peer, &job->release, &share)) {
+	if (!exchanging_may_give(agent, peer, &job->release, &share)) {
 		fetch_remove_source(job->fetch, number);
 		return;
 	}
 	if (fetch_add_source(job->fetch, number, FETCH_PEER) == 0) {
 		if (peer->of.far)
 			fetch_set_role(job->fetch, number, FETCH_RESERVE);
-		apply_news(job, number, &peer->news[share]);
+		exchanging_apply_news(job, number, &peer->news[share]);
 	}
 	if (peer->up && peer->fault != PEER_SENT_BAD && peer->fault != PEER_LIED)
 		fetch_source_up(job->fetch, number);
@@ -104,107 +89,6 @@ void exchanging_started(struct agent *agent, struct fetch_job *job)
 		exchange->peers[i].offered &= ~(UINT64_C(1) << share);
 }
 
-/* ---- requests ---- */
-
-int exchanging_ask(struct agent *agent, struct fetch_job *job, const struct fetch_request *request)
-{
-	struct peer_state *peer = find_peer(agent, request->source);
-	struct msg_request message = {.release = job->release, .chunk = request->chunk};
-
-	if (!peer || !peer->up)
-		return -ENOTCONN;
-	message.taken = peer->taken;
-	if (!exchanging_send(agent, request->source, MESSAGE_PEER_REQUEST, &message))
-		return -EAGAIN;
-	peer->owes = false;
-	return 0;
-}
-
-void exchanging_cancel(struct agent *agent, struct fetch_job *job,
-		       const struct fetch_request *request)
-{
-	const struct peer_state *peer = find_peer(agent, request->source);
-	struct msg_request message = {.release = job->release, .chunk = request->chunk};
-
-	if (!peer || !peer->up)
-		return;
-	message.taken = peer->taken;
-	/* Lost: the chunk comes, and is dropped. */
-	(void)exchanging_send(agent, request->source, MESSAGE_PEER_CANCEL, &message);
-}
-
-static void complain(struct agent *agent, uint32_t number, enum peer_fault fault, const char *text)
-{
-	struct peer_state *peer = &agent->peering.exchange->peers[number - 1];
-
-	peer->fault = fault;
-	STR_CUT(peer->complaint, text);
-	agent->peering.report_due = true;
-	shell_log(agent, LOG_LEVEL_WARNING, "node %s: %s", peer->of.name, text);
-}
-
-/* It stays out until the coordinator leaves it out of the list. */
-static void drop(struct agent *agent, uint32_t number, enum peer_fault fault, const char *text)
-{
-	const struct peer_ops *ops = &agent->world->peers;
-
-	complain(agent, number, fault, text);
-	serving_left(agent, number);
-	agent->peering.exchange->peers[number - 1].up = false;
-	for (struct fetch_job *job = agent->jobs; job; job = job->next)
-		if (job->whole)
-			fetch_source_down(job->fetch, number);
-	ops->drop(ops->context, number);
-}
-
-void exchanging_blame(struct agent *agent, struct fetch_job *job, const struct fetch_blame *blame)
-{
-	const struct peer_state *peer = find_peer(agent, blame->source);
-
-	if (!peer)
-		return; /* the origin: the fetch says what comes of that */
-	switch (blame->fault) {
-	case FETCH_BAD:
-		drop(agent, blame->source, PEER_SENT_BAD,
-		     "it sent bytes that are not the chunk that was asked for");
-		break;
-	case FETCH_LIAR:
-		drop(agent, blame->source, PEER_LIED,
-		     "it says that it has chunks which it then does not give");
-		break;
-	case FETCH_STALLED:
-		shell_log(agent, LOG_LEVEL_INFO, "node %s does not answer: others are asked",
-			  peer->of.name);
-		break;
-	}
-}
-
-/* ---- what we have ---- */
-
-static void tell_have(struct agent *agent, uint32_t number, const struct digest *release,
-		      size_t share, struct chunk_run run)
-{
-	struct peer_state *peer = &agent->peering.exchange->peers[number - 1];
-	const struct msg_have have = {.release = *release, .runs = &run, .runs_count = 1};
-
-	if (!exchanging_send(agent, number, MESSAGE_PEER_HAVE, &have))
-		peer->offered &= ~(UINT64_C(1) << share); /* all of it, when it listens again */
-}
-
-void exchanging_have(struct agent *agent, struct fetch_job *job, uint32_t chunk)
-{
-	size_t share;
-
-	if (agent->peering.options.metered || !serving_find(agent, &job->release, &share))
-		return;
-	for (uint32_t n = 1; n <= LIMIT_NEIGHBOURS; n++) {
-		const struct peer_state *peer = &agent->peering.exchange->peers[n - 1];
-
-		if (peer->up && peer->offered >> share & 1 && fetch_lacks(job->fetch, n, chunk))
-			tell_have(agent, n, &job->release, share, (struct chunk_run){chunk, 1});
-	}
-}
-
 void exchanging_complete(struct agent *agent, struct fetch_job *job)
 {
 	size_t at;
@@ -223,190 +107,53 @@ void exchanging_spoiled(struct agent *agent, const struct digest *release)
 		share->complete = false;
 }
 
-static bool make_offer(struct agent *agent, const struct shared *share, uint8_t *bits)
-{
-	const struct fetch_job *job = fetching_find(agent, &share->release);
-	uint32_t chunks = chunk_list_count(share->list);
+/* ---- complaints ---- */
 
-	if (share->complete) {
-		for (uint32_t i = 0; i < chunks; i++)
-			bits[i / 8] |= (uint8_t)(1u << (i % 8));
-		return true;
-	}
-	if (!job || !job->whole)
-		return false;
-	fetch_done_bits(job->fetch, bits);
-	return true;
-}
-
-static bool offer(struct agent *agent, uint32_t number, const struct shared *share)
-{
-	uint32_t chunks = chunk_list_count(share->list);
-	AUTO_FREE uint8_t *bits = mem_alloc((chunks + 7) / 8 + 1);
-	const struct msg_offer message = {.release = share->release,
-					  .chunks = chunks,
-					  .bitmap = {bits, (chunks + 7) / 8}};
-
-	return make_offer(agent, share, bits) &&
-	       exchanging_send(agent, number, MESSAGE_PEER_OFFER, &message);
-}
-
-static void offer_all(struct agent *agent)
-{
-	struct exchange *exchange = agent->peering.exchange;
-
-	for (uint32_t n = 1; !agent->peering.options.metered && n <= LIMIT_NEIGHBOURS; n++) {
-		struct peer_state *peer = &exchange->peers[n - 1];
-
-		if (!peer->up || !(peer->shares & ~peer->offered))
-			continue;
-		for (size_t i = 0; i < SHELL_SHARES; i++)
-			if ((peer->shares & ~peer->offered) >> i & 1 && exchange->shares[i].list &&
-			    offer(agent, n, &exchange->shares[i]))
-				peer->offered |= UINT64_C(1) << i;
-	}
-}
-
-/* ---- what a neighbour says ---- */
-
-static void lied(struct agent *agent, uint32_t number, const char *text)
-{
-	drop(agent, number, PEER_LIED, text);
-}
-
-static void on_offer(struct agent *agent, uint32_t number, struct msg_offer *offer)
+static void complain(struct agent *agent, uint32_t number, enum peer_fault fault, const char *text)
 {
 	struct peer_state *peer = &agent->peering.exchange->peers[number - 1];
-	struct fetch_job *job = fetching_find(agent, &offer->release);
-	struct peer_news *news;
-	size_t share;
 
-	if (!may_give(agent, peer, &offer->release, &share))
-		return; /* we were not told yet, or do not need it any more */
-	if (offer->bitmap.size != (offer->chunks + 7) / 8) {
-		lied(agent, number, "its list of chunks is not as long as it says");
-		return;
-	}
-	news = &peer->news[share];
-	free(news->bits);
-	*news = (struct peer_news){offer->chunks, TAKE_PTR(offer->bitmap.data)};
-	offer->bitmap.size = 0;
-	if (!job || !job->whole)
-		return;
-	if (news->chunks != chunk_list_count(job->list)) {
-		lied(agent, number, "it counts the chunks of a release otherwise");
-		return;
-	}
-	apply_news(job, number, news);
-	fetch_source_up(job->fetch, number); /* it may have refused us before */
-	job->at_ms = 0;
+	peer->fault = fault;
+	STR_CUT(peer->complaint, text);
+	agent->peering.report_due = true;
+	shell_log(agent, LOG_LEVEL_WARNING, "node %s: %s", peer->of.name, text);
 }
 
-static bool note_run(struct peer_news *news, const struct chunk_run *run)
+/* It stays out until the coordinator leaves it out of the list. */
+void exchanging_drop(struct agent *agent, uint32_t number, enum peer_fault fault,
+		     const char *text)
 {
-	if (run->first >= news->chunks || run->count > news->chunks - run->first)
-		return false;
-	for (uint32_t i = run->first; i < run->first + run->count; i++)
-		news->bits[i / 8] |= (uint8_t)(1u << (i % 8));
-	return true;
+	const struct peer_ops *ops = &agent->world->peers;
+
+	complain(agent, number, fault, text);
+	serving_left(agent, number);
+	agent->peering.exchange->peers[number - 1].up = false;
+	for (struct fetch_job *job = agent->jobs; job; job = job->next)
+		if (job->whole)
+			fetch_source_down(job->fetch, number);
+	ops->drop(ops->context, number);
 }
 
-static void on_have(struct agent *agent, uint32_t number, const struct msg_have *have)
+void exchanging_blame(struct agent *agent, struct fetch_job *job, const struct fetch_blame *blame)
 {
-	struct peer_state *peer = &agent->peering.exchange->peers[number - 1];
-	struct fetch_job *job = fetching_find(agent, &have->release);
-	size_t share;
+	const struct peer_state *peer = exchanging_peer(agent, blame->source);
 
-	if (!may_give(agent, peer, &have->release, &share) || !peer->news[share].bits)
-		return; /* the whole list was never said: it comes */
-	for (size_t i = 0; i < have->runs_count; i++) {
-		const struct chunk_run *run = &have->runs[i];
-
-		if (!note_run(&peer->news[share], run)) {
-			lied(agent, number, "it says that it has chunks which do not exist");
-			return;
-		}
-		for (uint32_t k = 0; job && job->whole && k < run->count; k++)
-			(void)fetch_have(job->fetch, number, run->first + k);
-	}
-	if (job)
-		job->at_ms = 0;
-}
-
-static void on_refusal(struct agent *agent, uint32_t number, const struct msg_refuse *refusal)
-{
-	struct fetch_job *job = fetching_find(agent, &refusal->release);
-
-	if (!job || !job->whole)
-		return;
-	if (refusal->reason == REFUSAL_MISSING)
-		fetch_received_missing(job->fetch, number, refusal->chunk);
-	else /* it gives nothing now; whatever it offers next is believed again */
-		fetch_source_down(job->fetch, number);
-	job->at_ms = 0;
-}
-
-static void on_chunk(struct agent *agent, uint32_t number, const struct chunk_data *data)
-{
-	struct peer_state *peer = &agent->peering.exchange->peers[number - 1];
-	struct fetch_job *job = fetching_find(agent, &data->release);
-
-	peer->taken += data->size;
-	peer->got += data->size;
-	peer->owes = true;
-	if (job && job->whole && data->chunk < chunk_list_count(job->list))
-		fetching_take(agent, job, number, data->chunk, data->data, data->size);
-}
-
-static void on_news(struct agent *agent, uint32_t number, struct message *message)
-{
-	switch ((int)message->type) { /* only these pass message_decode() */
-	case MESSAGE_PEER_OFFER:
-		on_offer(agent, number, message->body);
+	if (!peer)
+		return; /* the origin: the fetch says what comes of that */
+	switch (blame->fault) {
+	case FETCH_BAD:
+		exchanging_drop(agent, blame->source, PEER_SENT_BAD,
+		     "it sent bytes that are not the chunk that was asked for");
 		break;
-	case MESSAGE_PEER_HAVE:
-		on_have(agent, number, message->body);
+	case FETCH_LIAR:
+		exchanging_drop(agent, blame->source, PEER_LIED,
+		     "it says that it has chunks which it then does not give");
 		break;
-	case MESSAGE_PEER_REQUEST:
-		serving_request(agent, number, message->body);
-		break;
-	case MESSAGE_PEER_CANCEL:
-		serving_cancel(agent, number, message->body);
-		break;
-	case MESSAGE_PEER_TAKEN:
-		serving_taken(agent, number, ((const struct msg_taken *)message->body)->taken);
-		break;
-	case MESSAGE_PEER_REFUSE:
-		on_refusal(agent, number, message->body);
-		break;
-	default: /* a second greeting, or a chunk among the news */
+	case FETCH_STALLED:
+		shell_log(agent, LOG_LEVEL_INFO, "node %s does not answer: others are asked",
+			  peer->of.name);
 		break;
 	}
-}
-
-void exchanging_message(struct agent *agent, uint32_t number, enum peer_way way, const void *data,
-			size_t size)
-{
-	const struct peer_state *peer = find_peer(agent, number);
-	struct chunk_data chunk;
-	struct message message = {0};
-	struct err err = {0};
-	int r;
-
-	if (!peer || !peer->up)
-		return;
-	if (way == PEER_DATA) {
-		r = chunk_data_open(data, size, &chunk, &err);
-		if (r == 0)
-			on_chunk(agent, number, &chunk);
-	} else {
-		r = message_decode(data, size, CHANNEL_PEERS, FROM_PEER, &message, &err);
-		if (r == 0)
-			on_news(agent, number, &message);
-		message_free(&message);
-	}
-	if (r < 0 && r != -ENOTSUP)
-		lied(agent, number, err_text(&err, r));
 }
 
 /* ---- connections ---- */
@@ -419,9 +166,9 @@ static void free_news(struct peer_state *peer)
 	}
 }
 
-void exchanging_up(struct agent *agent, uint32_t number)
+static void go_up(struct agent *agent, uint32_t number)
 {
-	struct peer_state *peer = find_peer(agent, number);
+	struct peer_state *peer = exchanging_peer(agent, number);
 
 	if (!peer)
 		return;
@@ -440,9 +187,9 @@ void exchanging_up(struct agent *agent, uint32_t number)
 			set_source(agent, job, number);
 }
 
-void exchanging_down(struct agent *agent, uint32_t number, enum peer_fault fault, const char *text)
+static void go_down(struct agent *agent, uint32_t number, enum peer_fault fault, const char *text)
 {
-	struct peer_state *peer = find_peer(agent, number);
+	struct peer_state *peer = exchanging_peer(agent, number);
 
 	if (!peer || peer->fault == PEER_SENT_BAD || peer->fault == PEER_LIED)
 		return;
@@ -480,6 +227,7 @@ static void remove_peer(struct agent *agent, uint32_t number)
 	struct peer_state *peer = &agent->peering.exchange->peers[number - 1];
 
 	serving_left(agent, number);
+	agent->peering.report_due |= peer->complaint[0] != '\0';
 	for (struct fetch_job *job = agent->jobs; job; job = job->next)
 		if (job->whole)
 			fetch_remove_source(job->fetch, number);
@@ -558,7 +306,7 @@ static void apply(struct agent *agent)
 	} else {
 		open_exchange(agent);
 		for (uint32_t n = 1; n <= LIMIT_NEIGHBOURS; n++)
-			if (find_peer(agent, n) &&
+			if (exchanging_peer(agent, n) &&
 			    !is_listed(told, &agent->peering.exchange->peers[n - 1].of.id))
 				remove_peer(agent, n);
 		for (size_t i = 0; i < told->neighbours_count; i++)
@@ -598,24 +346,11 @@ static void look_at_window(struct agent *agent, uint64_t now_ms)
 	apply(agent);
 }
 
-static void confirm(struct agent *agent)
-{
-	for (uint32_t n = 1; n <= LIMIT_NEIGHBOURS; n++) {
-		struct peer_state *peer = &agent->peering.exchange->peers[n - 1];
-		const struct msg_taken taken = {.taken = peer->taken};
-
-		if (peer->up && peer->owes &&
-		    exchanging_send(agent, n, MESSAGE_PEER_TAKEN, &taken))
-			peer->owes = false;
-	}
-}
-
 void exchanging_step(struct agent *agent, uint64_t now_ms)
 {
 	look_at_window(agent, now_ms);
 	if (agent->peering.exchange) {
-		offer_all(agent);
-		confirm(agent);
+		talking_step(agent);
 		serving_step(agent, now_ms);
 	}
 	if (agent->peering.report_due)
@@ -627,6 +362,51 @@ uint64_t exchanging_deadline(const struct agent *agent)
 	return agent->peering.exchange
 		       ? shell_min(agent->peering.window_ms, serving_deadline(agent))
 		       : agent->peering.window_ms;
+}
+
+void exchanging_start(struct agent *agent, const struct agent_peering *options)
+{
+	agent->peering.options = *options;
+	agent->peering.open = true;
+	agent->peering.window_ms = options->on && options->window[0] ? 0 : UINT64_MAX;
+}
+
+void exchanging_free(struct agent *agent)
+{
+	close_exchange(agent);
+	codec_free(&codec_msg_neighbours, &agent->peering.told);
+}
+
+/* ---- what happens outside ---- */
+
+void agent_on_peer_up(struct agent *agent, uint32_t peer)
+{
+	go_up(agent, peer);
+	shell_exchange_turn(agent);
+}
+
+void agent_on_peer_down(struct agent *agent, uint32_t peer, enum peer_fault fault,
+			const char *text)
+{
+	go_down(agent, peer, fault, text);
+	shell_exchange_turn(agent);
+}
+
+void agent_on_peer_message(struct agent *agent, uint32_t peer, enum peer_way way, const void *data,
+			   size_t size)
+{
+	talking_heard(agent, peer, way, data, size);
+	shell_exchange_turn(agent);
+}
+
+void agent_on_peers_listen(struct agent *agent, const char *problem)
+{
+	if (!str_equal(agent->peering.problem, problem))
+		agent->peering.report_due = true;
+	if (problem[0])
+		shell_log(agent, LOG_LEVEL_WARNING, "other nodes cannot connect here: %s", problem);
+	STR_CUT(agent->peering.problem, problem);
+	shell_exchange_turn(agent);
 }
 
 /* ---- for people ---- */
@@ -666,17 +446,4 @@ void agent_peering(const struct agent *agent, struct peering_view *ret_view)
 			view_peer(&exchange->peers[i],
 				  &view.neighbours[view.neighbours_count++]);
 	*ret_view = view;
-}
-
-void exchanging_start(struct agent *agent, const struct agent_peering *options)
-{
-	agent->peering.options = *options;
-	agent->peering.open = true;
-	agent->peering.window_ms = options->on && options->window[0] ? 0 : UINT64_MAX;
-}
-
-void exchanging_free(struct agent *agent)
-{
-	close_exchange(agent);
-	codec_free(&codec_msg_neighbours, &agent->peering.told);
 }

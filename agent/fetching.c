@@ -180,6 +180,7 @@ void fetching_end(struct agent *agent)
 		return;
 	agent->world->store.idle(agent->world->store.context);
 	agent->world->get_idle(agent->world->context);
+	seeds_lost(agent); /* the next one is another connection */
 }
 
 void fetching_free(struct agent *agent)
@@ -354,12 +355,12 @@ static void step_requests(struct agent *agent, struct fetch_job *job, uint64_t n
 		if (request.source == SOURCE_ORIGIN)
 			seeds_cancel(agent, job, &request);
 		else
-			exchanging_cancel(agent, job, &request);
+			talking_cancel(agent, job, &request);
 	}
 	while (rate_allows(agent, job, now_ms) &&
 	       fetch_next(job->fetch, now_ms, world->random(world->context), &request)) {
 		r = request.source == SOURCE_ORIGIN ? ask_origin(agent, job, &request)
-						    : exchanging_ask(agent, job, &request);
+						    : talking_ask(agent, job, &request);
 		if (r == -ENOTCONN) /* agent_on_source() or agent_on_peer_up() brings it back */
 			fetch_source_down(job->fetch, request.source);
 		else if (r < 0)
@@ -534,7 +535,7 @@ void fetching_take(struct agent *agent, struct fetch_job *job, uint32_t source, 
 	job->failures = 0;
 	*(source == SOURCE_ORIGIN ? &job->from_origin : &job->from_peers) += size;
 	if (job->whole)
-		exchanging_have(agent, job, chunk);
+		talking_have(agent, job, source, chunk);
 }
 
 static void on_chunk(struct agent *agent, struct fetch_job *job, const struct msg_object *object)

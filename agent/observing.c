@@ -68,6 +68,12 @@ static void begin(struct agent *agent, struct watch *watch, struct tally_start s
 	tally_begin(watch->tally, &start);
 }
 
+void observing_begin_if_clean(struct agent *agent, struct watch *watch)
+{
+	if (!tally_is_dirty(watch->tally))
+		begin(agent, watch, *tally_started(watch->tally));
+}
+
 /* The record under way, if it says anything, goes to the outbox. */
 static void end(struct agent *agent, struct watch *watch, bool at_once)
 {
@@ -131,6 +137,7 @@ static struct watch *watch_create(struct agent *agent, const struct deploy *depl
 	watch->release = *release;
 	watch->started_ms = started > 0 && started <= now ? started : now;
 	watch->tokens_ms = now;
+	watch->adopted = !agent->observing.resumed;
 	agent->observing.watches++;
 	if (!agent->observing.datagram)
 		agent->observing.datagram = mem_alloc(OBSERVE_DATAGRAM_MAX);
@@ -145,6 +152,9 @@ static void watch_free(struct agent *agent, struct watch *watch)
 		tally_free(watch->tally);
 	if (watch->learn)
 		learn_free(watch->learn);
+	if (watch->scrape_id != 0)
+		agent->world->cancel(agent->world->context, watch->scrape_id);
+	free(watch->metrics);
 	free(watch->proposal.data);
 	free(watch);
 	if (--agent->observing.watches == 0)
@@ -162,8 +172,7 @@ void observing_forget(struct agent *agent, struct work *work)
 
 static void take_datagram(struct agent *agent, struct watch *watch, ssize_t size, uint64_t now)
 {
-	if (!tally_is_dirty(watch->tally))
-		begin(agent, watch, *tally_started(watch->tally));
+	observing_begin_if_clean(agent, watch);
 	if (size < 0)
 		tally_rubbish(watch->tally, now);
 	else
@@ -255,8 +264,7 @@ void observing_exited(struct agent *agent, const char *deployment, enum colour c
 	    deploy->record.slots[colour].want != DEPLOY_WANT_RUN)
 		return;
 	read_rest(agent, watch);
-	if (!tally_is_dirty(watch->tally))
-		begin(agent, watch, *tally_started(watch->tally));
+	observing_begin_if_clean(agent, watch);
 	tally_crashed(watch->tally, agent_now(agent));
 	if (watch->learn)
 		learn_restart(watch->learn);
@@ -269,8 +277,7 @@ void observing_smoked(struct agent *agent, struct work *work, enum colour colour
 
 	if (!facts || facts->smokes == 0)
 		return;
-	if (!tally_is_dirty(watch->tally))
-		begin(agent, watch, *tally_started(watch->tally));
+	observing_begin_if_clean(agent, watch);
 	tally_smoke(watch->tally, facts->smokes, ok ? 0 : 1);
 	if (!ok)
 		end(agent, watch, true);
@@ -304,12 +311,19 @@ static void update_slot(struct agent *agent, const struct deploy *deploy, struct
 				    .release = *release,
 				    .order = record->assignment.observe,
 				    .serving = record->serves && record->serving == colour};
+	const struct release_facts *facts;
 	bool runs = deploy->slots[colour].fact == DEPLOY_SLOT_RUNNING, fresh = false;
 
 	if (slot->watch && (!runs || !digest_equal(&slot->watch->release, release)))
 		finish(agent, slot);
 	if (!runs)
 		return;
+	facts = shell_facts(agent, release);
+	if (facts && facts->observe.has_range) {
+		start.has_range = true;
+		start.score_min = facts->observe.score_min;
+		start.score_max = facts->observe.score_max;
+	}
 	if (!slot->watch)
 		slot->watch = watch_create(agent, deploy, colour, release);
 	open_socket(agent, record->name, colour, slot->watch);
@@ -323,6 +337,7 @@ static void update_slot(struct agent *agent, const struct deploy *deploy, struct
 		end(agent, slot->watch, false);
 		begin(agent, slot->watch, start);
 	}
+	observing_scrape(agent, slot, slot->watch, now);
 	observing_learn(agent, deploy, slot->watch, colour);
 }
 
@@ -416,6 +431,7 @@ void observing_update(struct agent *agent, uint64_t now)
 		for (enum colour c = 0; deploy && c < COLOUR_COUNT; c++)
 			update_slot(agent, deploy, &work->slots[c], c, now);
 	}
+	o->resumed = o->resumed || agent->resumed;
 	if (!agent->link_up && outbox_is_young(o->box))
 		store(agent);
 	if (may_send(agent) && now >= o->send_ms)
@@ -432,6 +448,8 @@ uint64_t observing_deadline(const struct agent *agent)
 
 			if (watch && watch->handle == 0)
 				at = shell_min(at, watch->open_at_ms);
+			if (watch && agent->works[i]->slots[c].probe_port != 0)
+				at = shell_min(at, watch->scrape_at_ms);
 			if (watch && watch->tally && tally_is_dirty(watch->tally))
 				at = shell_min(at, watch->end_ms);
 		}

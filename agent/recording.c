@@ -219,5 +219,6 @@ bool recording_write(struct agent *agent)
 		shell_log(agent, LOG_LEVEL_INFO, "the journal can be written again");
 	agent->journal_broken = false;
 	agent->journal_failures = 0;
+	node_core_generation(agent->core, &agent->epoch, &agent->generation);
 	return true;
 }

@@ -2,9 +2,10 @@
 /*
  * What the coordinator hears. A status is the whole truth and carries a sequence number that rises
  * when what it says has changed; it is sent again, ever more slowly, until an answer covers it, and
- * every few minutes anyway. Whether something changed is not tracked but seen: the reports are
- * encoded after every turn and compared by digest. Progress of a transfer alone is not news of its
- * own: it travels at a few seconds' distance.
+ * every few minutes anyway. Nothing is said that the journal does not have: a status waits, a
+ * heartbeat tells the generation that is written. Whether something changed is not tracked but
+ * seen: the reports are encoded after every turn and compared by digest. Progress of a transfer
+ * alone is not news of its own: it travels at a few seconds' distance.
  */
 #include "agent/shell.h"
 
@@ -205,7 +206,9 @@ static void say_leave(struct agent *agent)
 static void heartbeat(struct agent *agent, uint64_t now_ms)
 {
 	struct msg_heartbeat beat = {.boot_epoch = agent->boot_epoch,
-				     .sequence = agent->reporting.sequence};
+				     .sequence = agent->reporting.sequence,
+				     .epoch = agent->epoch,
+				     .generation = agent->generation};
 
 	agent->reporting.heartbeat_ms =
 		now_ms + LIMIT_HEARTBEAT_MS * 4 / 5 + draw(agent, LIMIT_HEARTBEAT_MS * 2 / 5);
@@ -218,7 +221,6 @@ static void heartbeat(struct agent *agent, uint64_t now_ms)
 		say_leave(agent);
 		return;
 	}
-	node_core_generation(agent->core, &beat.epoch, &beat.generation);
 	(void)!reporting_send(agent, MESSAGE_HEARTBEAT, &beat);
 	if (now_ms - agent->reporting.heard_ms >= LIMIT_SILENCE_MS) {
 		agent->reporting.heard_ms = now_ms;
@@ -275,11 +277,12 @@ uint64_t reporting_deadline(const struct agent *agent)
 void reporting_link_up(struct agent *agent)
 {
 	struct msg_subscribe subscribe = {.protocol_version = PROTOCOL_VERSION,
-					  .boot_epoch = agent->boot_epoch};
+					  .boot_epoch = agent->boot_epoch,
+					  .epoch = agent->epoch,
+					  .generation = agent->generation};
 
 	STR_CUT(subscribe.agent_version, COVEY_VERSION);
 	STR_CUT(subscribe.name, agent->name);
-	node_core_generation(agent->core, &subscribe.epoch, &subscribe.generation);
 	if (agent->leaving)
 		say_leave(agent);
 	else

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The insides of the shell (agent.c, recording.c, perform.c, helping.c, fetching.c, seeds.c,
- * exchanging.c, serving.c, keeping.c, reporting.c): one struct, and who does what. Not for others.
+ * keeping.c, reporting.c; exchange.h has the rest): one struct, and who does what. Not for others.
  */
 #pragma once
 
 #include "agent/agent.h"
 #include "agent/core/fetch.h"
 #include "agent/core/node.h"
-#include "agent/core/serve.h"
-#include "agent/observe/tally.h"
+#include "agent/exchange.h"
+#include "agent/observe/metrics.h"
 #include "agent/outbox.h"
 #include "base/bucket.h"
 #include "protocol/chunk_list.h"
@@ -34,19 +34,23 @@ struct release_facts { /* of a manifest on disk, what the shell needs all the ti
 	uint32_t port;	 /* clients' */
 	size_t smokes;
 	struct digest baseline; /* its own; zero: none */
+	struct release_observe observe;
 };
 
 struct watch { /* the observations of what runs in a slot */
 	uint64_t handle; /* of its socket; 0: not open */
 	uint64_t open_at_ms; /* try again */
 	struct digest release;
-	uint64_t started_ms;
+	uint64_t started_ms; /* the server, or when we met it */
+	bool adopted;	     /* it ran before this agent did */
 	struct tally *tally;
 	struct digest wanted; /* baseline that was last looked for */
 	struct digest baseline; /* that it counts against */
 	uint64_t end_ms; /* of the period, once something was counted */
 	double tokens;
 	uint64_t tokens_ms;
+	uint64_t scrape_id, scrape_at_ms;
+	struct metrics *metrics; /* the last look; NULL: none */
 	struct learn *learn;	/* NULL: there is a baseline, or it is not the time */
 	struct bytes proposal; /* what was learned; sent along until one is ordered */
 };
@@ -132,49 +136,6 @@ struct seeds { /* the connection to the origin, as seeds.c uses it */
 	bool owes;	/* the origin does not know of all of them */
 };
 
-enum { SHELL_SHARES = 2 * LIMIT_DEPLOYMENTS_PER_NODE };
-
-struct shared { /* a release that neighbours may be given; its place is its number for serve.h */
-	bool used;
-	struct digest release;
-	struct chunk_list *list; /* NULL: not known yet */
-	bool complete;		 /* all of it lies here */
-};
-
-struct peer_news { /* what a neighbour said that it has of a share */
-	uint32_t chunks;
-	uint8_t *bits; /* NULL: nothing was said */
-};
-
-struct peer_state { /* a neighbour; its place is its number - 1 */
-	bool used, up;
-	struct msg_neighbour of;
-	uint64_t shares;  /* that it may be given and give, a bit each */
-	uint64_t offered; /* of which it knows what we have */
-	struct peer_news news[SHELL_SHARES];
-	uint64_t taken; /* bytes of chunks over the connection of now */
-	bool owes;	/* it does not know of all of them */
-	uint64_t got, given; /* bytes, since it is a neighbour */
-	enum peer_fault fault;
-	char complaint[LIMIT_SHORT_TEXT + 1]; /* "": none */
-};
-
-struct exchange { /* lives while there are neighbours */
-	struct peer_state peers[LIMIT_NEIGHBOURS];
-	struct shared shares[SHELL_SHARES];
-	struct serve *serve;
-};
-
-struct peering { /* what is there without neighbours, too */
-	struct agent_peering options;
-	struct msg_neighbours told; /* the coordinator's newest word; owned */
-	bool open;		    /* by the window */
-	uint64_t window_ms;	    /* look again */
-	char problem[LIMIT_SHORT_TEXT + 1]; /* why nobody can connect here */
-	bool report_due;
-	struct exchange *exchange;
-};
-
 struct reporting {
 	uint64_t sequence, acked;
 	struct digest told; /* of what the newest sequence says */
@@ -187,6 +148,7 @@ struct reporting {
 struct observing {
 	struct outbox *box;
 	size_t watches;
+	bool resumed; /* slots that ran before us are watched by now */
 	uint64_t send_ms; /* not before; UINT64_MAX: nothing to send */
 	uint32_t sends;	  /* without an answer */
 	char *datagram;	  /* OBSERVE_DATAGRAM_MAX, while anybody is watched */
@@ -198,6 +160,7 @@ struct agent {
 	struct node_core *core;
 	char name[LIMIT_NAME + 1];
 	uint64_t boot_epoch;
+	uint64_t epoch, generation; /* of desired state, as the journal has it */
 	bool rebooted;
 	struct inventory inventory;
 	char runtime[LIMIT_SHORT_TEXT + 1];
@@ -244,6 +207,8 @@ void shell_tell(struct agent *agent, const char *deployment, struct deploy_event
 void shell_tell_all(struct agent *agent, struct deploy_event event);
 /* Facts of a release that lies on disk, or NULL. */
 const struct release_facts *shell_facts(struct agent *agent, const struct digest *release);
+/* After something about chunks: what follows from it, without asking the core where nothing did. */
+void shell_exchange_turn(struct agent *agent);
 static inline uint64_t shell_min(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
@@ -310,42 +275,6 @@ int seeds_ask(struct agent *agent, struct fetch_job *job,
 void seeds_cancel(struct agent *agent, struct fetch_job *job, const struct fetch_request *request);
 void seeds_confirm(struct agent *agent);
 void seeds_lost(struct agent *agent); /* the connection */
-void seeds_said(struct agent *agent, const void *data, size_t size);
-
-/* exchanging.c: neighbours as sources. */
-void exchanging_start(struct agent *agent, const struct agent_peering *options);
-void exchanging_neighbours(struct agent *agent, const struct msg_neighbours *neighbours);
-void exchanging_started(struct agent *agent, struct fetch_job *job); /* a fetch of a whole release */
-/* Requests of the job's fetch to a neighbour. */
-int exchanging_ask(struct agent *agent, struct fetch_job *job,
-		   const struct fetch_request *request) COVEY_MUST_CHECK;
-void exchanging_cancel(struct agent *agent, struct fetch_job *job,
-		       const struct fetch_request *request);
-void exchanging_blame(struct agent *agent, struct fetch_job *job, const struct fetch_blame *blame);
-void exchanging_have(struct agent *agent, struct fetch_job *job, uint32_t chunk); /* came */
-void exchanging_complete(struct agent *agent, struct fetch_job *job); /* all chunks are here */
-void exchanging_spoiled(struct agent *agent, const struct digest *release); /* they were not */
-void exchanging_step(struct agent *agent, uint64_t now_ms); /* after each event */
-uint64_t exchanging_deadline(const struct agent *agent);
-void exchanging_free(struct agent *agent);
-void exchanging_up(struct agent *agent, uint32_t peer);
-void exchanging_down(struct agent *agent, uint32_t peer, enum peer_fault fault, const char *text);
-void exchanging_message(struct agent *agent, uint32_t peer, enum peer_way way, const void *data,
-			size_t size);
-/* Of exchanging.c, for serving.c: encodes and sends; false: it did not take it. */
-bool exchanging_send(struct agent *agent, uint32_t peer, enum message_type type, const void *body);
-
-/* serving.c: what neighbours are given. */
-void serving_shares(struct agent *agent); /* the list of neighbours has changed */
-void serving_load(struct agent *agent);	 /* what lies here may have changed */
-void serving_joined(struct agent *agent, uint32_t peer);
-void serving_left(struct agent *agent, uint32_t peer);
-struct shared *serving_find(const struct agent *agent, const struct digest *release, size_t *ret_at);
-void serving_request(struct agent *agent, uint32_t peer, const struct msg_request *request);
-void serving_cancel(struct agent *agent, uint32_t peer, const struct msg_request *request);
-void serving_taken(struct agent *agent, uint32_t peer, uint64_t taken);
-void serving_step(struct agent *agent, uint64_t now_ms);
-uint64_t serving_deadline(const struct agent *agent);
 
 /* keeping.c. The disk rule: what the core keeps stays, the rest may go. */
 void fetching_prune(struct agent *agent, bool must);
@@ -377,6 +306,14 @@ void observing_baseline(struct agent *agent, const struct msg_baseline *baseline
 void observing_link(struct agent *agent, bool up);
 void observing_stop(struct agent *agent);
 uint64_t observing_deadline(const struct agent *agent);
+
+/* For what is counted into a tally where nothing was counted yet: its period begins now. */
+void observing_begin_if_clean(struct agent *agent, struct watch *watch);
+
+/* observing_metrics.c */
+void observing_scrape(struct agent *agent, const struct slot_work *slot, struct watch *watch,
+		      uint64_t now_ms);
+bool observing_scraped(struct agent *agent, uint64_t id, const char *data, size_t size);
 
 /* observing_baseline.c */
 /* Which one the slot is to count against; with a digest that is not zero, *ret_baseline. */

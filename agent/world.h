@@ -157,7 +157,9 @@ struct agent_world {
 	int (*helper)(void *context, const struct helper_request *request);
 	void (*probe)(void *context, const struct agent_probe *probe); /* -> agent_on_probe() */
 	void (*smoke)(void *context, const struct agent_smoke *smoke); /* -> agent_on_smoke() */
-	/* Forget a probe or smoke test: no answer comes any more. Unknown ids are fine. */
+	/* GET of http_path, all of the answer -> agent_on_scraped(). */
+	void (*scrape)(void *context, const struct agent_probe *probe);
+	/* Forget a probe, scrape or smoke test: no answer comes any more. Unknown ids are fine. */
 	void (*cancel)(void *context, uint64_t id);
 	/* Ask a source for an object -> agent_on_object(). -ENOTCONN: opens the way to the source;
 	 * agent_on_source() says when it is there. */

@@ -76,6 +76,8 @@ int control_wait(struct control_call *call, uint64_t wait_ms);
 
 /* ---- JSON of things, used by several verbs ---- */
 json_t *show_node(const struct coordinator *c, const struct shell_node *node, bool full);
+json_t *show_gates(const struct coordinator *c, const struct shell_rollout *ro);
+json_t *show_verdict(const struct shell_rollout *ro); /* null: nothing was judged */
 json_t *show_rollout(const struct coordinator *c, const struct shell_rollout *ro);
 json_t *show_rollout_head(const struct coordinator *c, const struct store_rollout *head);
 json_t *show_deployment(const struct coordinator *c, const struct shell_deployment *deployment,
@@ -108,6 +110,8 @@ int verb_release_get(struct control_call *call);
 int verb_release_ls(struct control_call *call);
 int verb_release_show(struct control_call *call);
 int verb_release_rm(struct control_call *call);
+int verb_drift_show(struct control_call *call);
+int verb_drift_show(struct control_call *call); /* control_drift.c */
 int verb_plan(struct control_call *call); /* control_plan.c */
 int verb_apply(struct control_call *call);
 int verb_rollout_ls(struct control_call *call); /* control_rollout.c */

@@ -5,6 +5,7 @@
  * counted chunk by chunk against the releases that it reports in its slots.
  */
 #include "coordinator/control.h"
+#include "coordinator/judging.h"
 #include "coordinator/plan_bytes.h"
 #include "coordinator/rollouts.h"
 
@@ -25,6 +26,8 @@ static int take_spec(struct control_call *call, struct deployment_spec *ret_spec
 		return err_set(&call->err, -EINVAL, "the declaration cannot be read: is `covey` of "
 			       "another version than this coordinator (%s)?", COVEY_VERSION);
 	r = deployment_spec_check(ret_spec, &call->err);
+	if (r == 0)
+		r = judging_check(call->c, ret_spec, &call->err);
 	release = artifacts_named(call->c, ret_spec->model, ret_spec->version);
 	if (r == 0 && !release)
 		r = err_set(&call->err, -ENOENT,
@@ -127,6 +130,8 @@ int verb_plan(struct control_call *call)
 		r = plan_check_removal(&plan, control_bool(call, "allow_removal"), &call->err);
 		if (r == 0)
 			call->answer = show_plan(c, &spec, &plan);
+		if (r == 0)
+			r = judging_forecast(c, &spec, &plan, call->answer, &call->err);
 		plan_free(&plan);
 	}
 	deployment_spec_free(&spec);

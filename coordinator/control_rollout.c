@@ -4,6 +4,7 @@
  * own sentence, or written to the journal together with the audit entry, then applied.
  */
 #include "coordinator/control.h"
+#include "coordinator/judging.h"
 #include "coordinator/rollouts.h"
 
 #include "base/mem.h"
@@ -57,6 +58,10 @@ int verb_rollout_show(struct control_call *call)
 		return r;
 	if (wait_for_change(call, ro) == CONTROL_WAIT)
 		return CONTROL_WAIT;
+	if (!ro->judging)
+		r = judging_read(call->c, ro, &ro->judging, &call->err);
+	if (r < 0)
+		return r;
 	call->answer = show_rollout(call->c, ro);
 	return 0;
 }

@@ -381,6 +381,8 @@ static int tell(struct rollout_batch *batch, struct shell_rollout *ro,
 	STR_CUT(event.why.text, verdict->why);
 	event.stage = (uint32_t)machine->stage;
 	event.verdict = verdict_of(verdict->decision);
+	if (verdict->decision == JUDGE_CONTINUE && judge_promised(j->judge))
+		event.verdict = VERDICT_PROMISED;
 	if (verdict->decision == JUDGE_PAUSE && news) {
 		event.kind = EVENT_PAUSE;
 		STR_CUT(event.why.check, "input");

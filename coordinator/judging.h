@@ -10,6 +10,8 @@
 #include "coordinator/judge/record.h"
 #include "coordinator/shell.h"
 
+#include <jansson.h>
+
 struct shell_judging {
 	struct judge_start start; /* as it was written down */
 	struct baseline baseline;
@@ -38,6 +40,13 @@ int judging_settle(struct coordinator *c, const struct shell_rollout *ro,
 int judging_history(struct coordinator *c, const char *deployment, const struct digest *release,
 		    const struct node_id *nodes, size_t nodes_count, struct history *history,
 		    uint64_t *ret_seen, uint64_t *ret_window_ms, struct err *err) COVEY_MUST_CHECK;
+
+/* The declared gates can be judged, and in time. */
+int judging_check(const struct coordinator *c, const struct deployment_spec *spec,
+		  struct err *err) COVEY_MUST_CHECK;
+/* `evidence` of a plan: for each gate how long it takes at recent traffic. */
+int judging_forecast(struct coordinator *c, const struct deployment_spec *spec,
+		     const struct plan *plan, json_t *answer, struct err *err) COVEY_MUST_CHECK;
 
 /* From its journal; *ret_judging NULL: it has none. */
 int judging_read(struct coordinator *c, const struct shell_rollout *ro,

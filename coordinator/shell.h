@@ -10,6 +10,7 @@
 
 #include "coordinator/coordinator.h"
 #include "coordinator/core/fleet.h"
+#include "coordinator/judge/lookout.h"
 #include "protocol/coding/coding.h"
 #include "protocol/enrol.h"
 #include "protocol/message.h"
@@ -41,10 +42,10 @@ struct shell_node {
 	struct store_mark observed;   /* newest of its observations that is committed */
 
 	uint32_t slot;		 /* its place in coordinator.slots */
-	char seen_at[LIMIT_SHORT_TEXT + 1]; /* address from which its link comes */
+	char seen_at[64];	 /* address from which its link comes */
 	bool has_peering;	 /* it has said how it takes part in exchange: */
 	struct msg_peer_report peering; /* owned */
-	struct shell_trouble troubles[SHELL_TROUBLES]; /* the newest */
+	struct shell_trouble *troubles; /* the newest SHELL_TROUBLES; NULL: none */
 	uint64_t exchanging, fetching; /* releases in exchange, a bit each */
 	struct digest neighbours_told; /* of its list; zero: an empty one */
 	bool neighbours_due;	       /* tell it again */
@@ -56,6 +57,7 @@ struct shell_deployment {
 };
 
 struct shell_judging;
+struct shell_watch;
 
 struct shell_rollout { /* the newest rollout of each deployment, ended or not */
 	struct store_rollout head; /* without the bytes */
@@ -109,12 +111,12 @@ struct coordinator {
 	struct store_token *tokens; /* owned bytes */
 	size_t tokens_count, tokens_cap;
 
+	uint64_t observe_period_ms;
 	struct shell_delta *deltas;
 	size_t deltas_count, deltas_cap;
 	struct delta_work *delta_work; /* NULL: none has begun */
 	uint64_t delta_step_ms;	       /* not before this time */
 
-	uint64_t observe_period_ms;
 	bool frozen;
 	uint64_t time_offset_ms; /* fleet time = world time + this: never behind the journal */
 	uint64_t started_ms;
@@ -125,6 +127,9 @@ struct coordinator {
 	size_t inbox_count;
 	struct shell_observed *observed; /* observations that are not committed yet */
 	size_t observed_count;
+	struct lookout_policy drift;
+	struct shell_watch **watches; /* of deployments that were observed */
+	size_t watches_count, watches_cap;
 	bool observations_fresh; /* some were committed since the judges last looked */
 	uint64_t observations_trimmed; /* up to this id, by us */
 	struct shell_baseline *baselines; /* ids, of those that anybody asked for */
@@ -223,6 +228,12 @@ int observations_each(struct coordinator *c, const char *deployment, uint64_t si
 void judging_take(struct coordinator *c); /* new observations, and periods that are over */
 uint64_t judging_deadline(const struct coordinator *c);
 void judging_free(struct shell_judging *judging);
+
+/* ---- watching.c ---- */
+int watching_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
+void watching_free_all(struct coordinator *c);
+void watching_take(struct coordinator *c); /* new observations */
+void watching_drop(struct coordinator *c, const char *deployment); /* after watch_remove */
 
 /* ---- baselines.c ---- */
 int baselines_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;

@@ -21,7 +21,8 @@ static const char *const outcome_names[OUTCOME_COUNT] = {"none",    "completed",
 							 "aborted", "failed",	 "unreachable"};
 static const char *const strategy_names[STRATEGY_COUNT] = {"canary", "blue_green", "rolling"};
 static const char *const swap_names[SWAP_COUNT] = {"start-first", "stop-first"};
-static const char *const inconclusive_names[INCONCLUSIVE_COUNT] = {"hold", "promote", "rollback"};
+static const char *const inconclusive_names[INCONCLUSIVE_COUNT] = {"hold", "promote", "rollback",
+								"promote-if-promised"};
 
 static json_t *release_name(const struct coordinator *c, const struct digest *digest)
 {
@@ -117,7 +118,7 @@ static json_t *show_peering(const struct coordinator *c, const struct shell_node
 	json_t *troubles = json_array();
 	char endpoint[LIMIT_ENDPOINT + 1] = "", id[NODE_ID_TEXT_MAX];
 
-	for (size_t i = 0; i < SHELL_TROUBLES; i++) {
+	for (size_t i = 0; node->troubles && i < SHELL_TROUBLES; i++) {
 		const struct shell_trouble *trouble = &node->troubles[i];
 
 		if (trouble->at_ms)
@@ -265,26 +266,6 @@ static json_t *show_rollout_nodes(const struct coordinator *c, const struct roll
 	return nodes;
 }
 
-static json_t *show_gates(const struct shell_rollout *ro)
-{
-	const struct rollout *machine = ro->machine;
-	const struct rollout_stage *stage =
-		machine->stage < machine->stages_count ? &machine->stages[machine->stage] : NULL;
-	json_t *gates = json_array();
-
-	for (size_t i = 0; i < ro->spec.gates_count; i++) {
-		const struct gate_spec *gate = &ro->spec.gates[i];
-		enum verdict verdict = stage ? stage->verdict : VERDICT_NONE;
-
-		json_array_append_new(
-			gates, json_pack("{ss ss so ss}", "name", gate->metric, "verdict",
-					 verdict_name(verdict), "text",
-					 json_text(stage ? stage->verdict_why.text : ""),
-					 "evidence", verdict == VERDICT_NONE ? "none" : "counts"));
-	}
-	return gates;
-}
-
 json_t *show_rollout_head(const struct coordinator *c, const struct store_rollout *head)
 {
 	const struct shell_rollout *ro = rollouts_find(c, &head->id);
@@ -313,7 +294,8 @@ json_t *show_rollout(const struct coordinator *c, const struct shell_rollout *ro
 			    show_why(c, machine, &machine->why, machine->why_node));
 	json_object_set_new(object, "stages", show_stages(c, machine));
 	json_object_set_new(object, "nodes", show_rollout_nodes(c, machine));
-	json_object_set_new(object, "gates", show_gates(ro));
+	json_object_set_new(object, "gates", show_gates(c, ro));
+	json_object_set_new(object, "judgement", show_verdict(ro));
 	json_object_set_new(object, "started_at",
 			    json_time(machine->started_ms ? machine->started_ms
 							  : machine->created_ms));
@@ -352,8 +334,8 @@ static json_t *show_gate_specs(const struct deployment_spec *spec)
 		const struct gate_spec *gate = &spec->gates[i];
 
 		json_array_append_new(
-			gates, json_pack("{ss sb sb sb sb so so}", "metric", gate->metric,
-					 "absolute", gate->absolute, "critical", gate->critical,
+			gates, json_pack("{ss ss sb sb sb so so}", "metric", gate->metric,
+					 "against", gate->absolute ? "absolute" : "control", "critical", gate->critical,
 					 "dry_run", gate->dry_run, "require_evidence",
 					 gate->require == GATE_EVIDENCE, "min_bake_ms",
 					 json_u64(gate->min_bake_ms), "deadline_ms",

@@ -276,8 +276,6 @@ static int check_gate(const struct gate_spec *gate, const struct deadline_spec *
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
 		if (!isfinite(numbers[i].value) || numbers[i].value < 0)
 			return err_set(err, -EINVAL, "%s: less than 0", numbers[i].field);
-	if (gate->absolute && !(gate->slo > 0))
-		return err_set(err, -EINVAL, "slo: an absolute gate needs the promised rate");
 	if (gate->min_bake_ms >= deadlines->stage_ms)
 		return err_set(err, -EINVAL, "min_bake: it does not fit into deadlines.stage");
 	if (gate->deadline_ms && gate->deadline_ms < gate->min_bake_ms)

@@ -64,7 +64,7 @@ fuzz_libfuzzer() { # target, seconds
 		"$FUZZ_BUILD/tests/fuzz/fuzz-$1" -max_total_time=$left -timeout=10 -rss_limit_mb=2048 \
 			-print_final_stats=1 -artifact_prefix="$findings/" \
 			$([ -f "$dict" ] && echo "-dict=$dict") "$corpus" "$FUZZ_SEEDS/$1" >"$out" 2>&1 || true
-		n=$(sed -n 's/^stat::number_of_executed_units: *//p' "$out")
+		n=$(sed -n 's/^stat::number_of_executed_units: *//p' "$out" | tail -n 1)
 		executions=$((executions + ${n:-0}))
 		n=$(grep -aoE ' cov: [0-9]+' "$out" | tail -n 1 | tr -dc 0-9)
 		[ "${n:-0}" -le "$coverage" ] || coverage=$n

@@ -9,69 +9,22 @@
  * a link must not be closed from inside one of its own callbacks. A connection that came in cannot
  * be closed either (ZeroMQ has no call for it): whoever is no neighbour any more is not heard.
  */
-#include "agent/chunks/peers.h"
+#include "agent/chunks/peer_state.h"
 
-#include "agent/chunks/peer_hello.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "protocol/codec_tables.h"
-#include "protocol/digest.h"
-#include "protocol/message.h"
-#include "protocol/transport/link.h"
-#include "protocol/transport/server.h"
-#include "protocol/transport/zap.h"
 
 #include <sodium.h>
 
 enum {
 	QUICK_FAILURES = 14, /* it may not have heard of us yet */
 	BACKOFF_MIN_MS = 50,
-	QUEUE = 256, /* messages for one neighbour; data is bounded by what it asks for */
-};
-
-struct peer;
-
-struct way { /* one of the two connections */
-	struct peer *peer;
-	struct link *link; /* ours */
-	bool link_up;
-	bool greeted; /* by the other side, with the session of now */
-	uint8_t routing[ZHUB_ROUTING_MAX]; /* theirs */
-	size_t routing_size;
-};
-
-struct peer {
-	struct peers *peers;
-	uint32_t number; /* 0: free */
-	struct msg_neighbour of;
-	bool gone;	 /* not in the newest list */
-	bool dropped;	 /* misbehaved */
-	bool given_up;	 /* is not who it should be: not before the next list */
-	bool up, restart;
-	bool complained; /* about the attempts since it was last up */
-	unsigned failures;
-	uint64_t session;
-	struct way ways[PEER_WAYS];
-};
-
-struct peers {
-	struct zhub *hub;
-	struct peers_config config;
-	char listen[LIMIT_ENDPOINT + 1];
-	struct link_key key;
-	struct peers_events events;
-	void *context;
-	struct zap *zap;
-	struct server *server;
-	bool cannot_listen;
-	struct bytes identity;
-	struct peer peers[LIMIT_NEIGHBOURS];
-	sd_event_source *later;
 };
 
 /* ---- small helpers ---- */
 
-static void do_later(struct peers *peers)
+void peers_do_later(struct peers *peers)
 {
 	sd_event_source_set_enabled(peers->later, SD_EVENT_ONESHOT);
 }
@@ -84,19 +37,9 @@ static struct peer *find_number(struct peers *peers, uint32_t number)
 	return NULL;
 }
 
-static bool is_heard(const struct peer *peer)
-{
-	return peer->number != 0 && !peer->gone && !peer->dropped && !peer->given_up;
-}
-
 static bool should_dial(const struct peer *peer)
 {
-	return is_heard(peer) && peer->of.dial && peer->of.endpoint[0];
-}
-
-static enum peer_way kind_of(const struct way *way)
-{
-	return way == &way->peer->ways[PEER_DATA] ? PEER_DATA : PEER_NEWS;
+	return peer_is_heard(peer) && peer->of.dial && peer->of.endpoint[0];
 }
 
 /* ---- sending ---- */
@@ -112,7 +55,7 @@ static int note_broken(struct peer *peer, int r)
 	if (r != -EHOSTUNREACH)
 		return r;
 	peer->restart = true;
-	do_later(peer->peers);
+	peers_do_later(peer->peers);
 	return -ENOTCONN;
 }
 
@@ -123,7 +66,7 @@ static int ops_send(void *context, uint32_t number, enum peer_way kind, const vo
 	struct peer *peer = find_number(peers, number);
 	struct way *way;
 
-	if (!peer || !peer->up || !is_heard(peer))
+	if (!peer || !peer->up || !peer_is_heard(peer))
 		return -ENOTCONN;
 	way = &peer->ways[kind];
 	if (way->link)
@@ -139,7 +82,7 @@ static int ops_send_owned(void *context, uint32_t number, enum peer_way kind, vo
 	struct peer *peer = find_number(peers, number);
 	struct way *way;
 
-	if (!peer || !peer->up || !is_heard(peer))
+	if (!peer || !peer->up || !peer_is_heard(peer))
 		return -ENOTCONN;
 	way = &peer->ways[kind];
 	if (way->link)
@@ -149,17 +92,17 @@ static int ops_send_owned(void *context, uint32_t number, enum peer_way kind, vo
 					     size, release, NULL));
 }
 
-static int make_hello(const struct way *way, struct bytes *ret_bytes)
+int peer_make_hello(const struct way *way, struct bytes *ret_bytes)
 {
 	const struct peer_hello hello = {.session = way->peer->session,
-					 .data = kind_of(way) == PEER_DATA};
+					 .data = peer_kind_of(way) == PEER_DATA};
 
 	return peer_hello_make(&way->peer->peers->identity, &hello, ret_bytes, NULL);
 }
 
 /* ---- up and down ---- */
 
-static void go_up(struct peer *peer)
+void peer_go_up(struct peer *peer)
 {
 	peer->up = true;
 	peer->complained = false;
@@ -167,8 +110,7 @@ static void go_up(struct peer *peer)
 	peer->peers->events.up(peer->peers->context, peer->number);
 }
 
-/* The session is over; the next one has another number. */
-static void end_session(struct peer *peer)
+void peer_end_session(struct peer *peer)
 {
 	for (size_t i = 0; i < PEER_WAYS; i++)
 		peer->ways[i].greeted = false;
@@ -176,13 +118,13 @@ static void end_session(struct peer *peer)
 	randombytes_buf(&peer->session, sizeof(peer->session));
 }
 
-static void go_down(struct peer *peer, enum peer_fault fault, const char *text)
+void peer_go_down(struct peer *peer, enum peer_fault fault, const char *text)
 {
 	struct peers *peers = peer->peers;
 	bool tell = peer->up || !peer->complained;
 
 	peer->complained = true;
-	end_session(peer);
+	peer_end_session(peer);
 	if (tell && !peer->gone)
 		peers->events.down(peers->context, peer->number, fault, text);
 }
@@ -194,12 +136,12 @@ static void reject(struct peer *peer, const char *why)
 
 	snprintf(text, sizeof(text), "%s did not prove who it is: %s", peer->of.name, why);
 	peer->given_up = true;
-	go_down(peer, PEER_NOT_PROVED, text);
-	do_later(peer->peers);
+	peer_go_down(peer, PEER_NOT_PROVED, text);
+	peers_do_later(peer->peers);
 }
 
-static bool read_hello(struct peer *peer, const void *data, size_t size,
-		       struct peer_hello *ret_hello)
+bool peer_read_hello(struct peer *peer, const void *data, size_t size,
+		     struct peer_hello *ret_hello)
 {
 	const struct peers *peers = peer->peers;
 	struct err err = {0};
@@ -216,7 +158,7 @@ static bool read_hello(struct peer *peer, const void *data, size_t size,
 static void look_whether_up(struct peer *peer)
 {
 	if (!peer->up && peer->ways[PEER_NEWS].greeted && peer->ways[PEER_DATA].link_up)
-		go_up(peer);
+		peer_go_up(peer);
 }
 
 static void on_link_up(void *context)
@@ -226,7 +168,7 @@ static void on_link_up(void *context)
 
 	way->link_up = true;
 	/* Not sent: then nothing comes of the connection, as if nobody were there. */
-	if (make_hello(way, &hello) == 0)
+	if (peer_make_hello(way, &hello) == 0)
 		(void)!link_send(way->link, hello.data, hello.size);
 	free(hello.data);
 	look_whether_up(way->peer);
@@ -242,11 +184,11 @@ static void on_link_down(void *context, enum link_cause cause, const char *text)
 	way->link_up = false;
 	if (peer->up) { /* both connections begin anew */
 		peer->restart = true;
-		do_later(peer->peers);
+		peers_do_later(peer->peers);
 	} else if (quick && ++peer->failures < QUICK_FAILURES) {
 		return;
 	}
-	go_down(peer, cause == LINK_WRONG_SERVER ? PEER_NOT_PROVED : PEER_UNREACHABLE, text);
+	peer_go_down(peer, cause == LINK_WRONG_SERVER ? PEER_NOT_PROVED : PEER_UNREACHABLE, text);
 }
 
 static void on_link_message(void *context, const void *data, size_t size)
@@ -255,14 +197,14 @@ static void on_link_message(void *context, const void *data, size_t size)
 	struct peer *peer = way->peer;
 	struct peer_hello hello;
 
-	if (!is_heard(peer))
+	if (!peer_is_heard(peer))
 		return;
 	if (peer->up) {
-		peer->peers->events.message(peer->peers->context, peer->number, kind_of(way), data,
+		peer->peers->events.message(peer->peers->context, peer->number, peer_kind_of(way), data,
 					    size);
 		return;
 	}
-	if (kind_of(way) != PEER_NEWS || !read_hello(peer, data, size, &hello))
+	if (peer_kind_of(way) != PEER_NEWS || !peer_read_hello(peer, data, size, &hello))
 		return;
 	way->greeted = hello.session == peer->session;
 	look_whether_up(peer);
@@ -279,10 +221,11 @@ static void dial(struct way *way)
 		.key = &peers->key,
 		.server_key = &peer->of.link_key,
 		.max_message_size = LIMIT_CHUNK_MESSAGE,
-		.send_queue = QUEUE,
-		.receive_queue = QUEUE,
+		.send_queue = PEERS_QUEUE,
+		.receive_queue = PEERS_QUEUE,
 		.backoff_min_ms = BACKOFF_MIN_MS,
-		.handshake_ms = LIMIT_PEER_CONNECT_MS,
+		.connect_ms = LIMIT_PEER_CONNECT_MS,
+		.handshake_ms = LIMIT_PEER_PROVE_MS,
 		.eager = true,
 		.whom = "node",
 	};
@@ -292,163 +235,7 @@ static void dial(struct way *way)
 	if (r == 0)
 		return;
 	peer->given_up = true;
-	go_down(peer, PEER_UNREACHABLE, err_text(&err, r));
-}
-
-/* ---- their connections ---- */
-
-static bool admit(void *context, const char *domain, const struct public_key *key,
-		  char ret_user_id[ZAP_USER_ID_MAX])
-{
-	struct peers *peers = context;
-
-	for (size_t i = 0; i < LIMIT_NEIGHBOURS; i++) {
-		const struct peer *peer = &peers->peers[i];
-
-		if (!is_heard(peer) ||
-		    memcmp(peer->of.link_key.bytes, key->bytes, KEY_SIZE) != 0)
-			continue;
-		node_id_text(ret_user_id, &peer->of.id);
-		return str_equal(domain, ZAP_DOMAIN_PEERS);
-	}
-	return false;
-}
-
-static struct peer *find_user(struct peers *peers, const char *user_id)
-{
-	struct node_id id;
-
-	if (node_id_parse(user_id, &id) < 0)
-		return NULL;
-	for (size_t i = 0; i < LIMIT_NEIGHBOURS; i++)
-		if (is_heard(&peers->peers[i]) && node_id_equal(&peers->peers[i].of.id, &id))
-			return &peers->peers[i];
-	return NULL;
-}
-
-static void refuse(struct peers *peers, const struct zmessage *message)
-{
-	const struct msg_refuse refusal = {.reason = REFUSAL_STRANGER};
-	struct bytes bytes = {0};
-
-	if (message_encode(MESSAGE_PEER_REFUSE, &refusal, &bytes, NULL) == 0)
-		(void)!server_send(peers->server, message->routing, message->routing_size,
-				   bytes.data, bytes.size);
-	free(bytes.data);
-}
-
-static void greet_back(struct way *way)
-{
-	struct bytes hello = {0};
-
-	if (make_hello(way, &hello) == 0)
-		(void)!server_send(way->peer->peers->server, way->routing, way->routing_size,
-				   hello.data, hello.size);
-	free(hello.data);
-}
-
-static void on_greeting(struct peer *peer, const struct zmessage *message)
-{
-	struct peers *peers = peer->peers;
-	struct peer_hello hello;
-	struct way *way;
-
-	if (!read_hello(peer, message->data, message->size, &hello)) {
-		refuse(peers, message);
-		return;
-	}
-	if (hello.session != peer->session) {
-		if (peer->up)
-			go_down(peer, PEER_UNREACHABLE, "it connected anew");
-		end_session(peer);
-		peer->session = hello.session;
-	}
-	way = &peer->ways[hello.data ? PEER_DATA : PEER_NEWS];
-	way->routing_size = message->routing_size;
-	memcpy(way->routing, message->routing, message->routing_size);
-	way->greeted = true;
-	if (!hello.data)
-		greet_back(way);
-	if (!peer->up && peer->ways[PEER_NEWS].greeted && peer->ways[PEER_DATA].greeted)
-		go_up(peer);
-}
-
-static struct way *find_way(struct peer *peer, const struct zmessage *message)
-{
-	for (size_t i = 0; i < PEER_WAYS; i++) {
-		struct way *way = &peer->ways[i];
-
-		if (way->greeted && way->routing_size == message->routing_size &&
-		    memcmp(way->routing, message->routing, message->routing_size) == 0)
-			return way;
-	}
-	return NULL;
-}
-
-static void on_server_message(void *context, const struct zmessage *message)
-{
-	struct peers *peers = context;
-	struct peer *peer = find_user(peers, message->user_id);
-	struct way *way;
-
-	if (!peer || peer->of.dial) { /* whoever we connect to has no business here */
-		refuse(peers, message);
-		return;
-	}
-	way = find_way(peer, message);
-	if (!way)
-		on_greeting(peer, message);
-	else if (peer->up)
-		peers->events.message(peers->context, peer->number, kind_of(way), message->data,
-				      message->size);
-}
-
-static bool should_listen(const struct peers *peers)
-{
-	for (size_t i = 0; peers->listen[0] && i < LIMIT_NEIGHBOURS; i++)
-		if (is_heard(&peers->peers[i]) && !peers->peers[i].of.dial)
-			return true;
-	return false;
-}
-
-static void stop_listening(struct peers *peers)
-{
-	for (size_t i = 0; i < LIMIT_NEIGHBOURS; i++)
-		if (peers->peers[i].up && !peers->peers[i].of.dial)
-			go_down(&peers->peers[i], PEER_UNREACHABLE, "this node does not listen");
-	server_free(TAKE_PTR(peers->server));
-	zap_free(TAKE_PTR(peers->zap));
-}
-
-static int open_server(struct peers *peers, struct err *err)
-{
-	const struct server_config config = {
-		.endpoint = peers->listen,
-		.zap_domain = ZAP_DOMAIN_PEERS,
-		.key = &peers->key,
-		.max_message_size = LIMIT_CHUNK_MESSAGE,
-		.send_queue = QUEUE,
-		.receive_queue = QUEUE,
-		.handshake_ms = LIMIT_PEER_CONNECT_MS,
-	};
-	int r = zap_new(peers->hub, admit, peers, &peers->zap, err);
-
-	if (r == 0)
-		r = zap_self_test(peers->zap, ZAP_DOMAIN_PEERS, err);
-	if (r == 0)
-		r = server_new(peers->hub, &config, on_server_message, peers, &peers->server, err);
-	return r;
-}
-
-static void listen_now(struct peers *peers)
-{
-	struct err err = {0};
-	int r = open_server(peers, &err);
-
-	peers->cannot_listen = r < 0;
-	if (r < 0)
-		stop_listening(peers);
-	peers->events.listens(peers->context, r < 0 ? err_text(&err, r) : "");
+	peer_go_down(peer, PEER_UNREACHABLE, err_text(&err, r));
 }
 
 /* ---- what is to be ---- */
@@ -468,7 +255,7 @@ static void forget(struct peer *peer)
 	peer->number = 0;
 	peer->gone = peer->dropped = peer->given_up = peer->restart = peer->complained = false;
 	peer->failures = 0;
-	end_session(peer);
+	peer_end_session(peer);
 }
 
 static void settle_peer(struct peer *peer)
@@ -481,12 +268,12 @@ static void settle_peer(struct peer *peer)
 		peer->restart = false;
 		hang_up(peer);
 		if (peer->up)
-			go_down(peer, PEER_UNREACHABLE, "the connection broke");
+			peer_go_down(peer, PEER_UNREACHABLE, "the connection broke");
 	}
 	if (!should_dial(peer)) {
 		hang_up(peer);
-		if (peer->up && !is_heard(peer))
-			go_down(peer, PEER_UNREACHABLE, "closed");
+		if (peer->up && !peer_is_heard(peer))
+			peer_go_down(peer, PEER_UNREACHABLE, "closed");
 		return;
 	}
 	for (size_t i = 0; i < PEER_WAYS && should_dial(peer); i++)
@@ -498,10 +285,10 @@ static int on_later(sd_event_source *source, void *userdata)
 {
 	struct peers *peers = userdata;
 
-	if (peers->server && !should_listen(peers))
-		stop_listening(peers);
-	if (!peers->server && should_listen(peers) && !peers->cannot_listen)
-		listen_now(peers);
+	if (peers->server && !peer_server_is_wanted(peers))
+		peer_server_close(peers);
+	if (!peers->server && peer_server_is_wanted(peers) && !peers->cannot_listen)
+		peer_server_open(peers);
 	for (size_t i = 0; i < LIMIT_NEIGHBOURS; i++)
 		if (peers->peers[i].number != 0)
 			settle_peer(&peers->peers[i]);
@@ -554,7 +341,7 @@ static void ops_set(void *context, const struct peer_links *links)
 		take_place(peers, &links->places[i]);
 	if (links->count == 0)
 		peers->cannot_listen = false;
-	do_later(peers);
+	peers_do_later(peers);
 }
 
 static void ops_drop(void *context, uint32_t number)
@@ -564,7 +351,7 @@ static void ops_drop(void *context, uint32_t number)
 	if (!peer)
 		return;
 	peer->dropped = true;
-	do_later(context);
+	peers_do_later(context);
 }
 
 /* ---- create, free ---- */
@@ -575,7 +362,7 @@ static void init_peers(struct peers *peers)
 		peers->peers[i].peers = peers;
 		for (size_t k = 0; k < PEER_WAYS; k++)
 			peers->peers[i].ways[k].peer = &peers->peers[i];
-		end_session(&peers->peers[i]);
+		peer_end_session(&peers->peers[i]);
 	}
 }
 

@@ -81,6 +81,11 @@ int stage_take_index(struct stage *stage, const struct digest *digest, const voi
 /* From the disk. -ENOENT: not there, or damaged (and removed). */
 int stage_load_index(const struct store_files *files, const struct release_blob *of,
 		     struct chunk_index *ret_index, struct err *err) COVEY_MUST_CHECK;
+/* stage_find.c: is chunk i of the assembly in its part, from an earlier run? buffer: LIMIT_CHUNK. */
+bool stage_find_in_part(const struct assembly *a, size_t i, int part, void *buffer);
+/* Copies the chunk from another blob on the disk. -ENOENT, -ENOSPC, -EIO. */
+int stage_find_elsewhere(struct stage *stage, const struct assembly *a, size_t i, int part,
+			 void *buffer, struct err *err) COVEY_MUST_CHECK;
 /* A chunk of a blob that is being assembled. -ENOENT: not written, or not as long. */
 int stage_read(const struct stage *stage, const struct digest *chunk, void *buffer,
 	       size_t size) COVEY_MUST_CHECK;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * inotify on the folder sees both appended lines and the new file that conmon renames into place
- * when the log has reached its size. The read position is kept in the slot's run directory (in
- * memory, one small write for each batch), so that no line is lost when the helper restarts, and
- * only the batch of the moment when it was killed may come twice. The native protocol is one
+ * when the log has reached its size. The read position is kept in the slot's run directory, in
+ * memory: one small write for each line that is sent, of which there are few a second, so that no
+ * line is lost when the helper restarts, and only the one at which it was killed may come twice. The
+ * native protocol is one
  * datagram of NAME=value lines for each entry.
  */
 #include "agent/helper/pump.h"
@@ -133,16 +134,19 @@ static int send_entry(struct pumps *pumps, const struct pump *pump, const char *
 	return 0;
 }
 
-/* 0: the line is dealt with; -EAGAIN: later. */
+/* 0: the line at pump->offset is dealt with; -EAGAIN: later. */
 static int take_line(struct pumps *pumps, struct pump *pump, const char *entry, size_t size)
 {
 	struct logs_line line;
 	char text[64];
 
-	if (!logs_parse(entry, size, &line))
+	if (!logs_parse(entry, size, &line)) {
+		pump->offset += size + 1;
 		return 0;
+	}
 	if (pump->tokens == 0) {
 		pump->dropped++;
+		pump->offset += size + 1;
 		return 0;
 	}
 	if (pump->dropped) {
@@ -156,6 +160,8 @@ static int take_line(struct pumps *pumps, struct pump *pump, const char *entry, 
 	if (send_entry(pumps, pump, line.text, line.size, line.error) == -EAGAIN)
 		return -EAGAIN;
 	pump->tokens--;
+	pump->offset += size + 1;
+	save_place(pump);
 	return 0;
 }
 
@@ -171,12 +177,12 @@ static int take_chunk(struct pumps *pumps, struct pump *pump)
 		return 0;
 	while (r == 0 && (stop = memchr(at, '\n', (size_t)(data + size - at)))) {
 		r = take_line(pumps, pump, at, (size_t)(stop - at));
-		if (r == 0)
-			at = stop + 1;
+		at = r == 0 ? stop + 1 : at;
 	}
-	if (r == 0 && at == data && size == CHUNK) /* one line longer than all this: skip it */
+	if (r == 0 && at == data && size == CHUNK) { /* one line longer than all this: skip it */
 		at = data + size;
-	pump->offset += (uint64_t)(at - data);
+		pump->offset += CHUNK;
+	}
 	return r < 0 ? r : at != data && size == CHUNK;
 }
 

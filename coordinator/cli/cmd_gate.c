@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * `covey gate replay`: what a statistical gate says to evidence that somebody wrote down. The same
- * code that judges a rollout, so that a verdict can be checked by hand. Needs no coordinator.
+ * code that judges a rollout, so that a verdict can be checked by hand: one test at a time, or all
+ * gates of an ended rollout as `covey rollout show -o json` prints it. Needs no coordinator.
  */
 #include "coordinator/cli/cmd.h"
 
 #include "coordinator/cli/file.h"
+#include "coordinator/cli/replay.h"
 #include "coordinator/stats/detector.h"
 #include "coordinator/stats/drift.h"
 #include "coordinator/stats/exact.h"
@@ -401,6 +403,31 @@ static const struct column columns[] = {
     {0},
 };
 
+static const struct column gate_columns[] = {
+    {"GATE", "metric", COLUMN_TEXT, false},
+    {"TEST", "test", COLUMN_TEXT, false},
+    {"LN E", "ln_e_halt", COLUMN_TEXT, false},
+    {"LN E PROMOTE", "ln_e_promote", COLUMN_TEXT, true},
+    {"RATIO FROM", "ratio_lo", COLUMN_TEXT, false},
+    {"TO", "ratio_hi", COLUMN_TEXT, false},
+    {"VERDICT", "verdict", COLUMN_STATE, false},
+    {"RECORDED", "recorded", COLUMN_STATE, false},
+    {0},
+};
+
+static int replay_gates(struct cli *cli, const json_t *rollout)
+{
+	AUTO_JSON json_t *gates = NULL;
+
+	if (replay_rollout(cli->options.args[0], rollout, &gates, &cli->err) < 0)
+		return EXIT_USAGE;
+	if (cli->options.output == OUTPUT_JSON)
+		output_json(&cli->out, gates);
+	else
+		output_table(&cli->out, gate_columns, gates, "the rollout had no gates");
+	return EXIT_DONE;
+}
+
 int cmd_gate_replay(struct cli *cli)
 {
 	struct replay replay = {.file = cli->options.args[0], .err = &cli->err};
@@ -411,6 +438,8 @@ int cmd_gate_replay(struct cli *cli)
 	if (read_evidence(&replay, &evidence) < 0)
 		return EXIT_USAGE;
 	replay.evidence = evidence;
+	if (replay_is_rollout(evidence))
+		return replay_gates(cli, evidence);
 	test = find_test(&replay);
 	if (!test || check_fields(&replay, test) < 0 || test->run(&replay, &result) < 0)
 		return EXIT_USAGE;

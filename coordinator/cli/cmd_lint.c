@@ -2,6 +2,7 @@
 /* `covey lint`: every check of a file that needs no coordinator and no network. */
 #include "coordinator/cli/cmd.h"
 #include "coordinator/cli/yml_files.h"
+#include "coordinator/judge/policy.h"
 #include "evidence/build.h"
 #include "protocol/spec.h"
 
@@ -30,8 +31,12 @@ static int lint_deployment(struct cli *cli)
 	struct deployment_spec spec = {0};
 	int r = deployment_file_read(cli->options.file, &spec, &cli->err);
 
-	if (r == 0)
-		deployment_spec_free(&spec);
+	if (r < 0)
+		return r;
+	r = judge_deadlines_check(&spec, OBSERVE_PERIOD_MS, &cli->err);
+	if (r < 0)
+		err_prefix(&cli->err, r, "%s", cli->options.file);
+	deployment_spec_free(&spec);
 	return r;
 }
 

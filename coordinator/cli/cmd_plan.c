@@ -192,6 +192,34 @@ static void print_bytes(FILE *file, const json_t *plan, uint64_t rate)
 	print_time(file, plan, rate);
 }
 
+/* How long gates that require evidence will take; the guard rail waits for nothing. */
+static void print_evidence(FILE *file, const json_t *gates)
+{
+	for (size_t i = 0; i < json_array_size(gates); i++) {
+		const json_t *gate = json_array_get(gates, i);
+		const json_t *expected = output_member(gate, "expected_ms");
+		double traffic = json_number_value(output_member(gate, "canary_per_minute"));
+		double rate = json_number_value(output_member(gate, "rate"));
+		char time[STR_DURATION_MAX] = "more time than anybody knows";
+		AUTO_STR struct str line = {0};
+
+		if (!json_is_true(output_member(gate, "required")))
+			continue;
+		if (json_is_integer(expected))
+			str_format_duration(time, (uint64_t)json_integer_value(expected) / 60000 *
+			                                  60000 + 60000);
+		str_add(&line, "  evidence: ");
+		output_safe(&line, output_text(gate, "metric"), false);
+		str_addf(&line,
+		         " needs about %s at recent traffic (%.3g a minute on the first stage, "
+		         "%.3g %% bad)",
+		         time, traffic, rate * 100);
+		if (json_is_true(output_member(gate, "too_late")))
+			str_add(&line, ": its deadline comes first");
+		fprintf(file, "%s\n", str_get(&line));
+	}
+}
+
 static void print_plan(FILE *file, const json_t *plan, uint64_t rate)
 {
 	const json_t *removed = output_member(plan, "removed");
@@ -215,6 +243,7 @@ static void print_plan(FILE *file, const json_t *plan, uint64_t rate)
 		fprintf(file, "  removed from: %s\n", str_get(&gone));
 	}
 	print_bytes(file, plan, rate);
+	print_evidence(file, output_member(plan, "evidence"));
 }
 
 /* ---- verbs ---- */

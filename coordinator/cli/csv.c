@@ -20,10 +20,19 @@ static void begin_row(struct csv *csv)
 	str_add_bytes(&csv->text, "", 0);
 }
 
+static int check_field(const struct csv *csv, struct err *err)
+{
+	return csv->text.size - csv->starts[csv->count - 1] > CSV_FIELD_MAX
+	           ? fail(err, "a field is longer than 4096 bytes")
+	           : 0;
+}
+
 static int end_field(struct csv *csv, struct err *err)
 {
-	if (csv->text.size - csv->starts[csv->count - 1] > CSV_FIELD_MAX)
-		return fail(err, "a field is longer than 4096 bytes");
+	int r = check_field(csv, err);
+
+	if (r < 0)
+		return r;
 	if (csv->count == CSV_FIELDS_MAX)
 		return fail(err, "there are more than 1024 columns");
 	str_add_bytes(&csv->text, "", 1);
@@ -31,9 +40,10 @@ static int end_field(struct csv *csv, struct err *err)
 	return 0;
 }
 
-static bool is_empty(const struct csv *csv)
+/* A line with nothing on it; "" is a row with one empty field. */
+static bool is_empty(const struct csv *csv, enum state state)
 {
-	return csv->count == 1 && csv->text.size == 0;
+	return csv->count == 1 && csv->text.size == 0 && state == FIELD;
 }
 
 /* Takes one character; 1 when it ended the row. */
@@ -41,6 +51,8 @@ static int take(struct csv *csv, int c, enum state *state, struct err *err)
 {
 	char byte = (char)c;
 
+	if (c == 0)
+		return fail(err, "this is not text");
 	if (*state == QUOTED) {
 		if (c == '"')
 			*state = QUOTE_ENDED;
@@ -66,8 +78,6 @@ static int take(struct csv *csv, int c, enum state *state, struct err *err)
 	}
 	if (*state == QUOTE_ENDED)
 		return fail(err, "there is more behind a closing quote");
-	if (c == 0)
-		return fail(err, "this is not text");
 	str_add_bytes(&csv->text, &byte, 1);
 	return 0;
 }
@@ -83,7 +93,7 @@ int csv_next(struct csv *csv, struct err *err)
 		r = take(csv, c, &state, err);
 		if (csv->text.size > CSV_FIELDS_MAX * CSV_FIELD_MAX)
 			return fail(err, "a row is too long, or a quote is not closed");
-		if (r == 1 && is_empty(csv)) {
+		if (r == 1 && is_empty(csv, state)) {
 			begin_row(csv);
 			r = 0;
 		}
@@ -94,7 +104,10 @@ int csv_next(struct csv *csv, struct err *err)
 		return fail(err, "a quote is not closed");
 	if (ferror(csv->file))
 		return fail(err, "the file cannot be read");
-	return r == 1 || !is_empty(csv) ? 1 : 0;
+	if (r == 0 && is_empty(csv, state))
+		return 0;
+	r = check_field(csv, err);
+	return r < 0 ? r : 1;
 }
 
 void csv_free(struct csv *csv)

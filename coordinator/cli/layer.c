@@ -165,7 +165,7 @@ static int clean(const char *name, struct str *ret_clean)
 	return 0;
 }
 
-/* Whatever stands above the path must be a folder, or nothing yet. What is wrong otherwise, or NULL. */
+/* What stands above the path must be a folder, or nothing yet. NULL, or what is wrong. */
 static const char *bad_parent(const struct check *c, const char *path)
 {
 	char part[LIMIT_PATH + 1];

@@ -143,24 +143,27 @@ static void read_external(const struct field *entry, const char *location, struc
 		t->length = number_of(&value);
 }
 
-/* Sides come one by one, or packed. */
-static void add_sides(struct tensor *t, const struct field *field)
+static void add_side(struct tensor *t, uint64_t value)
+{
+	if (t->text.dimensions < SIDES_MAX)
+		t->sides[t->text.dimensions++] = value;
+}
+
+static void add_packed(struct tensor *t, const struct field *field)
 {
 	struct walk w = {field->data, field->data + field->size};
-	uint64_t value = field->value;
+	uint64_t value;
 
-	do {
-		if (field->wire == WIRE_BYTES && !take_varint(&w, &value))
-			return;
-		if (t->text.dimensions < SIDES_MAX)
-			t->sides[t->text.dimensions++] = value;
-	} while (field->wire == WIRE_BYTES);
+	while (take_varint(&w, &value))
+		add_side(t, value);
 }
 
 static void read_field(const struct field *field, const char *location, struct tensor *t)
 {
-	if (field->number == TENSOR_DIMS)
-		add_sides(t, field);
+	if (field->number == TENSOR_DIMS && field->wire == WIRE_BYTES)
+		add_packed(t, field);
+	else if (field->number == TENSOR_DIMS)
+		add_side(t, field->value);
 	else if (field->number == TENSOR_TYPE)
 		t->type = field->value;
 	else if (field->wire != WIRE_BYTES)

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "coordinator/cli/yml.h"
+#include "coordinator/judge/policy.h"
 #include "protocol/manifest.h"
 #include "protocol/spec.h"
 
@@ -134,6 +135,29 @@ static int bind_stages(struct yml_file *file, const yaml_node_t *node,
 	                  check_stage);
 }
 
+static const char *const againsts[] = {"control", "absolute", NULL};
+static const char *const inconclusives[] = {"hold", "promote", "rollback", "promote-if-promised",
+                                            NULL};
+
+static int bind_against(struct yml_file *file, const yaml_node_t *node,
+                        const struct yml_field *field, void *object)
+{
+	int index = 0, r;
+	struct yml_field word = *field;
+
+	word.offset = 0;
+	r = yml_word(file, node, &word, &index);
+	((struct gate_spec *)object)->absolute = index == 1;
+	return r;
+}
+
+static int bind_policy(struct yml_file *file, const yaml_node_t *node,
+                       const struct yml_field *field, void *object)
+{
+	((struct gate_spec *)object)->has_policy = true;
+	return yml_word(file, node, field, object);
+}
+
 static const char *const requires[] = {"guard-rail", "evidence", NULL};
 
 static const struct yml_field gate_fields[] = {
@@ -142,7 +166,7 @@ static const struct yml_field gate_fields[] = {
      .offset = IN_GATE(metric),
      .max = LIMIT_SHORT_TEXT + 1,
      .required = true},
-    {.key = "absolute", .bind = yml_bool, .offset = IN_GATE(absolute)},
+    {.key = "against", .bind = bind_against, .words = againsts},
     {.key = "tolerance", .bind = yml_double, .offset = IN_GATE(tolerance)},
     {.key = "margin", .bind = yml_double, .offset = IN_GATE(margin)},
     {.key = "weight", .bind = yml_double, .offset = IN_GATE(weight)},
@@ -152,6 +176,10 @@ static const struct yml_field gate_fields[] = {
     {.key = "require", .bind = yml_word, .offset = IN_GATE(require), .words = requires},
     {.key = "min_bake", .bind = yml_duration, .offset = IN_GATE(min_bake_ms)},
     {.key = "deadline", .bind = yml_duration, .offset = IN_GATE(deadline_ms)},
+    {.key = "policy",
+     .bind = bind_policy,
+     .offset = IN_GATE(policy),
+     .words = inconclusives},
     {0},
 };
 
@@ -271,7 +299,6 @@ static const struct yml_field windows_fields[] = {
 };
 
 static const char *const swaps[] = {"start-first", "stop-first", NULL};
-static const char *const inconclusives[] = {"hold", "promote", "rollback", NULL};
 
 static const struct yml_field deployment_fields[] = {
     {.key = "deployment",
@@ -302,6 +329,13 @@ static const struct yml_field deployment_fields[] = {
     {0},
 };
 
+static int gates_check(const struct deployment_spec *spec, struct err *err)
+{
+	AUTO_FREE struct judge_policy *policy = mem_alloc(sizeof(*policy));
+
+	return judge_policy_make(spec, policy, err);
+}
+
 int deployment_file_read(const char *name, struct deployment_spec *ret_spec, struct err *err)
 {
 	struct deployment_spec spec = {0};
@@ -313,7 +347,7 @@ int deployment_file_read(const char *name, struct deployment_spec *ret_spec, str
 		return r;
 	deployment_spec_defaults(&spec);
 	r = yml_bind(&yaml, yml_root(&yaml), deployment_fields, &spec);
-	if (r == 0 && deployment_spec_check(&spec, &why) < 0)
+	if (r == 0 && (deployment_spec_check(&spec, &why) < 0 || gates_check(&spec, &why) < 0))
 		r = yml_fail_at(&yaml, why.text);
 	yml_free(&yaml);
 	if (r < 0)

@@ -12,7 +12,8 @@
 #define X(name, text) text,
 static const char *const event_names[] = {ROLLOUT_EVENTS(X)};
 #undef X
-static const char *const verdict_names[VERDICT_COUNT] = {"none", "pass", "fail", "inconclusive"};
+static const char *const verdict_names[VERDICT_COUNT] = {"none", "pass", "fail", "inconclusive",
+                                                         "promised"};
 
 struct rollout_event rollout_event_make(enum rollout_event_kind kind, uint64_t at_ms, uint32_t node)
 {

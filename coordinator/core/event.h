@@ -41,7 +41,9 @@
 enum rollout_event_kind { ROLLOUT_EVENTS(X) EVENT_COUNT };
 #undef X
 
-enum verdict { VERDICT_NONE, VERDICT_PASS, VERDICT_FAIL, VERDICT_INCONCLUSIVE, VERDICT_COUNT };
+enum verdict { VERDICT_NONE, VERDICT_PASS, VERDICT_FAIL, VERDICT_INCONCLUSIVE,
+	       VERDICT_PROMISED, /* inconclusive, but the promised rates are proven to be kept */
+	       VERDICT_COUNT };
 
 #define ROLLOUT_NO_NODE UINT32_MAX
 

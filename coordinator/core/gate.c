@@ -84,7 +84,7 @@ static bool evidence_suffices(const struct gate_evidence *evidence, struct rollo
 {
 	if (!evidence->required || evidence->verdict == VERDICT_PASS)
 		return true;
-	if (evidence->why && evidence->verdict == VERDICT_INCONCLUSIVE)
+	if (evidence->why && evidence->verdict != VERDICT_NONE)
 		*ret_why = *evidence->why;
 	if (ret_why->text[0] == '\0')
 		say(ret_why, "coordinator", "evidence",
@@ -102,6 +102,10 @@ static enum gate_decision inconclusive(const struct gate_input *input)
 		return input->stage.done > 0 ? GATE_PASS : GATE_HOLD;
 	case INCONCLUSIVE_ROLLBACK:
 		return GATE_FAIL;
+	case INCONCLUSIVE_PROMISED:
+		return input->stage.done > 0 && input->evidence.verdict == VERDICT_PROMISED
+		           ? GATE_PASS
+		           : GATE_HOLD;
 	case INCONCLUSIVE_HOLD:
 	case INCONCLUSIVE_COUNT:
 	default:

@@ -17,13 +17,40 @@
 
 /* ---- creation ---- */
 
+/* Where gates disagree, the strictest decides; a gate's own word replaces the deployment's. */
+static const int strictness[INCONCLUSIVE_COUNT] = {
+    [INCONCLUSIVE_PROMOTE] = 1,
+    [INCONCLUSIVE_PROMISED] = 2,
+    [INCONCLUSIVE_HOLD] = 3,
+    [INCONCLUSIVE_ROLLBACK] = 4,
+};
+
+static enum inconclusive_kind on_inconclusive(const struct deployment_spec *spec)
+{
+	bool own = false;
+	enum inconclusive_kind strictest = INCONCLUSIVE_PROMOTE;
+
+	for (size_t i = 0; i < spec->gates_count; i++) {
+		const struct gate_spec *gate = &spec->gates[i];
+		enum inconclusive_kind policy =
+		    gate->has_policy ? gate->policy : spec->on_inconclusive;
+
+		if (gate->require != GATE_EVIDENCE || gate->dry_run)
+			continue;
+		own = true;
+		if (strictness[policy] > strictness[strictest])
+			strictest = policy;
+	}
+	return own ? strictest : spec->on_inconclusive;
+}
+
 static struct rollout_policy policy_of(const struct deployment_spec *spec)
 {
 	struct rollout_policy policy = {
 	    .failures = spec->failures,
 	    .deadlines = spec->deadlines,
 	    .strategy = spec->strategy,
-	    .on_inconclusive = spec->on_inconclusive,
+	    .on_inconclusive = on_inconclusive(spec),
 	};
 
 	if (!policy.deadlines.node_ms)

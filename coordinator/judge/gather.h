@@ -13,7 +13,6 @@
 #include "covey/evidence.h"
 
 enum {
-	JUDGE_WARMUP_PERIODS = 2,  /* after a server's start */
 	JUDGE_STRATA_MAX = 64,
 	JUDGE_LATENCIES_MIN = 1000, /* observations behind frozen thresholds */
 };

@@ -188,14 +188,14 @@ void history_settle(const struct history *h, const bool *canaries, struct judge_
 	*ret_thresholds = fleet;
 }
 
-double history_attempts(const struct history *h, uint64_t window_ms)
+uint64_t history_attempts(const struct history *h, size_t node)
 {
-	double attempts = 0;
+	uint64_t most = 0; /* gates count attempts or labels of them; the largest is the traffic */
 
-	for (size_t i = 0; i < h->nodes_count && h->policy.gates_count; i++)
-		attempts += (double)sums_of(h, i, 0)->attempts;
-	return h->nodes_count ? attempts * 3600000.0 / (double)window_ms / (double)h->nodes_count
-	                      : 0;
+	for (size_t i = 0; i < h->policy.gates_count; i++)
+		if (sums_of(h, node, i)->attempts > most)
+			most = sums_of(h, node, i)->attempts;
+	return most;
 }
 
 double history_rate(const struct history *h, size_t gate)

@@ -24,6 +24,6 @@ void history_settle(const struct history *history, const bool *canaries,
 		    struct judge_policy *policy, struct gather_node *nodes,
 		    struct gather_thresholds *ret_thresholds);
 
-/* For `plan`: attempts an hour of one node on average, and the rate of bad events of a gate. */
-double history_attempts(const struct history *history, uint64_t window_ms);
+/* For `plan`: attempts of a node, and the rate of bad events of a gate. */
+uint64_t history_attempts(const struct history *history, size_t node);
 double history_rate(const struct history *history, size_t gate);

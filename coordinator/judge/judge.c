@@ -98,17 +98,22 @@ static bool is_left_out(const struct judge_row *row, uint64_t without)
 	       (without >> row->node & 1);
 }
 
-static void sum_stratum(const struct judge_period *period, uint32_t stratum, size_t gate,
-                        uint64_t without, struct judge_count sums[COHORT_COUNT])
+bool judge_sum(const struct judge_period *period, uint32_t stratum, size_t gate, uint64_t without,
+               struct judge_count sums[COHORT_COUNT])
 {
+	bool any = false;
+
 	memset(sums, 0, COHORT_COUNT * sizeof(*sums));
 	for (size_t i = 0; i < period->rows_count; i++) {
 		const struct judge_row *row = &period->rows[i];
 
-		if (row->stratum == stratum && gate < row->counts_count &&
-		    !is_left_out(row, without))
-			add_count(&sums[row->cohort], &row->counts[gate]);
+		if (row->stratum != stratum || gate >= row->counts_count ||
+		    is_left_out(row, without))
+			continue;
+		add_count(&sums[row->cohort], &row->counts[gate]);
+		any = true;
 	}
+	return any;
 }
 
 static int add_comparison(struct gate_state *g, const struct judge_count *c,
@@ -146,7 +151,8 @@ static int add_gate(struct judge *judge, const struct judge_period *period, uint
 	bool latency = g->gate.test == TEST_LATENCY;
 	int r = 0;
 
-	sum_stratum(period, stratum, gate, without, sums);
+	if (!judge_sum(period, stratum, gate, without, sums))
+		return 0;
 	if (g->gate.slo > 0 && !latency)
 		r = promised_add(&g->promised, c->attempts, c->bad);
 	if (r == 0 && g->gate.test != TEST_ABSOLUTE)
@@ -223,6 +229,11 @@ double judge_drift(const struct judge *judge, size_t feature, enum cohort cohort
 	if (cohort == COHORT_COUNT)
 		return ln_e_of(f->bins[COHORT_CONTROL], f->bins[COHORT_CANARY], f->feature.bins);
 	return ln_e_of(f->feature.baseline, f->bins[cohort], f->feature.bins);
+}
+
+const uint64_t *judge_bins_of(const struct judge *judge, size_t feature, enum cohort cohort)
+{
+	return judge->features[feature].bins[cohort];
 }
 
 size_t judge_find_feature(const struct judge *judge, const char *name)

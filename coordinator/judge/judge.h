@@ -72,11 +72,21 @@ COVEY_DEFINE_CLEANUP(struct judge *, judge_free)
 int judge_add(struct judge *judge, const struct judge_period *period,
 	      uint64_t without) COVEY_MUST_CHECK;
 
+/* What a period counts for a gate in a stratum; false: nothing lies there. */
+bool judge_sum(const struct judge_period *period, uint32_t stratum, size_t gate, uint64_t without,
+	       struct judge_count sums[COHORT_COUNT]);
+
 void judge_result(const struct judge *judge, size_t gate, struct judge_result *ret_result);
+/* A gate's state in a word: none, fail, inconclusive, pass. */
+const char *judge_result_word(const struct judge_gate *gate, const struct judge_result *result);
 void judge_look(const struct judge *judge, struct judge_verdict *ret_verdict);
 /* Drift of a feature in a cohort against the baseline (ln E), or with COHORT_COUNT between the
  * cohorts; -INFINITY while too little is known. */
+const uint64_t *judge_bins_of(const struct judge *judge, size_t feature, enum cohort cohort);
 double judge_drift(const struct judge *judge, size_t feature, enum cohort cohort);
+
+/* Every gate that requires evidence has it, or keeps its promised rate (slo) with the same proof. */
+bool judge_promised(const struct judge *judge);
 
 /* Leave one node out. without[i] is the same judge, fed without canary nodes[i]. The node that
  * carries the verdict of `gate`: the only one without which nothing speaks for harm (ln E <= 0);

@@ -31,14 +31,16 @@ static bool is_prefix(enum judge_metric kind)
 	return last == '.' || last == ':';
 }
 
-static int metric_kind(const char *metric, enum judge_metric *ret_kind)
+int judge_gate_kind(struct judge_gate *gate)
 {
+	const char *metric = gate->metric;
+
 	for (size_t i = 0; i < METRIC_COUNT; i++) {
 		bool prefix = is_prefix(i);
 
 		if (prefix ? str_starts(metric, metrics[i].text) && metric[metrics[i].size]
 		           : str_equal(metric, metrics[i].text)) {
-			*ret_kind = i;
+			gate->kind = i;
 			return 0;
 		}
 	}
@@ -104,7 +106,7 @@ static int make_gate(const struct gate_spec *spec, struct judge_gate *gate, stru
 	    .clump = 1,
 	};
 	STR_CUT(gate->metric, spec->metric);
-	if (metric_kind(gate->metric, &gate->kind) < 0)
+	if (judge_gate_kind(gate) < 0)
 		return err_set(err, -EINVAL,
 		               "metric: `%s` is not known; write error_rate, timeouts, "
 		               "invalid_output, latency, label_error, drift.<feature>, drift.score "
@@ -170,6 +172,30 @@ int judge_policy_make(const struct deployment_spec *spec, struct judge_policy *r
 }
 
 /* ---- how long it takes ---- */
+
+int judge_deadlines_check(const struct deployment_spec *spec, uint64_t period_ms, struct err *err)
+{
+	uint64_t least_ms = JUDGE_PERIODS_MIN * period_ms;
+	char given[STR_DURATION_MAX], least[STR_DURATION_MAX], period[STR_DURATION_MAX];
+
+	for (size_t i = 0; i < spec->gates_count; i++) {
+		const struct gate_spec *gate = &spec->gates[i];
+		uint64_t deadline_ms =
+		    gate->deadline_ms ? gate->deadline_ms : spec->deadlines.stage_ms;
+
+		if (gate->require != GATE_EVIDENCE || gate->dry_run || deadline_ms >= least_ms)
+			continue;
+		str_format_duration(given, deadline_ms);
+		str_format_duration(least, least_ms);
+		str_format_duration(period, period_ms);
+		return err_set(err, -EINVAL,
+		               "gates[%zu]: deadline: %s is too short for evidence: nodes report "
+		               "every %s, and a server's first %d reports do not count; write at "
+		               "least %s",
+		               i, given, period, JUDGE_WARMUP_PERIODS, least);
+	}
+	return 0;
+}
 
 static double divergence(double p, double q) /* of Bernoulli(p) from Bernoulli(q), in nats */
 {

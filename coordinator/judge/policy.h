@@ -33,7 +33,11 @@ enum judge_test {
 	TEST_COUNT
 };
 
-enum { JUDGE_GATES_MAX = LIMIT_GATES + 1 };
+enum {
+	JUDGE_GATES_MAX = LIMIT_GATES + 1,
+	JUDGE_WARMUP_PERIODS = 2, /* after a server's start, on both sides */
+	JUDGE_PERIODS_MIN = JUDGE_WARMUP_PERIODS + 2, /* one that counts, and the time to close it */
+};
 #define JUDGE_ALPHA 0.05    /* false halts of a rollout, over all of its gates and looks */
 #define JUDGE_BETA 0.05     /* false promotions of a gate that requires evidence */
 #define JUDGE_CRITICAL 100  /* E of a critical gate that rolls back at once */
@@ -60,6 +64,12 @@ struct judge_policy {
  * gate's place, "gates[2]: metric: ...". */
 int judge_policy_make(const struct deployment_spec *spec, struct judge_policy *ret_policy,
 		      struct err *err) COVEY_MUST_CHECK;
+/* -EINVAL: a gate that requires evidence has a deadline (or, without one, the stage has) before
+ * which none can be complete, with records of period_ms. */
+int judge_deadlines_check(const struct deployment_spec *spec, uint64_t period_ms,
+			  struct err *err) COVEY_MUST_CHECK;
+/* Sets the kind by the metric's text; -EINVAL: unknown. */
+int judge_gate_kind(struct judge_gate *gate) COVEY_MUST_CHECK;
 /* What follows the prefix: the feature, the counter; "" without. */
 const char *judge_gate_subject(const struct judge_gate *gate);
 /* ln E at which the gate fails: 1 / (alpha v), for a critical one not above JUDGE_CRITICAL. */

@@ -99,6 +99,15 @@ void judge_result(const struct judge *judge, size_t gate, struct judge_result *r
 	*ret_result = result;
 }
 
+const char *judge_result_word(const struct judge_gate *gate, const struct judge_result *result)
+{
+	if (!result->evidence)
+		return "none";
+	if (result->failed)
+		return "fail";
+	return gate->required && !result->passed ? "inconclusive" : "pass";
+}
+
 /* ---- the verdict ---- */
 
 __attribute__((format(printf, 4, 5))) static void decide(struct judge_verdict *verdict,
@@ -224,6 +233,22 @@ static void unharmed(const struct judge *judge, struct judge_verdict *verdict)
 		decide(verdict, JUDGE_PROMOTE, JUDGE_NO_GATE, "%s",
 		       required ? "every gate that requires evidence has it"
 		                : "no evidence of harm so far");
+}
+
+bool judge_promised(const struct judge *judge)
+{
+	for (size_t i = 0; i < judge->gates_count; i++) {
+		const struct gate_state *g = &judge->gates[i];
+		struct judge_result result;
+
+		if (!g->gate.required)
+			continue;
+		judge_result(judge, i, &result);
+		if (!result.passed && !(g->gate.slo > 0 && g->gate.test != TEST_LATENCY &&
+		                        promised_ln_promote(&g->promised) >= result.ln_pass))
+			return false;
+	}
+	return true;
 }
 
 void judge_look(const struct judge *judge, struct judge_verdict *ret_verdict)

@@ -95,7 +95,8 @@ enum {
 	LIMIT_ENROL_PER_MINUTE = 600,	    /* enrolment attempts */
 	OBSERVE_PERIOD_MS = 60000,	    /* one observation record */
 	LIMIT_OBSERVE_PERIOD_MIN_MS = 1000,
-	LIMIT_PEER_CONNECT_MS = 10000,	    /* a neighbour that does not answer is not reachable */
+	LIMIT_PEER_CONNECT_MS = 3000,	    /* a neighbour that does not answer is not reachable */
+	LIMIT_PEER_PROVE_MS = 10000,	    /* ... and one that does not prove its key is dropped */
 	LIMIT_POLL_WAIT_MS = 20000,	    /* longest wait of one long-poll request */
 };
 

@@ -12,6 +12,7 @@ enum swap_kind { SWAP_START_FIRST, SWAP_STOP_FIRST, SWAP_COUNT };
 enum strategy_kind { STRATEGY_CANARY, STRATEGY_BLUE_GREEN, STRATEGY_ROLLING, STRATEGY_COUNT };
 enum promote_kind { PROMOTE_AUTO, PROMOTE_MANUAL, PROMOTE_COUNT };
 enum inconclusive_kind { INCONCLUSIVE_HOLD, INCONCLUSIVE_PROMOTE, INCONCLUSIVE_ROLLBACK,
+			 INCONCLUSIVE_PROMISED, /* promote when the promised rates are kept, else hold */
 			 INCONCLUSIVE_COUNT };
 
 struct stage_spec {
@@ -34,6 +35,8 @@ struct gate_spec { /* judgement.md; decided by the coordinator */
 	enum gate_require require;
 	uint64_t min_bake_ms;
 	uint64_t deadline_ms;
+	bool has_policy; /* else the deployment's on_inconclusive */
+	enum inconclusive_kind policy; /* at the deadline, where evidence is required */
 };
 
 struct failure_spec {

@@ -29,7 +29,7 @@ struct link {
 	struct link_key key;
 	struct public_key server_key;
 	struct zsocket_client_config config; /* points at the three above */
-	uint64_t backoff_min_ms, backoff_max_ms, handshake_ms;
+	uint64_t backoff_min_ms, backoff_max_ms, connect_ms, handshake_ms;
 	unsigned failures; /* in a row, without a message from the server in between */
 	bool heard;	   /* a message, over this connection */
 	bool silent;	   /* the last attempt: no answer at all */
@@ -201,7 +201,7 @@ static void attempt(struct link *link)
 	close_sockets(link);
 	link->state = STATE_CONNECTING;
 	link->heard = link->silent = false;
-	schedule(link, ZSOCKET_CONNECT_MS);
+	schedule(link, link->connect_ms);
 	r = open_sockets(link, &err);
 	if (r < 0)
 		go_down(link, LINK_UNREACHABLE, err_text(&err, r));
@@ -245,6 +245,7 @@ static void take_config(struct link *link, const struct link_config *config)
 	link->backoff_min_ms = or_default(config->backoff_min_ms, LIMIT_BACKOFF_MIN_MS);
 	link->backoff_max_ms = or_default(config->backoff_max_ms, LIMIT_BACKOFF_MAX_MS);
 	link->eager = config->eager;
+	link->connect_ms = or_default(config->connect_ms, ZSOCKET_CONNECT_MS);
 	link->handshake_ms = or_default(config->handshake_ms, LIMIT_HANDSHAKE_MS);
 	link->config = (struct zsocket_client_config){
 		.endpoint = link->endpoint,

@@ -30,6 +30,7 @@ struct link_config { /* everything is copied */
 	int send_queue;			     /* messages; 0: 16 */
 	int receive_queue;		     /* messages; 0: 16 */
 	uint64_t backoff_min_ms, backoff_max_ms; /* 0: LIMIT_BACKOFF_MIN_MS, LIMIT_BACKOFF_MAX_MS */
+	uint64_t connect_ms;   /* give an attempt up that nobody answers; 0: 10 s */
 	uint64_t handshake_ms; /* give an attempt up; 0: LIMIT_HANDSHAKE_MS (busy coordinators) */
 	bool eager; /* a refusal is no reason to wait longer: it may not have heard of us yet */
 	const char *whom; /* who serves there, in sentences: a constant; NULL: coordinator */

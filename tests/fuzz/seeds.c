@@ -11,10 +11,12 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "coordinator/core/record.h"
+#include "covey/delta.h"
 #include "fuzz.h"
 #include "evidence/build.h"
 #include "protocol/baseline.h"
 #include "protocol/codec_tables.h"
+#include "protocol/delta_set.h"
 #include "protocol/digest.h"
 #include "protocol/message.h"
 #include "protocol/spec.h"
@@ -245,9 +247,9 @@ static void make_rollouts(void)
 static void make_helper(void)
 {
 	static const char record[] =
-		"\n%%\nboot=@boot\nrelease=0101010101010101010101010101010101010101010101010101010101"
-		"010101\nhost=0\negress=0\ninterface=cvaaaaaad1\naddress=10.213.0.6\naddress6=fd00::2"
-		"\nport=8000\ncontainer=1 1\nsupervisor=1 1\nend=\n";
+		"\n%%\nboot=@boot\nrelease=01010101010101010101010101010101010101010101010101010101"
+		"01010101\nhost=0\negress=0\ninterface=cvaaaaaad1\naddress=10.213.0.6\n"
+		"address6=fd00::2\nport=8000\ncontainer=1 1\nsupervisor=1 1\nend=\n";
 	struct helper_route routes[] = {{"a", 8080, COLOUR_BLUE, {{0}}},
 					{"b", 8081, COLOUR_GREEN, {{0}}}};
 	struct helper_request request = {.id = 1, .op = HELPER_TRAFFIC, .routes = routes};
@@ -345,15 +347,18 @@ static void make_node_messages(void)
 				     .deployments = &report, .deployments_count = 1};
 	struct msg_get get = {.kind = OBJECT_MANIFEST};
 	struct msg_leave leave = {.boot_epoch = 1};
-	struct msg_enrol enrol = {.protocol_version = PROTOCOL_VERSION, .token_id = "00", .name = "x"};
+	struct msg_enrol enrol = {.protocol_version = PROTOCOL_VERSION, .token_id = "00"};
 	const struct {
 		const char *head;
 		enum message_type type;
 		const void *body;
 	} all[] = {
-		{"agent\n", MESSAGE_SUBSCRIBE, &subscribe}, {"agent\n", MESSAGE_HEARTBEAT, &heartbeat},
-		{"agent\n", MESSAGE_STATUS, &status},	    {"agent\n", MESSAGE_LEAVE, &leave},
-		{"data\n", MESSAGE_GET, &get},		    {"enrol\n", MESSAGE_ENROL, &enrol},
+		{"agent\n", MESSAGE_SUBSCRIBE, &subscribe},
+		{"agent\n", MESSAGE_HEARTBEAT, &heartbeat},
+		{"agent\n", MESSAGE_STATUS, &status},
+		{"agent\n", MESSAGE_LEAVE, &leave},
+		{"data\n", MESSAGE_GET, &get},
+		{"enrol\n", MESSAGE_ENROL, &enrol},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
@@ -409,6 +414,16 @@ static void make_node(const char *name, enum goal goal, bool revert, char after)
 	add_part(&text, 'm', message_of(MESSAGE_DESIRED, &desired));
 	add_part(&text, 'w', (struct bytes){0});
 	save("node", name, "", 0, (struct bytes){mem_copy(text.data, text.size), text.size});
+}
+
+static void make_delta_set(void)
+{
+	struct delta_item items[] = {{.size = 5}, {.size = 7}, {.size = 9}};
+	struct delta_object objects[] = {{.size = 12, .items = 2}, {.size = 9, .items = 1}};
+	const struct delta_set set = {.objects = objects, .objects_count = 2,
+				      .items = items, .items_count = 3};
+
+	save("delta_set", "three", "", 0, encode(&codec_delta_set, &set));
 }
 
 static void make_baseline(void)
@@ -470,6 +485,8 @@ int main(int argc, char **argv)
 	make_node("serve", GOAL_SERVE, false, 'w');
 	make_node("restart", GOAL_SERVE, false, 'a');
 	make_node("revert", GOAL_NONE, true, 'l');
+	samples("delta_set", &codec_delta_set, -1);
+	make_delta_set();
 	samples("baseline", &codec_baseline, -1);
 	make_baseline();
 	make_greeting();

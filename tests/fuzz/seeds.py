@@ -97,7 +97,8 @@ def make_images():
     layer = layers()["plain"]
     save("inflate", "gzip", gzip.compress(layer, mtime=0))
     save("inflate", "plain", layer)
-    save("inflate", "zstd", subprocess.run(["zstd", "-q", "-c"], input=layer, capture_output=True, check=True).stdout)
+    zstd = subprocess.run(["zstd", "-q", "-c"], input=layer, capture_output=True, check=True)
+    save("inflate", "zstd", zstd.stdout)
     packed = gzip.compress(layer, mtime=0)
     save("inflate", "damaged", packed[:40] + b"?" + packed[41:])
     save("layout", "gzip", packed, *image_parts(layer)[1:])
@@ -115,7 +116,8 @@ def make_images():
     save("image", "gzip", gzip.compress(docker, mtime=0))
     describe = lambda data: {"digest": "sha256:" + sha(data), "size": len(data)}
     oci_manifest = json.dumps({"config": describe(config), "layers": [describe(layer)]}).encode()
-    index = json.dumps({"manifests": [{**describe(oci_manifest), "platform": {"os": "linux", "architecture": "amd64"}}]}).encode()
+    platform = {"os": "linux", "architecture": "amd64"}
+    index = json.dumps({"manifests": [{**describe(oci_manifest), "platform": platform}]}).encode()
     blob = lambda data: ("blobs/sha256/" + sha(data), f, data)
     save("image", "oci", tar(("index.json", f, index), blob(oci_manifest), blob(config), blob(layer)))
     save("image", "neither", tar(("a", f, b"b")))
@@ -138,6 +140,7 @@ smoke:
     request: {method: GET, path: /}
     expect: {contains: "ok"}
 lineage: {code: "train.py", data: "sklearn", metrics: {accuracy: 0.972}}
+observe: {metrics: /metrics, requests: http_total, errors: 'http_total{code="5"}', counters: [a, b], score: [0, 1]}
 """
 DEPLOYMENT = """deployment: reader
 release: ocr@2.1.0
@@ -159,6 +162,13 @@ gates:
   - {metric: errors, tolerance: 1, margin: 2, weight: 1, critical: true, require: evidence, min_bake: 1m}
   - {metric: latency, absolute: true, slo: 0.01, dry_run: true, deadline: 1h}
 on_inconclusive: hold
+"""
+
+
+BASELINE = """observations: 10
+features:
+  ink: {edges: [0, 2.5, 9], counts: [3, 7], under: 1, over: 0, nan: 2}
+  site: {values: {lyon: 5, "a \\"b\\"": 3}, unseen: 4, missing: 2}
 """
 
 
@@ -234,6 +244,15 @@ def make_probes():
     save("probe", "sick", "HTTP/1.1 503\r\n")
     save("probe", "long", "H" * 600)
     expected = '{"label": 7, "p": [0.5, {"a": null}], "text": "x"}'
+    head = "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n"
+    save("scrape", "ok", head + "a 1\nb 2\n")
+    save("scrape", "pieces", head[:5], head[5:20], head[20:] + "a 1\n")
+    save("scrape", "missing", "HTTP/1.1 404 Not Found\r\n\r\n")
+    wishes = 'http_total\nhttp_total{code="5*"}\nseconds\ntokens{kind="in"}'
+    look = ('# HELP\nhttp_total{code="200",path="/"} %d 17\nhttp_total{code="503"} %d\nseconds_bucket{le="0.1"} %d\n'
+            'seconds_bucket{le="+Inf"} %d\ntokens{kind="in",a="x\\"y"} %d.5\n')
+    save("metrics", "rise", wishes, look % (10, 1, 8, 11, 100), look % (30, 2, 20, 32, 300))
+    save("metrics", "reset", wishes, look % (10, 1, 8, 11, 100), look % (3, 0, 2, 3, 7))
     save("smoke", "same", b"\x07" + expected.encode(), "label", expected, expected)
     save("smoke", "near", b"\x09" + b"[1, 2.5]", "", "", "[1.25, 2.75]")
     save("smoke", "text", b"\x02", "ok", "", "it is ok")
@@ -285,6 +304,9 @@ def varint(n):
 
 
 def make_observations():
+    save("csv", "plain", 'ink,site,"a ""b"""\r\n1,lyon,\n\n2.5,"x\ny",z\n')
+    save("csv", "column", 'a\n""\nb\n')
+    save("baseline_yaml", "two", BASELINE)
     save("observation", "line", "latency_us=1830 status=200 class=7 score=0.93 x.ink=0.21 x.site=lyon\n")
     save("observation", "two", "begin\n", "end status=500\nlabel=wrong\n", "begin\nbegin\n", "crash")
     save("observation", "strange", "n=1000000 lost=5 latency_us=1e9 x.ink=nan x.ink=inf y=1 score=2\nend\nstatus=timeout")
@@ -316,18 +338,41 @@ def make_frames():
 
 def make_control():
     requests = {
-        "version": {}, "status": {}, "events": {"since": 0, "limit": 5, "wait_ms": 10}, "logs": {"node": "edge-1", "deployment": "reader", "lines": 5},
-        "freeze": {"reason": "x"}, "unfreeze": {}, "token.create": {"ttl_ms": 1000, "uses": 2, "labels": {"a": "b"}, "approval": True},
-        "token.ls": {}, "token.rm": {"id": "00"}, "node.ls": {"selector": "site=lyon"}, "node.show": {"node": "edge-1"},
-        "node.label": {"node": "edge-1", "set": {"a": "b"}, "remove": ["site"]}, "node.cordon": {"node": "edge-2"},
-        "node.uncordon": {"node": "edge-2"}, "node.approve": {"node": "edge-1"}, "node.revoke": {"node": "edge-3"},
-        "node.rm": {"node": "edge-3", "force": True}, "object.missing": {"digests": ["blake2b:" + HEX]},
-        "object.get": {"digest": "blake2b:" + HEX}, "release.get": {"release": "ocr@1.0.0"}, "release.ls": {"model": "ocr"},
-        "release.show": {"release": "ocr@2.0.0"}, "release.rm": {"release": "ocr@2.0.0"}, "rollout.ls": {},
-        "rollout.show": {"rollout": "1", "since": "x", "wait_ms": 10}, "rollout.pause": {"rollout": "1"}, "rollout.resume": {"rollout": "1"},
-        "rollout.promote": {"rollout": "1", "full": True}, "rollout.abort": {"rollout": "1"}, "rollout.retry": {"rollout": "1", "node": "edge-1"},
-        "rollout.undo": {"rollout": "1"}, "deployment.ls": {}, "deployment.show": {"deployment": "reader"},
-        "deployment.history": {"deployment": "reader"}, "deployment.rm": {"deployment": "reader"},
+        "version": {},
+        "status": {},
+        "events": {"since": 0, "limit": 5, "wait_ms": 10},
+        "logs": {"node": "edge-1", "deployment": "reader", "lines": 5},
+        "freeze": {"reason": "x"},
+        "unfreeze": {},
+        "token.create": {"ttl_ms": 1000, "uses": 2, "labels": {"a": "b"}, "approval": True},
+        "token.ls": {},
+        "token.rm": {"id": "00"},
+        "node.ls": {"selector": "site=lyon"},
+        "node.show": {"node": "edge-1"},
+        "node.label": {"node": "edge-1", "set": {"a": "b"}, "remove": ["site"]},
+        "node.cordon": {"node": "edge-2"},
+        "node.uncordon": {"node": "edge-2"},
+        "node.approve": {"node": "edge-1"},
+        "node.revoke": {"node": "edge-3"},
+        "node.rm": {"node": "edge-3", "force": True},
+        "object.missing": {"digests": ["blake2b:" + HEX]},
+        "object.get": {"digest": "blake2b:" + HEX},
+        "release.get": {"release": "ocr@1.0.0"},
+        "release.ls": {"model": "ocr"},
+        "release.show": {"release": "ocr@2.0.0"},
+        "release.rm": {"release": "ocr@2.0.0"},
+        "rollout.ls": {},
+        "rollout.show": {"rollout": "1", "since": "x", "wait_ms": 10},
+        "rollout.pause": {"rollout": "1"},
+        "rollout.resume": {"rollout": "1"},
+        "rollout.promote": {"rollout": "1", "full": True},
+        "rollout.abort": {"rollout": "1"},
+        "rollout.retry": {"rollout": "1", "node": "edge-1"},
+        "rollout.undo": {"rollout": "1"},
+        "deployment.ls": {},
+        "deployment.show": {"deployment": "reader"},
+        "deployment.history": {"deployment": "reader"},
+        "deployment.rm": {"deployment": "reader"},
     }
     for verb, body in requests.items():
         save("control", verb, verb + "\n" + json.dumps(body) + "\n")
@@ -350,6 +395,9 @@ def make_shown():
 WORDS = {
     "release_yaml": ["coordinator/cli/yml_release.c", "coordinator/cli/yml_values.c"],
     "deployment_yaml": ["coordinator/cli/yml_deployment.c", "coordinator/cli/yml_values.c"],
+    "baseline_yaml": ["coordinator/cli/yml_baseline.c"],
+    "observation": ["agent/observe/observation.c"],
+    "metrics": ["agent/observe/metrics.c"],
     "control": sorted(p.relative_to(SOURCE).as_posix() for p in pathlib.Path(SOURCE).glob("coordinator/control*.c")),
     "config_agent": ["agent/config.c"],
     "config_coordinator": ["coordinator/config.c", "coordinator/operators.c"],

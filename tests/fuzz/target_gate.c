@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `covey gate replay FILE`: counts that somebody wrote down. The answer is JSON, or one sentence. */
+/* `covey gate replay FILE`: counts that somebody wrote down. The answer is JSON or one sentence. */
 #include "base/mem.h"
 #include "coordinator/cli/cmd.h"
 #include "fuzz.h"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The privileged process' interface. Parts: a packet of the agent (as request and as reply), and
- * the record of slot a-blue; slot b-green has a good one. A traffic map is resolved by the real code:
- * what is carried out names only slots that run what it says, in rules that nftables understands.
- * The transaction itself is only tried, because the kernel takes its time for each: which is why
- * the file is included.
+ * the record of slot a-blue; slot b-green has a good one. A traffic map is resolved by the real
+ * code: what is carried out names only slots that run what it says, in rules that nftables
+ * understands. The transaction itself is only tried, because the kernel takes its time for each:
+ * which is why the file is included.
  */
 #include "agent/helper/traffic.c"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A node's chunk store: per version a manifest, an index, two chunks and the seal. It verifies like
- * the real one, fails at times, and may be full for a while. What it holds outlives the agent.
+ * the real one, fails at times, and may be full for a while; what it holds may rot. What it holds outlives the agent.
  */
 #include "sim.h"
 
@@ -119,6 +119,11 @@ static int disk_seal(void *context, const struct digest *release, struct err *er
 
 	if (v < 0 || !is_complete(node, v))
 		return err_set(err, -EBADMSG, "incomplete");
+	if (node->held[v].doubted && node->held[v].rotten) { /* reading it tells */
+		node->held[v].chunks[SIM_CHUNKS - 1] = node->held[v].rotten = false;
+		return err_set(err, -EBADMSG, "a chunk is not what it was");
+	}
+	node->held[v].doubted = false;
 	for (unsigned i = 0; i < SIM_CHUNKS; i++)
 		node->held[v].chunks[i] = true;
 	node->held[v].sealed = true;
@@ -143,6 +148,17 @@ static bool disk_sealed(void *context, const struct digest *release)
 	int v = sim_version_of(node->sim, release);
 
 	return v >= 0 && (node->held[v].sealed || (node->held[v].manifest && planted(node->sim, "unsealed")));
+}
+
+static void disk_suspect(void *context, const struct digest *release)
+{
+	struct sim_node *node = context;
+	int v = sim_version_of(node->sim, release);
+
+	if (v < 0)
+		return;
+	node->held[v].sealed = false;
+	node->held[v].doubted = true;
 }
 
 static bool runs(const struct sim_node *node, uint32_t version)
@@ -193,6 +209,7 @@ struct chunk_store_ops sim_disk(struct sim_node *node)
 					.seal = disk_seal,
 					.release = disk_release,
 					.sealed = disk_sealed,
+					.suspect = disk_suspect,
 					.prune = disk_prune,
 					.idle = disk_idle};
 }

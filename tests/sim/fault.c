@@ -43,6 +43,7 @@ void sim_weather_draw(struct sim *sim)
 	weather->helper_fails = draw_share(sim, 0.05);
 	weather->put_fails = draw_share(sim, 0.05);
 	weather->corrupt = planted(sim, "unverified chunk") ? 0.3 : draw_share(sim, 0.2);
+	weather->rots = draw_share(sim, 0.3);
 	weather->operator_acts = rng_below(&sim->rng, 2);
 	weather->operator_gap_ms = sim_between(sim, 5000, 60000);
 	weather->clock_of_coordinator = rng_below(&sim->rng, 4) == 0;

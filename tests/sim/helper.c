@@ -209,10 +209,18 @@ static void traffic(struct sim_node *node, const struct helper_request *request,
 
 static void unpack(struct sim_node *node, int v, struct helper_reply *reply)
 {
-	if (v < 0 || !(node->held[v].sealed || planted(node->sim, "unsealed")))
+	struct sim_held *held = v < 0 ? NULL : &node->held[v];
+
+	if (!held || !(held->sealed || planted(node->sim, "unsealed"))) {
 		fail(reply, ENOENT, "digest", "not on this node");
+		return;
+	}
+	if (!held->unpacked && sim_chance(node->sim, node->sim->weather.rots))
+		held->rotten = true;
+	if (held->rotten && !held->unpacked)
+		fail(reply, EBADMSG, "digest", "its bytes are not the ones that were signed");
 	else
-		node->held[v].unpacked = true;
+		held->unpacked = true;
 }
 
 static void prune(struct sim_node *node, const struct helper_request *request)

@@ -45,6 +45,10 @@ static void world_inventory(void *context, struct inventory *ret_inventory)
 	STR_CUT(ret_inventory->hostname, ((struct sim_node *)context)->name);
 }
 
+static void world_scrape(void *context, const struct agent_probe *probe)
+{
+}
+
 static int world_observe_open(void *context, const char *deployment, enum colour colour,
 			      uint64_t handle)
 {
@@ -205,6 +209,7 @@ static struct agent_world node_world(struct sim_node *node)
 		.get_idle = world_nothing,
 		.relink = world_relink,
 		.refused = world_refused,
+		.scrape = world_scrape,
 		.observe_open = world_observe_open,
 		.observe_read = world_observe_read,
 		.observe_close = world_observe_close,

@@ -55,6 +55,7 @@ struct sim_version {
 struct sim_held { /* what a node's disk holds of a version */
 	bool manifest, index, chunks[SIM_CHUNKS], sealed, unpacked;
 	bool wrong; /* bytes were kept that are not what their digest says */
+	bool rotten, doubted; /* its own chunk went bad on the disk; it is to be read again */
 };
 
 struct sim_slot {
@@ -173,7 +174,7 @@ struct sim_weather { /* what a seed has of what can go wrong: drawn once */
 	unsigned faults[FAULT_COUNT]; /* weights */
 	uint64_t gap_ms;	      /* mean time between two faults */
 	double lost, doubled, late, stale; /* shares of messages */
-	double helper_fails, put_fails, corrupt;
+	double helper_fails, put_fails, corrupt, rots;
 	bool operator_acts;
 	uint64_t operator_gap_ms;
 	bool clock_of_coordinator;

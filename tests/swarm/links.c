@@ -167,9 +167,11 @@ static void start(struct swarm *s, uint32_t node)
 	struct swarm_node *n = &s->nodes[node];
 	struct wire_side *side;
 
+	if (n->busy)
+		return;
 	while (n->first != SWARM_NONE && !s->wires[n->first].up)
 		take_first(s, node); /* what was queued is lost with the connection */
-	if (n->busy || n->first == SWARM_NONE || n->stalled || n->killed)
+	if (n->first == SWARM_NONE || n->stalled || n->killed)
 		return;
 	side = &s->wires[n->first].side[side_of(s, n->first, node)];
 	n->busy = true;

@@ -43,8 +43,7 @@ static void ask(struct swarm *s, uint32_t node, const struct fetch_request *q)
 
 	watch_request(s, q->source, side, q);
 	bucket_take(&s->nodes[node].bucket, q->size, swarm_ms(s));
-	links_say(s, SAY_REQUEST, q->source, side, q->chunk,
-		  fetch_is_behind(s->nodes[node].fetch));
+	links_say(s, SAY_REQUEST, q->source, side, q->chunk, fetch_is_behind(s->nodes[node].fetch));
 }
 
 static void blame(struct swarm *s, uint32_t node)
@@ -60,28 +59,34 @@ static void blame(struct swarm *s, uint32_t node)
 			watch_violation(s, "node %u blames node %u, which is honest", node, other);
 		if (b.fault == FETCH_STALLED || other == 0)
 			continue;
+		watch_broken(s, b.source, s->wires[b.source].node[1] == node);
 		neighbours_failed(s->graph, node, other, true);
 		peer_break(s, b.source);
 	}
 }
 
-static void fetch_step(struct swarm *s, uint32_t node)
+/* True: it did something, and waits for another time than before. */
+static bool fetch_step(struct swarm *s, uint32_t node)
 {
 	struct swarm_node *n = &s->nodes[node];
 	struct fetch_request q;
+	bool asked = false;
 
 	if (!wants(n))
-		return;
+		return false;
 	while (fetch_next_cancel(n->fetch, &q)) {
 		uint32_t side = s->wires[q.source].node[1] == node;
 
 		watch_closed(s, q.source, side, q.chunk);
 		links_say(s, SAY_CANCEL, q.source, side, q.chunk, 0);
 	}
-	while ((bucket_allows(&n->bucket, swarm_ms(s)) || s->bug == BUG_RATE_DOWN) &&
-	       fetch_next(n->fetch, swarm_ms(s), rng_next(&s->rng), &q))
-		ask(s, node, &q);
 	blame(s, node);
+	while ((bucket_allows(&n->bucket, swarm_ms(s)) || s->bug == BUG_RATE_DOWN) &&
+	       fetch_next(n->fetch, swarm_ms(s), rng_next(&s->rng), &q)) {
+		ask(s, node, &q);
+		asked = true;
+	}
+	return asked;
 }
 
 static void serve_step(struct swarm *s, uint32_t node)
@@ -94,7 +99,6 @@ static void serve_step(struct swarm *s, uint32_t node)
 		uint32_t side = s->wires[wire].node[1] == node;
 
 		watch_send(s, wire, side, send.chunk);
-		fetch_have(n->fetch, wire, send.chunk);
 		links_send(s, wire, side, send.chunk, n->corrupt);
 	}
 }
@@ -275,7 +279,7 @@ static void on_request(struct swarm *s, uint32_t wire, uint32_t side, uint32_t c
 	peer_step(s, node);
 }
 
-/* Whoever lacks it hears it; who sent it hears how much came. */
+/* Whoever lacks it hears it, and who sent it, with how much came. */
 static void on_have(struct swarm *s, const struct swarm_event *event)
 {
 	const struct swarm_node *n = &s->nodes[event->a];
@@ -294,11 +298,13 @@ static void on_have(struct swarm *s, const struct swarm_event *event)
 	for (uint32_t i = 1; event->c != SWARM_NONE && i < SWARM_SLOTS; i++) {
 		uint32_t wire = n->wires[i], other;
 
-		if (wire == SWARM_NONE || !fetch_lacks(n->fetch, wire, (uint32_t)event->c))
+		if (wire == SWARM_NONE || !s->wires[wire].up ||
+		    (wire != event->b && !fetch_lacks(n->fetch, wire, (uint32_t)event->c)))
 			continue;
 		other = s->wires[wire].node[s->wires[wire].node[0] == event->a];
 		fetch_have(s->nodes[other].fetch, wire, (uint32_t)event->c);
-		fetch_step(s, other);
+		if (fetch_step(s, other))
+			arm(s, other);
 	}
 }
 
@@ -378,6 +384,8 @@ static void on_answer(struct swarm *s, const struct swarm_event *event)
 		fetch_received_missing(n->fetch, event->a, chunk);
 	if (event->kind == SAY_REFUSED)
 		fetch_received_refusal(n->fetch, event->a, chunk, swarm_ms(s));
+	if (event->kind == SAY_LATER)
+		fetch_received_later(n->fetch, event->a, chunk, swarm_ms(s));
 	if (event->kind == SAY_ALL_OUT) {
 		while (watch_closed(s, event->a, event->b, FETCH_ANY))
 			;
@@ -400,11 +408,12 @@ void peer_hear(struct swarm *s, const struct swarm_event *event)
 		else if (event->kind == SAY_REQUEST)
 			on_request(s, event->a, event->b, (uint32_t)event->c);
 		else
-			serve_cancel(s->nodes[w->node[!event->b]].serve, w->slot[!event->b], RELEASE,
-				     (uint32_t)event->c);
+			serve_cancel(s->nodes[w->node[!event->b]].serve, w->slot[!event->b],
+				     RELEASE, (uint32_t)event->c);
 		break;
 	case SAY_MISSING:
 	case SAY_REFUSED:
+	case SAY_LATER:
 	case SAY_ALL_OUT:
 		if (w->up)
 			on_answer(s, event);
@@ -484,6 +493,8 @@ static void fill_disk(struct swarm *s, uint32_t node)
 		watch_broken(s, wire, s->wires[wire].node[1] == node);
 	}
 	n->full = n->done = true;
+	if (n->wires[0] != SWARM_NONE) /* an agent that fetches nothing leaves the data channel */
+		peer_break(s, n->wires[0]);
 }
 
 void peer_fault(struct swarm *s, const struct fault *fault, uint32_t node)

@@ -15,11 +15,19 @@ static double bytes_per_s(double mbit)
 	return mbit * 1e6 / 8;
 }
 
-static bool is_lost(const struct swarm_case *c, uint32_t node)
+static bool has_fault(const struct swarm_case *c, uint32_t node, enum fault_kind kind)
 {
 	for (size_t i = 0; i < SWARM_MAX_FAULTS && c->faults[i].count; i++)
-		if (c->faults[i].kind != FAULT_ORIGIN && node >= c->faults[i].first &&
+		if (c->faults[i].kind == kind && node >= c->faults[i].first &&
 		    node < c->faults[i].first + c->faults[i].count)
+			return true;
+	return false;
+}
+
+static bool is_lost(const struct swarm_case *c, uint32_t node)
+{
+	for (enum fault_kind kind = FAULT_KILL; kind <= FAULT_CLOSE; kind++)
+		if (kind != FAULT_ORIGIN && has_fault(c, node, kind))
 			return true;
 	return false;
 }
@@ -29,36 +37,49 @@ static double limited(double mbit, double limit)
 	return bytes_per_s(limit > 0 && limit < mbit ? limit : mbit);
 }
 
-/*
- * T = max{F/u_seed, F/d_min, N F/(u_seed + sum u_i)} (Kumar, Ross: "Peer-assisted file distribution:
- * the minimum distribution time", HOTWEB 2006), and with M equal chunks and equal links F/u (1 +
- * floor(log2 N)/M). Over those nodes that have no fault: what they can reach with what is left.
- * When the origin dies, what it sent until then counts.
- */
-double swarm_bound(const struct swarm_case *c)
+/* It takes, but does not give. */
+static bool is_closed(const struct swarm_case *c, uint32_t node)
 {
-	double size = (double)c->size, seed = bytes_per_s(c->seed_mbit), sum = 0, bound, nodes = 0;
-	double down = limited(c->down_mbit, c->limit_down_mbit);
-	double chunks = ceil(size / c->chunk), origin = 1e18;
+	return has_fault(c, node, FAULT_CLOSE);
+}
+
+/* What the nodes without a fault need and have, with the origin for all of the time. */
+static double fleet_bound(const struct swarm_case *c, double *ret_sum, double *ret_nodes)
+{
+	double size = (double)c->size, seed = bytes_per_s(c->seed_mbit), sum = 0, nodes = 0, bound;
+	double down = limited(c->down_mbit, c->limit_down_mbit), chunks = ceil(size / c->chunk);
 
 	for (uint32_t i = 1; i <= c->nodes; i++) {
-		double slow = i <= c->slow ? c->slow_divisor : 1;
-
-		if (is_lost(c, i))
+		if (i <= c->slow || (is_lost(c, i) && !is_closed(c, i)))
 			continue;
-		nodes += slow > 1 ? 0 : 1;
-		sum += slow > 1 ? 0 : limited(c->up_mbit, c->limit_up_mbit);
+		nodes++;
+		sum += is_closed(c, i) ? 0 : limited(c->up_mbit, c->limit_up_mbit);
 	}
 	bound = fmax(size / seed, fmax(size / down, nodes * size / (seed + sum)));
 	if (c->up_mbit >= c->seed_mbit && c->limit_up_mbit <= 0)
 		bound = fmax(bound, size / seed * (1 + floor(log2(nodes)) / chunks));
 	if (c->site_mbit > 0)
 		bound = fmax(bound, size / bytes_per_s(c->site_mbit));
-	for (size_t i = 0; i < SWARM_MAX_FAULTS && c->faults[i].count; i++)
-		if (c->faults[i].kind == FAULT_ORIGIN)
-			origin = bound * c->faults[i].at_percent / 100;
-	if (origin < bound)
-		bound = fmax(bound, (nodes * size - seed * origin) / sum);
+	*ret_sum = sum;
+	*ret_nodes = nodes;
+	return bound;
+}
+
+/*
+ * T = max{F/u_seed, F/d_min, N F/(u_seed + sum u_i)} (Kumar, Ross: "Peer-assisted file
+ * distribution: the minimum distribution time", HOTWEB 2006), and with M equal chunks and equal
+ * links F/u (1 + floor(log2 N)/M). When the origin dies, what it sent until then counts.
+ */
+double swarm_bound(const struct swarm_case *c)
+{
+	double sum, nodes, bound = fleet_bound(c, &sum, &nodes), origin;
+
+	for (size_t i = 0; i < SWARM_MAX_FAULTS && c->faults[i].count; i++) {
+		if (c->faults[i].kind != FAULT_ORIGIN)
+			continue;
+		origin = bound * c->faults[i].at_percent / 100 * bytes_per_s(c->seed_mbit);
+		return fmax(bound, (nodes * (double)c->size - origin) / sum);
+	}
 	return bound;
 }
 
@@ -99,7 +120,7 @@ static void make_node(struct swarm *s, uint32_t i)
 
 static void plan_faults(struct swarm *s)
 {
-	double bound = swarm_bound(s->about);
+	double sum, nodes, bound = fleet_bound(s->about, &sum, &nodes);
 
 	for (uint32_t i = 0; i < SWARM_MAX_FAULTS && s->about->faults[i].count; i++) {
 		const struct fault *f = &s->about->faults[i];
@@ -110,15 +131,6 @@ static void plan_faults(struct swarm *s)
 	}
 }
 
-static bool joins_later(const struct swarm_case *c, uint32_t node)
-{
-	for (size_t i = 0; i < SWARM_MAX_FAULTS && c->faults[i].count; i++)
-		if (c->faults[i].kind == FAULT_JOIN && node >= c->faults[i].first &&
-		    node < c->faults[i].first + c->faults[i].count)
-			return true;
-	return false;
-}
-
 static void build(struct swarm *s)
 {
 	const struct swarm_case *c = s->about;
@@ -126,8 +138,8 @@ static void build(struct swarm *s)
 	s->chunks = (uint32_t)((c->size + c->chunk - 1) / c->chunk);
 	s->sizes = mem_array(s->chunks, sizeof(s->sizes[0]));
 	for (uint32_t i = 0; i < s->chunks; i++)
-		s->sizes[i] = i + 1 < s->chunks ? c->chunk
-						: (uint32_t)(c->size - (uint64_t)i * c->chunk);
+		s->sizes[i] =
+			i + 1 < s->chunks ? c->chunk : (uint32_t)(c->size - (uint64_t)i * c->chunk);
 	s->nodes = mem_array(c->nodes + 1, sizeof(s->nodes[0]));
 	s->bits = mem_alloc(s->chunks / 8 + 1);
 	s->given = mem_array((size_t)(c->sites + 1) * s->chunks, sizeof(s->given[0]));
@@ -139,7 +151,7 @@ static void build(struct swarm *s)
 		make_node(s, i);
 	for (uint32_t i = 1; i <= c->nodes; i++) {
 		s->unfinished += !s->nodes[i].excused;
-		if (!joins_later(c, i))
+		if (!has_fault(c, i, FAULT_JOIN))
 			peer_start(s, i);
 	}
 	plan_faults(s);
@@ -189,9 +201,6 @@ static void measure(struct swarm *s, struct swarm_result *r)
 			times[count++] = (double)(n->finish - s->began) / 1e9;
 	}
 	qsort(times, count, sizeof(*times), by_value);
-	if (getenv("SWT"))
-		for (int q = 50; q < 100; q += 5)
-			fprintf(stderr, "p%d %.2f\n", q, times[count * (size_t)q / 100]);
 	r->bound = swarm_bound(s->about);
 	r->first = count ? times[0] : 0;
 	r->median = count ? times[count / 2] : 0;
@@ -221,7 +230,7 @@ void swarm_run(const struct swarm_case *about, uint64_t seed, enum bug bug,
 	for (uint32_t i = 1; i <= about->nodes; i++)
 		peer_step(&s, i);
 	while (s.unfinished && s.now < s.limit && links_next(&s, &event))
-		{ static int o; peer_hear(&s, &event); if (!o && getenv("SWT") && !seeding_left(s.seeding,0,0)) { o=1; fprintf(stderr, "all out %.3f\n", (double)(s.now-s.began)/1e9);}}
+		peer_hear(&s, &event);
 	*ret_result = (struct swarm_result){0};
 	measure(&s, ret_result);
 	ret_result->seconds_cpu = (double)(clock() - began) / CLOCKS_PER_SEC;

@@ -67,19 +67,24 @@ ends() { # completed | retried
 
 # One fault on one daemon while a rollout begins.
 fault() { # title, host, program, sentence, completed | retried, fault ...
+	[[ $1 =~ ${ONLY:-.} ]] || return 0
 	local title=$1 host=$2 program=$3 sentence=$4 end=$5 bad=0 old=$SERVED
 	local version=6.0.$((ROUND += 1))
 	shift 5
 	remember
 	round_release good "$version" >/dev/null
-	fleet_covey release push -f "$WORK/$version/release.yaml" >/dev/null || bad=1
+	[ "$host" = co ] || insist 60 fleet_covey release push -f "$WORK/$version/release.yaml"
 	load_begin
 	inject "$host" "$program" "${@//PART/$(part_of "$version")}"
-	fleet_covey --timeout 10s apply -y --detach -f "$(round_deployment good "$version")" >"$WORK/apply" 2>&1
+	{
+		[ "$host" != co ] || fleet_covey --timeout 10s release push -f "$WORK/$version/release.yaml"
+		fleet_covey --timeout 10s apply -y --detach -f "$(round_deployment good "$version")"
+	} >"$WORK/apply" 2>&1
 	wait_for 60 logged "$sentence" || { bad=1; echo "# no sentence /$sentence/"; }
 	SENTENCE=$(logged "$sentence")
 	eject
 	wait_for 20 fleet_lives
+	insist 60 fleet_covey release push -f "$WORK/$version/release.yaml"
 	insist 60 apply_once "$(round_deployment good "$version")" "$version" || bad=1
 	ends "$end" || { bad=1; echo "# it ended $(rollout_field '.state, .reason.text' | tr '\n' ' ')"; }
 	SERVED=$version
@@ -121,7 +126,8 @@ fault "coordinator, database, disk full" co coordinator 'disk.*full' completed \
 	pwrite64:error=ENOSPC "$(log_of co coordinator)"
 fault "coordinator, database, EIO" co coordinator 'I/O error' completed \
 	fdatasync:error=EIO "$(log_of co coordinator)"
-fault "coordinator, no memory" co coordinator 'out of memory' completed $NO_MEMORY
+fault "coordinator, objects, EIO" co coordinator 'Input/output error' completed {fsync,renameat}:error=EIO
+fault "coordinator, no memory" co coordinator '[Oo]ut of memory|OUT OF MEMORY' completed $NO_MEMORY
 fault "coordinator, no descriptors" co coordinator 'Too many open files' completed \
 	{openat,socket,accept4,eventfd2,epoll_create1,pipe2}:error=EMFILE
 

@@ -5,7 +5,7 @@
 set -uo pipefail
 . "$(dirname "$0")/lib.sh"
 
-MIB=${PEERS_MIB:-32}
+MIB=32
 RATE=100mbit
 ROGUE=$COVEY_BUILD/tests/integration/fleet/rogue_peer
 
@@ -124,14 +124,23 @@ ok "when it goes on, it finishes, too"
 end_rollout
 
 # ---- the coordinator is gone ----
+# The origin is three times as fast as the others: everything is out long before everybody has it.
+origin_rate() {
+	tc -n $FLEET_NETNS-sw qdisc change dev co root tbf rate "$1" burst 256kb latency 60ms
+	tc -n $FLEET_NETNS-co qdisc change dev eth0 root tbf rate "$1" burst 256kb latency 60ms
+}
+# 5 % are headers, the image is another MiB.
+all_out() { [ $((($(traffic co tx) - tx_co) >> 10)) -ge $(((MIB + 1) * 1024 * 107 / 100)) ]; }
+origin_rate 300mbit
 begin 1.0.4
 note_digest 1.0.4
-all_out() { [ "$(sent co)" -ge $((MIB * 103 / 100)) ]; }
 wait_for 30 all_out
 kill -9 "$(cat "$FLEET_RUN/co/coordinator.pid")"
-all_have 1.0.4 1 2 3 4 5 && echo "# everybody was done already"
+! all_have 1.0.4 1 2 3 4 5
+ok "the coordinator is killed when each chunk is out and not everybody has them all"
 wait_for 60 all_have 1.0.4 1 2 3 4 5
-ok "the coordinator is killed in the middle: the nodes finish from each other"
+ok "the nodes finish from each other"
+origin_rate $RATE
 fleet_daemon co coordinator "$COVEY_BUILD/coordinator/covey-coordinator" --config "$FLEET_STATE/co/coordinator.conf"
 fleet_wait_online 5
 end_rollout 120
@@ -160,6 +169,7 @@ start_agent 5
 ip netns exec $FLEET_NETNS-n4 nft 'add table inet fw; add chain inet fw in { type filter hook input priority 0; policy accept; }; add rule inet fw in tcp dport 7410 drop'
 fleet_wait_online 5
 sleep 3
+MIB=64
 begin 1.0.6
 note_digest 1.0.6
 wait_for 90 all_have 1.0.6 1 2 3 4 5
@@ -167,6 +177,7 @@ ok "a node that nobody can connect to gets the release, and so do the others"
 says_unreachable() { fleet_covey node show n4 -o json | jq -e '.peers.troubles[] | select(.fault == "unreachable")'; }
 wait_for 30 says_unreachable
 ok "covey node show says that it cannot be reached"
+MIB=32
 end_rollout
 ip netns exec $FLEET_NETNS-n4 nft delete table inet fw
 
@@ -203,6 +214,25 @@ for mode in bad lie stall hoard; do
 done
 start_agent 5
 fleet_wait_online 5
+
+# ---- a full disk ----
+mkdir -p "$FLEET_STATE/n4/agent/parts"
+fleet_stop_daemon n4 agent
+mount -t tmpfs -o size=8m full "$FLEET_STATE/n4/agent/parts"
+start_agent 4
+fleet_wait_online 5
+sleep 1
+begin 1.0.20
+note_digest 1.0.20
+wait_for 60 all_have 1.0.20 1 2 3 5
+ok "a node's disk is full: the others finish"
+complains() { grep -q "No space left" "$FLEET_STATE/n4/agent.log"; }
+wait_for 20 complains
+ok "it says so"
+fleet_stop_daemon n4 agent
+umount "$FLEET_STATE/n4/agent/parts"
+start_agent 4
+end_rollout 1
 
 # ---- revoked in the middle ----
 begin 1.0.11

@@ -131,6 +131,7 @@ static int world_send(void *context, const void *data, size_t size)
 		break;
 	case MESSAGE_HEARTBEAT:
 		node->heartbeats++;
+		node->beat = *(struct msg_heartbeat *)message.body;
 		break;
 	case MESSAGE_STATUS:
 		node->statuses++;
@@ -139,6 +140,11 @@ static int world_send(void *context, const void *data, size_t size)
 		break;
 	case MESSAGE_OBSERVED:
 		take_observed(node, message.body);
+		break;
+	case MESSAGE_PEER_REPORT:
+		node->peer_reports++;
+		codec_free(&codec_msg_peer_report, &node->peers_said);
+		codec_copy(&codec_msg_peer_report, &node->peers_said, message.body);
 		break;
 	case MESSAGE_LEAVE:
 		node->leaves++;
@@ -231,6 +237,15 @@ static void world_refused(void *context, const char *text)
 {
 	(void)context;
 	(void)text;
+}
+
+static void world_scrape(void *context, const struct agent_probe *probe)
+{
+	struct node *node = context;
+
+	assert(str_equal(probe->http_path, "/metrics") && probe->port == 8000);
+	node->scrapes++;
+	enqueue(node, ANSWER_SCRAPE, 5)->id = probe->id;
 }
 
 static struct node_socket *find_socket(struct node *node, uint64_t handle)
@@ -517,6 +532,10 @@ static void hand_over(struct node *node, struct answer *answer)
 	case ANSWER_OBJECT:
 		answer_object(node, answer);
 		break;
+	case ANSWER_SCRAPE:
+		agent_on_scraped(node->agent, answer->id, node->metrics,
+				 node->metrics ? strlen(node->metrics) : 0);
+		break;
 	case ANSWER_OBSERVED_ACK:
 		if (node->link_up)
 			node_send(node, MESSAGE_OBSERVED_ACK, &answer->ack);
@@ -778,6 +797,13 @@ struct digest node_release(struct node *node, const char *version, unsigned seed
 		.name = mem_str("seven"), .method = mem_str("GET"), .path = mem_str("/")};
 	release.blobs = mem_array(blobs_count, sizeof(*release.blobs));
 	release.blobs_count = blobs_count;
+	if (node->with_metrics)
+		release.observe = (struct release_observe){
+			.metrics = mem_str("/metrics"),
+			.requests = mem_str("requests_total"),
+			.errors = mem_str("requests_total{code=\"5*\"}"),
+			.latency = mem_str("seconds"),
+		};
 	if (node->baseline.size > 0)
 		release.baseline = (struct bytes){mem_copy(node->baseline.data, node->baseline.size),
 						  node->baseline.size};
@@ -814,7 +840,8 @@ static void open_all(struct node *node)
 {
 	struct err err = {0};
 	AUTO_FREE char *path = mem_format("%s/journal.db", node->dir);
-	struct agent_options options = {.name = "n1", .fetch_rate = node->fetch_rate};
+	struct agent_options options = {
+		.name = "n1", .fetch_rate = node->fetch_rate, .peering = node->peering};
 	struct chunk_store_config config = {.dir = node->dir,
 					    .root = &node->root,
 					    .free_percent = 0,
@@ -861,6 +888,7 @@ void node_create(struct node *node)
 		.get_idle = world_get_idle,
 		.relink = world_relink,
 		.refused = world_refused,
+		.scrape = world_scrape,
 		.observe_open = world_observe_open,
 		.observe_read = world_observe_read,
 		.observe_close = world_observe_close,
@@ -930,6 +958,7 @@ void node_destroy(struct node *node)
 	close_all(node);
 	nftw(node->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 	codec_free(&codec_node_status, &node->status);
+	codec_free(&codec_msg_peer_report, &node->peers_said);
 	codec_free(&codec_observation_record, &node->observed);
 	codec_free(&codec_observation_record, &node->newest);
 	free(node->proposal.data);

@@ -14,7 +14,7 @@
 enum { NODE_SLOTS = 8, NODE_OBJECTS = 512, NODE_QUEUE = 4096 };
 
 enum answer_kind { ANSWER_HELPER, ANSWER_PROBE, ANSWER_SMOKE, ANSWER_OBJECT, ANSWER_SOURCE_UP,
-		   ANSWER_OBSERVED_ACK };
+		   ANSWER_OBSERVED_ACK, ANSWER_SCRAPE };
 
 struct answer {
 	enum answer_kind kind;
@@ -69,6 +69,7 @@ struct node { /* the fake and the agent on it */
 	struct node_status status; /* newest that the coordinator got */
 	size_t statuses, heartbeats, subscribes, leaves, log_answers, relinks;
 	struct msg_subscribe subscribed;
+	struct msg_heartbeat beat; /* newest */
 	char *logs;
 	bool no_acks;
 	struct node_socket sockets[NODE_SLOTS];
@@ -78,6 +79,9 @@ struct node { /* the fake and the agent on it */
 	uint64_t mark_boot_epoch, mark_sequence;
 	bool no_observed_acks;
 	struct bytes proposal; /* the newest baseline that was proposed */
+	bool with_metrics; /* releases that are made from now on serve /metrics */
+	const char *metrics; /* what it says; borrowed */
+	size_t scrapes;
 	struct bytes baseline; /* of releases that are made from now on; borrowed */
 
 	struct node_slot slots[NODE_SLOTS];
@@ -97,7 +101,10 @@ struct node { /* the fake and the agent on it */
 	bool bad_traffic;
 	bool is_short;
 	bool by_command;     /* releases are probed by a command */
-	uint64_t fetch_rate; /* of agents that start from now on */
+	uint64_t fetch_rate; /* of agents that start from now on, and: */
+	struct agent_peering peering;
+	struct msg_peer_report peers_said; /* the newest; owned */
+	size_t peer_reports;
 	size_t errors; /* log lines of level error */
 	bool verbose;
 };

@@ -298,7 +298,7 @@ static void ended_containers_have_a_code(void **state)
 	if (pid == 0)
 		_exit(0);
 	write_record(&record, pid);
-	assert_false(record_alive(&record.container)); /* a zombie, or another process of its number */
+	assert_false(record_alive(&record.container)); /* it began at another time */
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	assert_int_equal(record_process_of(pid, &record.container), -ESRCH);
 	seen = look();

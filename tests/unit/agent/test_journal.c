@@ -132,11 +132,11 @@ static void abandoned_transaction_leaves_nothing(void **state)
 static void kill_never_leaves_half_a_transaction(void **state)
 {
 	struct place *place = *state;
-	size_t *done = mmap(NULL, sizeof(*done), PROT_READ | PROT_WRITE,
+	volatile size_t *done = mmap(NULL, sizeof(*done), PROT_READ | PROT_WRITE,
 			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	for (unsigned round = 0; round < 20; round++) {
-		size_t found;
+		size_t found, before = *done;
 		pid_t pid = fork();
 
 		if (pid == 0) {
@@ -156,7 +156,9 @@ static void kill_never_leaves_half_a_transaction(void **state)
 				*done = i + 1;
 			}
 		}
-		usleep(20000 + 3000 * round);
+		for (unsigned i = 0; *done < before + 2 && i < 10000; i++)
+			usleep(1000);
+		usleep(1000 * round);
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);
 		{
@@ -171,7 +173,7 @@ static void kill_never_leaves_half_a_transaction(void **state)
 		*done = found / 2;
 	}
 	assert_true(*done > 20);
-	munmap(done, sizeof(*done));
+	munmap((void *)done, sizeof(*done));
 }
 
 /* The bytes of the files as they were at each step of a sequence of commits: whatever the moment of

@@ -422,6 +422,54 @@ static void test_a_baseline_is_learned(void **state)
 	assert_int_equal(node.proposal.size, 0);
 }
 
+/* ---- /metrics ---- */
+
+static void test_metrics_are_read_and_resets_survived(void **state)
+{
+	struct digest old = release;
+	struct assignment a;
+
+	node.with_metrics = true;
+	node.metrics = "# TYPE requests_total counter\n"
+		       "requests_total{code=\"200\",path=\"/a\"} 10\n"
+		       "requests_total{path=\"/b\", code=\"503\"} 2 1700000000\n"
+		       "seconds_bucket{le=\"0.01\"} 9\nseconds_bucket{le=\"0.1\"} 11\n"
+		       "seconds_bucket{le=\"+Inf\"} 12\nseconds_count 12\n";
+	release = node_release(&node, "3.0.0", 5, 2, 1000);
+	a = node_assignment(&old, &release, GOAL_SERVE);
+	node_desire(&node, 3000, &a, 1);
+	node_run(&node, 3 * MINUTE_MS);
+	assert_int_equal(sum()->attempted, 12); /* the server began under our eyes */
+	assert_int_equal(sum()->errors, 2);
+	assert_int_equal(sum()->ok, 10);
+	assert_int_equal(sum()->latencies, 12);
+	assert_int_equal(sum()->latency_sum_us, 9 * 5000 + 2 * 55000 + 200000);
+	node.metrics = "requests_total{code=\"200\"} 15\nrequests_total{code=\"503\"} 2\n"
+		       "seconds_bucket{le=\"0.01\"} 12\nseconds_bucket{le=\"+Inf\"} 17\n";
+	node_run(&node, 2 * MINUTE_MS);
+	assert_int_equal(sum()->attempted, 17);
+	assert_int_equal(sum()->errors, 2);
+	node.metrics = "requests_total{code=\"200\"} 3\n"; /* began anew, within itself */
+	node_run(&node, 2 * MINUTE_MS);
+	assert_int_equal(sum()->attempted, 20);
+	node.metrics = NULL; /* no answer costs nothing */
+	node_run(&node, 2 * MINUTE_MS);
+	node.metrics = "requests_total{code=\"200\"} 4\n";
+	restart_agent(); /* and counts nothing again */
+	node_run(&node, 2 * MINUTE_MS);
+	assert_int_equal(sum()->attempted, 20);
+	node.metrics = "requests_total{code=\"200\"} 6\n";
+	node_run(&node, 2 * MINUTE_MS);
+	assert_int_equal(sum()->attempted, 22);
+	assert_true(node.scrapes < 100);
+}
+
+static void test_no_metrics_no_scrapes(void **state)
+{
+	node_run(&node, 10 * MINUTE_MS);
+	assert_int_equal(node.scrapes, 0);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -442,6 +490,8 @@ int main(void)
 		T(test_features_are_counted_against_the_releases_own),
 		T(test_an_ordered_baseline_is_asked_for_and_kept),
 		T(test_a_baseline_is_learned),
+		T(test_metrics_are_read_and_resets_survived),
+		T(test_no_metrics_no_scrapes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

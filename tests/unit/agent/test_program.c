@@ -195,6 +195,15 @@ static void answer(struct server *server, const struct zmessage *to, enum messag
 	free(bytes.data);
 }
 
+static void acknowledge_observed(struct site *site, const struct zmessage *zmessage,
+				 const struct msg_observed *observed)
+{
+	const struct observation_record *last = &observed->records[observed->records_count - 1];
+	struct msg_observed_ack ack = {.boot_epoch = last->boot_epoch, .sequence = last->sequence};
+
+	answer(site->agents, zmessage, MESSAGE_OBSERVED_ACK, &ack);
+}
+
 static void on_agent(void *context, const struct zmessage *zmessage)
 {
 	struct site *site = context;
@@ -213,6 +222,9 @@ static void on_agent(void *context, const struct zmessage *zmessage)
 	}
 	if (message.type == MESSAGE_HEARTBEAT)
 		site->heartbeats++;
+	if (message.type == MESSAGE_OBSERVED &&
+	    ((const struct msg_observed *)message.body)->records_count > 0)
+		acknowledge_observed(site, zmessage, message.body);
 	ack.boot_epoch = site->status.boot_epoch;
 	ack.sequence = site->status.sequence;
 	if (message.type != MESSAGE_SUBSCRIBE)
@@ -723,12 +735,12 @@ static void killed_service_goes_on_where_it_was(void **state)
 	pid_t pid = 0;
 
 	assert_int_equal(join(site, output), 0);
-	for (; kills < 20; kills++) {
+	for (;; kills++) {
 		pid = spawn(site, "run", NULL, -1, log);
 		assert_true(wait_status(site, 20000));
 		desire(site, 1, &assignment);
 		turn(site, 15 + 5 * kills);
-		if (site->gets >= objects)
+		if (site->gets >= objects || kills == 20)
 			break;
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);

@@ -872,6 +872,45 @@ static void node_with_a_full_disk_goes_on_serving(void **state)
 	assert_digest_equal(node_reached(node), second);
 }
 
+/* What is known but not written is known to nobody else: after a reboot it would not be true. */
+static void verdict_that_is_not_written_is_not_told(void **state)
+{
+	struct node *node = *state;
+	struct digest first, second;
+	struct assignment a;
+	bool full = true;
+	size_t beats;
+
+	node_start(node);
+	first = install(node);
+	second = roll_out_bad(node, &first);
+	assert_true(node_run_until(node, NODE_STATE_BAKING, 60000));
+	node_run(node, 1000);
+	journal_on_write(node->journal, disk_is_full, &full);
+	a = node_assignment(&first, &second, GOAL_SERVE);
+	a.drain_ms = 5000;
+	node_desire(node, 9, &a, 1);
+	node->bad_probe = true;
+	beats = node->heartbeats;
+	node_run(node, 60000);
+	assert_true(node->heartbeats > beats + 2);
+	assert_true(node->beat.generation < 9);
+	assert_int_equal(node_report(node)->state, NODE_STATE_BAKING);
+	node_link(node, false);
+	node_link(node, true);
+	node_run(node, 20000);
+	assert_true(node->subscribed.generation < 9);
+	assert_int_equal(node_report(node)->state, NODE_STATE_BAKING);
+	node->bad_probe = false;
+	node_reboot(node);
+	agent_start(node->agent);
+	node_helper(node, true);
+	node_link(node, true);
+	node_run(node, 5000);
+	assert_digest_equal(node_reached(node), second); /* as everybody was told */
+	assert_int_equal(node_report(node)->state, NODE_STATE_BAKING);
+}
+
 static void command_probe_survives_the_helper(void **state)
 {
 	struct node *node = *state;
@@ -1046,6 +1085,7 @@ int main(void)
 		TEST(status_is_sent_until_it_is_acknowledged),
 		TEST(decision_that_is_not_written_is_not_carried_out),
 		TEST(node_with_a_full_disk_goes_on_serving),
+		TEST(verdict_that_is_not_written_is_not_told),
 		TEST(command_probe_survives_the_helper),
 		TEST(fetch_keeps_to_the_rate),
 		TEST(every_new_link_brings_a_status),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `covey baseline build`: right bins, exact edges there and back, each mistake with its line. */
+#include "coordinator/cli/csv.h"
 #include "coordinator/cli/yml_files.h"
 #include "evidence/bins.h"
 #include "evidence/build.h"
@@ -219,10 +220,33 @@ static void test_a_release_takes_it_in(void **state)
 	release_file_free(&read);
 }
 
+/* An empty value in quotes is a value; what is no text is refused in quotes, too. */
+static void test_rows(void **state)
+{
+	static const char text[] = "a\n\"\"\nb\n\n\r\n\"c\"\"\"\n\"x\0y\"\n";
+	static const char *const rows[] = {"a", "", "b", "c\""};
+	static const uint64_t lines[] = {1, 2, 3, 6};
+	AUTO_FCLOSE FILE *in = fmemopen((char *)text, sizeof(text) - 1, "r");
+	AUTO_FREE struct csv *csv = mem_alloc(sizeof(*csv));
+	struct err err = {0};
+
+	csv->file = in;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		assert_int_equal(csv_next(csv, &err), 1);
+		assert_int_equal(csv->count, 1);
+		assert_string_equal(csv_field(csv, 0), rows[i]);
+		assert_int_equal(csv->line, lines[i]);
+	}
+	assert_int_equal(csv_next(csv, &err), -EINVAL);
+	assert_string_equal(err.text, "this is not text");
+	csv_free(csv);
+}
+
 int main(void)
 {
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 	const struct CMUnitTest tests[] = {
+		T(test_rows),
 		T(test_inferred),
 		T(test_schema_and_bins),
 		T(test_there_and_back),

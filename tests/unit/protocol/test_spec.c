@@ -176,7 +176,6 @@ static void test_gates(void **state)
 	REFUSED("gates[0]: tolerance: ", s.gates[0].tolerance = -1);
 	REFUSED("gates[0]: margin: ", s.gates[0].margin = NAN);
 	REFUSED("gates[1]: weight: ", s.gates[1].weight = INFINITY);
-	REFUSED("gates[1]: slo: ", s.gates[1].absolute = true);
 	REFUSED("gates[1]: min_bake: ", s.gates[1].min_bake_ms = 2 * HOUR);
 	REFUSED("gates[1]: deadline: ", s.gates[1].min_bake_ms = 2, s.gates[1].deadline_ms = 1);
 	REFUSED("gates: ", s.gates = mem_resize(s.gates, LIMIT_GATES + 1, sizeof(*s.gates)),
