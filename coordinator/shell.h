@@ -30,6 +30,7 @@ struct shell_node {
 	struct inventory inventory;
 	struct node_status status; /* last committed one; owned */
 	bool has_status;
+	uint64_t fetch_rate;	  /* bytes a second, as it last said; 0: it never fetched */
 	uint64_t seen_ms;	  /* newest message; written to the store in batches */
 	uint64_t seen_written_ms; /* what the store has of it */
 	bool silent;		  /* as last decided by the leases */
