@@ -5,8 +5,8 @@ bench_main() {
 	local name=${1:-ls}
 	[ $# -gt 0 ] && shift
 	case $name in
-	ls) say "swap latency start footprint sim" ;;
-	swap | latency | start | footprint | sim)
+	ls) say "swap latency start footprint observe sim distribution judge" ;;
+	swap | latency | start | footprint | observe | sim | distribution | judge)
 		need_root
 		deps_install
 		build_plain
@@ -38,7 +38,7 @@ bench_fleet() { # nodes
 bench_push() { # version, example, sed script
 	local folder=$BENCH_WORK/$1 digits=$COVEY_SOURCE/examples/digits
 	mkdir -p "$folder"
-	sed -e "s#^version: .*#version: $1#" -e "s#\.\./\.\./golden#$digits/golden#" \
+	sed -e "s#^version: .*#version: $1#" -e "s#\.\./\.\./\(golden\|baseline\)#$digits/\1#" \
 		-e "s#^image: .*#image: $COVEY_BUILD/digits-image#" -e "s#cpus: 0.5#cpus: 2#" \
 		-e "s#^files: .*#files: $digits/releases/$2/model#" -e "$3" \
 		"$digits/releases/$2/release.yaml" >"$folder/release.yaml"

@@ -10,6 +10,7 @@
 
 #include "coordinator/coordinator.h"
 #include "coordinator/core/fleet.h"
+#include "coordinator/judge/lookout.h"
 #include "protocol/coding/coding.h"
 #include "protocol/enrol.h"
 #include "protocol/message.h"
@@ -55,6 +56,7 @@ struct shell_deployment {
 };
 
 struct shell_judging;
+struct shell_watch;
 
 struct shell_rollout { /* the newest rollout of each deployment, ended or not */
 	struct store_rollout head; /* without the bytes */
@@ -124,6 +126,9 @@ struct coordinator {
 	size_t inbox_count;
 	struct shell_observed *observed; /* observations that are not committed yet */
 	size_t observed_count;
+	struct lookout_policy drift;
+	struct shell_watch **watches; /* of deployments that were observed */
+	size_t watches_count, watches_cap;
 	bool observations_fresh; /* some were committed since the judges last looked */
 	uint64_t observations_trimmed; /* up to this id, by us */
 	struct shell_baseline *baselines; /* ids, of those that anybody asked for */
@@ -222,6 +227,12 @@ int observations_each(struct coordinator *c, const char *deployment, uint64_t si
 void judging_take(struct coordinator *c); /* new observations, and periods that are over */
 uint64_t judging_deadline(const struct coordinator *c);
 void judging_free(struct shell_judging *judging);
+
+/* ---- watching.c ---- */
+int watching_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
+void watching_free_all(struct coordinator *c);
+void watching_take(struct coordinator *c); /* new observations */
+void watching_drop(struct coordinator *c, const char *deployment); /* after watch_remove */
 
 /* ---- baselines.c ---- */
 int baselines_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;

@@ -109,25 +109,3 @@ build_clang() {
 	say "building with clang, for speed, into $COVEY_BUILD_CLANG ..."
 	CC=clang build_into "$COVEY_BUILD_CLANG" -Dwerror=true -Dbuildtype=release -Ddebug=true
 }
-
-# Fresh seeds for some minutes; each batch adds a line to build/soak.log, and goes on where the last
-# one stopped.
-soak_main() {
-	local minutes=${1:-10} log=$COVEY_BUILD/soak.log end seed result=0
-	[[ $minutes =~ ^[0-9]+$ ]] || die 2 "dev soak: say how many minutes, a whole number"
-	deps_install
-	build_clang
-	mkdir -p "$COVEY_BUILD"
-	end=$(($(date +%s) + minutes * 60))
-	while [ "$(date +%s)" -lt $end ]; do
-		seed=$(awk '{s = $1} END {print s + 0}' "$log" 2>/dev/null || echo 0)
-		[ "$seed" -ge 1000000 ] || seed=1000000
-		"$COVEY_BUILD_CLANG/tests/sim/covey-sim" --seed "$seed" --count 50 2>/dev/null |
-			grep '^#' >"$log.part" || true
-		cat "$log.part"
-		echo "$((seed + 50)) $(date -u +%FT%TZ) $(tail -n 1 "$log.part")" >>"$log"
-		grep -q 'seed [0-9]*, ' "$log.part" && result=1
-	done
-	rm -f "$log.part"
-	return $result
-}

@@ -12,7 +12,7 @@
 #include <assert.h>
 #include <errno.h>
 
-enum { EXTRA_BITMAPS = 3 }; /* done, todo, unseen */
+enum { EXTRA_BITMAPS = 4 }; /* done, todo, unseen, later */
 
 struct fetch *fetch_create(const uint32_t *sizes, uint32_t count)
 {
@@ -30,6 +30,7 @@ struct fetch *fetch_create(const uint32_t *sizes, uint32_t count)
 	f->done = f->bits + (size_t)FETCH_SOURCES * f->words;
 	f->todo = f->done + f->words;
 	f->unseen = f->todo + f->words;
+	f->later = f->unseen + f->words;
 	for (uint32_t c = 0; c < count; c++) {
 		fetch_put_bit(f->todo, c, true);
 		f->bytes_total += sizes[c];

@@ -12,8 +12,8 @@ enum { FETCH_FREE = UINT32_MAX - 1 };
 struct fetch_open {     /* a request under way */
 	uint32_t chunk; /* FETCH_ANY; FETCH_FREE: none */
 	bool cancel;    /* not wanted any more; fetch_next_cancel() tells and frees it */
-	bool again;	/* another source was asked since */
-	uint64_t due_ms, late_ms, deadline_ms; /* expected; worth a second copy; given up */
+	bool again;     /* another source was asked since */
+	uint64_t due_ms, late_ms, deadline_ms; /* expected; to be looked at; given up */
 };
 
 struct fetch_source {
@@ -21,7 +21,7 @@ struct fetch_source {
 	enum fetch_kind kind;
 	enum fetch_role role;
 	bool up, out;
-	bool hold;	/* was a seed: the neighbours' turn comes first, for FETCH_HOLD_MS */
+	bool hold;      /* was a seed: the neighbours' turn comes first, for FETCH_HOLD_MS */
 	bool told;      /* FETCH_STALLED was told and nothing came since */
 	uint8_t blames; /* a bit for each fault that is still to be told */
 	uint8_t strikes, lies;
@@ -43,13 +43,15 @@ struct fetch {
 	bool had_origin;
 	uint64_t bytes_done, bytes_total, bytes_duplicate;
 	uint64_t rate, window_bytes, window_ms, last_ms;
-	uint64_t began_ms;  /* the first request */
-	uint64_t looked_ms; /* when fetch_next() last found nothing */
+	uint64_t began_ms;       /* the first request */
+	uint64_t later_until_ms; /* 0: nothing is put off */
+	uint64_t looked_ms;      /* when fetch_next() last found nothing */
 	uint64_t *bits;
-	uint64_t *done, *todo; /* todo: neither done nor asked for by number */
-	uint64_t *unseen;      /* fresh from the origin; no neighbour has it */
-	uint8_t *live;         /* neighbours that are up and have it: what makes it rare */
-	uint8_t *could;        /* sources that are not out and have it, up or down */
+	uint64_t *done, *todo;       /* todo: neither done nor asked for by number */
+	uint64_t *unseen;            /* fresh from the origin; no neighbour has it */
+	uint64_t *later;             /* the origin gave it to somebody just now */
+	uint8_t *live;               /* neighbours that are up and have it: what makes it rare */
+	uint8_t *could;              /* sources that are not out and have it, up or down */
 	uint32_t ids[FETCH_SOURCES]; /* of the sources, close together: looked at all the time */
 	struct fetch_source sources[FETCH_SOURCES];
 };

@@ -62,7 +62,7 @@ bool serve_may(const struct serve *serve, uint32_t neighbour, uint32_t release);
 
 /* The shell has looked: the release's list has the chunk, and it lies verified in the store. */
 enum serve_verdict serve_ask(struct serve *serve, uint32_t neighbour, uint32_t release,
-                             uint32_t chunk, uint32_t size);
+			     uint32_t chunk, uint32_t size);
 void serve_cancel(struct serve *serve, uint32_t neighbour, uint32_t release, uint32_t chunk);
 bool serve_next(struct serve *serve, uint64_t now_ms, struct serve_send *ret_send);
 /* False: it cannot be; close the connection. */

@@ -53,6 +53,8 @@ const struct verb verbs[] = {
      "what a model is used to, from training data: drift is measured against it"},
     {"observations", "DEPLOYMENT", 1, 1, OPT(LINES), cmd_observations,
      "what its servers said about their requests, newest last"},
+    {"drift show", "MODEL", 1, 1, 0, cmd_drift_show,
+     "what a model gets now, beside what it is used to"},
     {"gate replay", "FILE.json", 1, 1, 0, cmd_gate_replay,
      "what a statistical gate says to evidence in a file"},
     {"events", "", 0, 0, OPT(FOLLOW) | OPT(LINES), cmd_events, "what happened"},

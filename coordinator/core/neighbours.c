@@ -135,7 +135,7 @@ static void unlink_nodes(struct neighbours *g, uint32_t a, uint32_t b)
 enum where { SAME_SITE, OTHER_SITE, FROM_THIN };
 
 static bool suits(struct neighbours *g, uint32_t node, uint32_t other, enum where where,
-                  uint32_t room)
+		  uint32_t room)
 {
 	bool same = same_site(g, node, other);
 
@@ -290,7 +290,7 @@ static void repair(struct neighbours *g, uint32_t node)
 /* ---- changes ---- */
 
 int neighbours_join(struct neighbours *neighbours, uint32_t node,
-                    const struct neighbours_node *about)
+		    const struct neighbours_node *about)
 {
 	struct node *n = &neighbours->nodes[node];
 	bool changed = n->changed;
@@ -412,7 +412,7 @@ bool neighbours_failed(struct neighbours *neighbours, uint32_t node, uint32_t ot
 /* ---- questions ---- */
 
 size_t neighbours_of(const struct neighbours *neighbours, uint32_t node,
-                     struct neighbour ret_items[NEIGHBOURS_MAX])
+		     struct neighbour ret_items[NEIGHBOURS_MAX])
 {
 	const struct node *n = &neighbours->nodes[node];
 

@@ -60,7 +60,7 @@ COVEY_DEFINE_CLEANUP(struct neighbours *, neighbours_free)
 
 /* -EEXIST: it is in. */
 int neighbours_join(struct neighbours *neighbours, uint32_t node,
-                    const struct neighbours_node *about) COVEY_MUST_CHECK;
+		    const struct neighbours_node *about) COVEY_MUST_CHECK;
 void neighbours_leave(struct neighbours *neighbours, uint32_t node);
 /* `node` says that it could not connect to `other`, or that other lost its place with it (a bad
  * chunk: final true, the other direction is not tried). False: they are no neighbours. */
@@ -68,6 +68,6 @@ bool neighbours_failed(struct neighbours *neighbours, uint32_t node, uint32_t ot
 
 /* Returns how many, at most NEIGHBOURS_MAX. */
 size_t neighbours_of(const struct neighbours *neighbours, uint32_t node,
-                     struct neighbour ret_items[NEIGHBOURS_MAX]);
+		     struct neighbour ret_items[NEIGHBOURS_MAX]);
 /* Nodes whose neighbours have changed since they were named here; false: none. */
 bool neighbours_next_changed(struct neighbours *neighbours, uint32_t *ret_node);

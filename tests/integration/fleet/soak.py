@@ -96,23 +96,21 @@ class Daemons:
 
 
 def containers():
-    """pid -> what: of this fleet's model servers, conmon and runc."""
+    """pid -> what: of this fleet's model servers (its control groups know them), conmon and runc."""
     found = {}
-    for path in glob.glob(f"{RUN}/*/helper/slots/*/pid"):
+    for path in glob.glob("/proc/[0-9]*"):
+        pid = int(path[6:])
         try:
-            with open(path, encoding="utf-8") as file:
-                found[int(file.read())] = "container"
-        except (OSError, ValueError):
-            pass
-    for path in glob.glob("/proc/[0-9]*/cmdline"):
-        try:
-            with open(path, "rb") as file:
+            with open(f"{path}/cgroup", encoding="utf-8") as file:
+                if f"/covey/{os.environ['FLEET_NAME']}n" in file.read():
+                    found[pid] = "container"
+            with open(f"{path}/cmdline", "rb") as file:
                 words = file.read()
         except OSError:
             continue
         name = words.split(b"\0")[0].rsplit(b"/", 1)[-1]
         if name in (b"conmon", b"runc") and f"{RUN}/".encode() in words:
-            found.setdefault(int(path.split("/")[2]), name.decode())
+            found[pid] = name.decode()
     return found
 
 
@@ -174,7 +172,8 @@ class Fleet:
                 key = line.split(":")[0]
                 line = {"version": f"version: {version}\n", "files": f"files: {folder}/model\n",
                         "image": f"image: {BUILD}/digits-image\n"}.get(key, line)
-                text.append(line.replace("../../golden", f"{DIGITS}/golden"))
+                text.append(line.replace("../../golden", f"{DIGITS}/golden")
+                            .replace("timeout: 500ms", "timeout: 5s"))
         with open(f"{folder}/release.yaml", "w", encoding="utf-8") as file:
             file.writelines(text)
         with open(f"{folder}/deployment.yaml", "w", encoding="utf-8") as file:
@@ -265,11 +264,22 @@ deadlines: {{node: 3m, stage: 5m, rollout: 10m}}
         return json.loads(item)["end"]["at"]
 
     def audit(self):
+        """From a copy, since the coordinator's own lock is exclusive; again where it wrote meanwhile."""
         copy = f"{self.work}/audit.db"
-        for tail in ("", "-wal"):
-            shutil.copy(f"{STATE}/co/state/coordinator.db{tail}", copy + tail)
-        with sqlite3.connect(copy) as database:
-            return database.execute("SELECT count(*) FROM audit").fetchone()[0]
+        for left in range(20, -1, -1):
+            for tail in ("", "-wal"):
+                shutil.copy(f"{STATE}/co/state/coordinator.db{tail}", copy + tail)
+            try:
+                with sqlite3.connect(copy) as database:
+                    return database.execute("SELECT count(*) FROM audit").fetchone()[0]
+            except sqlite3.DatabaseError:
+                if not left:
+                    raise
+            finally:
+                for path in glob.glob(copy + "*"):
+                    os.unlink(path)
+            time.sleep(0.1)
+        return 0
 
     # ---- clients ----
 

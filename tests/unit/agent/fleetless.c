@@ -300,7 +300,8 @@ static void open_all(struct node *node)
 {
 	struct err err = {0};
 	AUTO_FREE char *path = mem_format("%s/journal.db", node->dir);
-	struct agent_options options = {.name = "n1", .fetch_rate = node->fetch_rate};
+	struct agent_options options = {
+		.name = "n1", .fetch_rate = node->fetch_rate, .peering = node->peering};
 	struct chunk_store_config config = {.dir = node->dir,
 					    .root = &node->root,
 					    .free_percent = 0,
@@ -394,6 +395,7 @@ void node_destroy(struct node *node)
 	close_all(node);
 	nftw(node->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 	codec_free(&codec_node_status, &node->status);
+	codec_free(&codec_msg_peer_report, &node->peers_said);
 	codec_free(&codec_observation_record, &node->observed);
 	codec_free(&codec_observation_record, &node->newest);
 	free(node->proposal.data);

@@ -115,6 +115,11 @@ static int world_send(void *context, const void *data, size_t size)
 	case MESSAGE_OBSERVED:
 		take_observed(node, message.body);
 		break;
+	case MESSAGE_PEER_REPORT:
+		node->peer_reports++;
+		codec_free(&codec_msg_peer_report, &node->peers_said);
+		codec_copy(&codec_msg_peer_report, &node->peers_said, message.body);
+		break;
 	case MESSAGE_LEAVE:
 		node->leaves++;
 		break;

@@ -182,6 +182,16 @@ static void make_root(struct fixture *f)
 	codec_free(&codec_envelope, &envelope);
 }
 
+static int world_hook(void *user, const char *json, struct err *err)
+{
+	struct fixture *f = user;
+
+	free(f->hooked);
+	f->hooked = mem_str(json);
+	f->hooks++;
+	return 0;
+}
+
 void fixture_start(struct fixture *f)
 {
 	const struct coordinator_world world = {
@@ -192,6 +202,7 @@ void fixture_start(struct fixture *f)
 		.send_data = world_send_data,
 		.control_reply = world_reply,
 		.arm_timer = world_arm,
+		.hook = world_hook,
 		.sign_identity = world_sign,
 		.object_has = world_has,
 		.object_put = world_put,
@@ -244,6 +255,7 @@ void fixture_free(struct fixture *f)
 		coordinator_close(f->coordinator);
 	}
 	store_close(f->store);
+	free(f->hooked);
 	drop_queue(f);
 	for (size_t i = 0; i < f->objects_count; i++)
 		free(f->objects[i].data.data);

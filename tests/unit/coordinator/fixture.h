@@ -59,6 +59,8 @@ struct fixture {
 	struct fake_node nodes[FAKE_NODES_MAX];
 	size_t nodes_count;
 	struct digest bad; /* nodes fail this release in its bake */
+	char *hooked; /* evidence that was last handed to the hook; owned */
+	int hooks;
 	bool disk_full;
 	/* newest control reply */
 	uint64_t client, replies;
