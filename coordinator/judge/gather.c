@@ -241,7 +241,7 @@ bool gather_add(struct gather *g, uint32_t node, uint64_t at_ms,
 	if (g->first == 0)
 		g->first = index > 1 ? index - 1 : 1;
 	in_time = index >= g->first && index < g->first + OPEN_MAX;
-	if (in_time && !record->urgent && index + 1 > g->reported[node])
+	if (index < g->first + OPEN_MAX && !record->urgent && index + 1 > g->reported[node])
 		g->reported[node] = index + 1; /* the rest of an urgent one's period is to come */
 	if (in_time && count_record(g, node, index, record))
 		return true;

@@ -77,7 +77,7 @@ static void observe(size_t i, const struct digest *release)
 	    .age_ms = 3600000,
 	    .serving = true,
 	    .periods = 1,
-	    .counts = {.attempted = REQUESTS},
+	    .counts = {.attempted = REQUESTS, .labels_right = 1},
 	    .features = &feature,
 	    .features_count = digest_is_zero(&baseline) ? 0 : 1,
 	};
@@ -90,15 +90,20 @@ static void observe(size_t i, const struct digest *release)
 	fixture_send(f, &f->nodes[i], MESSAGE_OBSERVED, &message);
 }
 
+/* A second passes, then nodes from `first` to before `end` tell what it brought. */
+static void observe_some(size_t first, size_t end, uint64_t ms)
+{
+	fixture_pass(f, ms);
+	for (size_t i = first; i < end; i++)
+		if (f->nodes[i].status.deployments_count)
+			observe(i, &f->nodes[i].status.deployments[0].release);
+	fixture_deliver(f);
+}
+
 static void observe_for(uint64_t seconds)
 {
-	for (uint64_t s = 0; s < seconds; s++) {
-		fixture_pass(f, 1000);
-		for (size_t i = 0; i < NODES; i++)
-			if (f->nodes[i].status.deployments_count)
-				observe(i, &f->nodes[i].status.deployments[0].release);
-		fixture_deliver(f);
-	}
+	for (uint64_t s = 0; s < seconds; s++)
+		observe_some(0, NODES, 1000);
 }
 
 static void roll_out(uint32_t canaries, struct gate_spec *gates, size_t gates_count)
@@ -220,7 +225,7 @@ static void test_promised(void **state)
 static void test_crash(void **state)
 {
 	AUTO_FREE char *before = NULL, *after = NULL;
-	json_t *gates;
+	json_t *gates, *gates_then;
 
 	observe_for(60);
 	roll_out(2, NULL, 0);
@@ -230,11 +235,22 @@ static void test_crash(void **state)
 	fixture_start(f);
 	gates = json_object_get(show(), "gates");
 	after = json_dumps(gates, JSON_SORT_KEYS);
+	gates_then = json_incref(gates);
 	assert_string_equal(after, before);
 	assert_true(number("error_rate", "observations") > 10 * NODES * REQUESTS);
+	observe_some(0, 3, 1000); /* of this period the coordinator heard half when it fell */
+	fixture_crash(f);
+	fixture_start(f);
+	observe_some(3, NODES, 0);
+	observe_for(2);
+	assert_int_equal(
+	    (uint64_t)number("error_rate", "observations"),
+	    json_integer_value(json_object_get(json_array_get(gates_then, 0), "observations")) +
+	        3 * NODES * REQUESTS);
 	canary_factor = 6;
 	observe_for(40);
 	assert_string_equal(state_of(), "rolled_back");
+	json_decref(gates_then);
 }
 
 /* One of three canaries is bad: it goes back, the release goes on. */
@@ -328,6 +344,9 @@ static void test_drift_calls_the_hook_once(void **state)
 	assert_string_equal(fixture_text(feature, "name"), "light");
 	assert_true(json_is_true(json_object_get(feature, "drifting")));
 	assert_int_equal(json_array_size(json_object_get(feature, "nodes")), NODES);
+	assert_int_equal(json_integer_value(json_object_get(
+	                     json_object_get(json_array_get(f->body, 0), "labels"), "right")),
+	                 sequence); /* each record once, in spite of the crash */
 	assert_true(json_number_value(json_object_get(feature, "ln_e")) > 10);
 	assert_int_not_equal(
 	    fixture_ask(f, ROLE_VIEWER, "drift.show", json_pack("{ss}", "model", "nobody"), NULL),
