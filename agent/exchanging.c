@@ -227,6 +227,7 @@ static void remove_peer(struct agent *agent, uint32_t number)
 	struct peer_state *peer = &agent->peering.exchange->peers[number - 1];
 
 	serving_left(agent, number);
+	agent->peering.report_due |= peer->complaint[0] != '\0';
 	for (struct fetch_job *job = agent->jobs; job; job = job->next)
 		if (job->whole)
 			fetch_remove_source(job->fetch, number);

@@ -11,10 +11,12 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "coordinator/core/record.h"
+#include "covey/delta.h"
 #include "fuzz.h"
 #include "evidence/build.h"
 #include "protocol/baseline.h"
 #include "protocol/codec_tables.h"
+#include "protocol/delta_set.h"
 #include "protocol/digest.h"
 #include "protocol/message.h"
 #include "protocol/spec.h"
@@ -414,6 +416,16 @@ static void make_node(const char *name, enum goal goal, bool revert, char after)
 	save("node", name, "", 0, (struct bytes){mem_copy(text.data, text.size), text.size});
 }
 
+static void make_delta_set(void)
+{
+	struct delta_item items[] = {{.size = 5}, {.size = 7}, {.size = 9}};
+	struct delta_object objects[] = {{.size = 12, .items = 2}, {.size = 9, .items = 1}};
+	const struct delta_set set = {.objects = objects, .objects_count = 2,
+				      .items = items, .items_count = 3};
+
+	save("delta_set", "three", "", 0, encode(&codec_delta_set, &set));
+}
+
 static void make_baseline(void)
 {
 	double numbers[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
@@ -473,6 +485,8 @@ int main(int argc, char **argv)
 	make_node("serve", GOAL_SERVE, false, 'w');
 	make_node("restart", GOAL_SERVE, false, 'a');
 	make_node("revert", GOAL_NONE, true, 'l');
+	samples("delta_set", &codec_delta_set, -1);
+	make_delta_set();
 	samples("baseline", &codec_baseline, -1);
 	make_baseline();
 	make_greeting();

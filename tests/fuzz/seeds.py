@@ -244,6 +244,15 @@ def make_probes():
     save("probe", "sick", "HTTP/1.1 503\r\n")
     save("probe", "long", "H" * 600)
     expected = '{"label": 7, "p": [0.5, {"a": null}], "text": "x"}'
+    head = "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n"
+    save("scrape", "ok", head + "a 1\nb 2\n")
+    save("scrape", "pieces", head[:5], head[5:20], head[20:] + "a 1\n")
+    save("scrape", "missing", "HTTP/1.1 404 Not Found\r\n\r\n")
+    wishes = 'http_total\nhttp_total{code="5*"}\nseconds\ntokens{kind="in"}'
+    look = ('# HELP\nhttp_total{code="200",path="/"} %d 17\nhttp_total{code="503"} %d\nseconds_bucket{le="0.1"} %d\n'
+            'seconds_bucket{le="+Inf"} %d\ntokens{kind="in",a="x\\"y"} %d.5\n')
+    save("metrics", "rise", wishes, look % (10, 1, 8, 11, 100), look % (30, 2, 20, 32, 300))
+    save("metrics", "reset", wishes, look % (10, 1, 8, 11, 100), look % (3, 0, 2, 3, 7))
     save("smoke", "same", b"\x07" + expected.encode(), "label", expected, expected)
     save("smoke", "near", b"\x09" + b"[1, 2.5]", "", "", "[1.25, 2.75]")
     save("smoke", "text", b"\x02", "ok", "", "it is ok")
@@ -388,6 +397,7 @@ WORDS = {
     "deployment_yaml": ["coordinator/cli/yml_deployment.c", "coordinator/cli/yml_values.c"],
     "baseline_yaml": ["coordinator/cli/yml_baseline.c"],
     "observation": ["agent/observe/observation.c"],
+    "metrics": ["agent/observe/metrics.c"],
     "control": sorted(p.relative_to(SOURCE).as_posix() for p in pathlib.Path(SOURCE).glob("coordinator/control*.c")),
     "config_agent": ["agent/config.c"],
     "config_coordinator": ["coordinator/config.c", "coordinator/operators.c"],
