@@ -79,7 +79,8 @@ int talking_ask(struct agent *agent, struct fetch_job *job,
 		const struct fetch_request *request) COVEY_MUST_CHECK;
 void talking_cancel(struct agent *agent, struct fetch_job *job,
 		    const struct fetch_request *request);
-void talking_have(struct agent *agent, struct fetch_job *job, uint32_t chunk); /* it came */
+/* The chunk came from the source: those who lack it hear so, and who sent it. */
+void talking_have(struct agent *agent, struct fetch_job *job, uint32_t source, uint32_t chunk);
 void talking_heard(struct agent *agent, uint32_t peer, enum peer_way way, const void *data,
 		   size_t size);
 void talking_step(struct agent *agent);

@@ -180,6 +180,7 @@ void fetching_end(struct agent *agent)
 		return;
 	agent->world->store.idle(agent->world->store.context);
 	agent->world->get_idle(agent->world->context);
+	seeds_lost(agent); /* the next one is another connection */
 }
 
 void fetching_free(struct agent *agent)
@@ -534,7 +535,7 @@ void fetching_take(struct agent *agent, struct fetch_job *job, uint32_t source, 
 	job->failures = 0;
 	*(source == SOURCE_ORIGIN ? &job->from_origin : &job->from_peers) += size;
 	if (job->whole)
-		talking_have(agent, job, chunk);
+		talking_have(agent, job, source, chunk);
 }
 
 static void on_chunk(struct agent *agent, struct fetch_job *job, const struct msg_object *object)

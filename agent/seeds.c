@@ -11,8 +11,6 @@
 #include "protocol/chunk_data.h"
 #include "protocol/message.h"
 
-enum { LATER_MS = 1000 };
-
 static int tell(struct agent *agent, enum message_type type, const void *body)
 {
 	struct bytes bytes = {0};
@@ -101,18 +99,24 @@ void seeds_confirm(struct agent *agent)
 static void on_refusal(struct agent *agent, struct fetch_job *job,
 		       const struct msg_refuse *refusal)
 {
+	if (!refusal->any && refusal->chunk >= chunk_list_count(job->list))
+		return;
 	if (refusal->reason == REFUSAL_ALL_OUT) {
 		fetch_set_role(job->fetch, SOURCE_ORIGIN,
 			       refusal->neighbour ? FETCH_NEIGHBOUR : FETCH_RESERVE);
 	} else if (refusal->reason == REFUSAL_LATER) {
-		fetching_rest(job, SOURCE_ORIGIN, agent_now(agent) + LATER_MS);
+		fetch_received_later(job->fetch, SOURCE_ORIGIN, refusal->chunk, agent_now(agent));
+	} else if (refusal->reason == REFUSAL_BUSY && !refusal->any) {
+		fetch_received_refusal(job->fetch, SOURCE_ORIGIN, refusal->chunk,
+				       agent_now(agent));
 	} else if (refusal->reason == REFUSAL_RELEASE || refusal->reason == REFUSAL_BUSY) {
 		/* It began anew and knows nothing of us: it is asked by digest again. */
 		job->seed = false;
+		seeds_lost(agent);
 		fetch_source_down(job->fetch, SOURCE_ORIGIN);
 		fetch_set_role(job->fetch, SOURCE_ORIGIN, FETCH_NEIGHBOUR);
 		fetch_source_up(job->fetch, SOURCE_ORIGIN);
-	} else if (!refusal->any && refusal->chunk < chunk_list_count(job->list)) {
+	} else if (!refusal->any) {
 		fetch_received_missing(job->fetch, SOURCE_ORIGIN, refusal->chunk);
 	}
 	job->at_ms = 0;
@@ -135,7 +139,7 @@ static void hear(struct agent *agent, const void *data, size_t size)
 	struct message message = {0};
 	struct fetch_job *job;
 
-	if (chunk_data_is(data, size, MESSAGE_SEED_CHUNK)) {
+	if (message_is(data, size, MESSAGE_SEED_CHUNK)) {
 		if (chunk_data_open(data, size, &chunk, NULL) == 0)
 			on_seed_chunk(agent, &chunk);
 	} else if (message_decode(data, size, CHANNEL_DATA, FROM_COORDINATOR, &message, NULL) == 0) {

@@ -234,18 +234,6 @@ static int read_chunk(struct agent *agent, const struct shared *share, const str
 	return 0;
 }
 
-/* It has the chunk now, whoever else may hear so. */
-static void note_given(struct agent *agent, const struct shared *share,
-		       const struct serve_send *send)
-{
-	struct peer_state *peer = &exchange_of(agent)->peers[send->neighbour];
-	const struct fetch_job *job = fetching_find(agent, &share->release);
-
-	peer->given += send->size;
-	if (job && job->whole)
-		(void)fetch_have(job->fetch, send->neighbour + 1, send->chunk);
-}
-
 static void send_one(struct agent *agent, const struct serve_send *send)
 {
 	const struct peer_ops *ops = &agent->world->peers;
@@ -262,7 +250,7 @@ static void send_one(struct agent *agent, const struct serve_send *send)
 	if (ops->send_owned(ops->context, peer, PEER_DATA, message, size) < 0)
 		free(message); /* it is gone, or will ask again */
 	else
-		note_given(agent, share, send);
+		exchange_of(agent)->peers[send->neighbour].given += send->size;
 }
 
 void serving_step(struct agent *agent, uint64_t now_ms)

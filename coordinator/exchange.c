@@ -412,15 +412,16 @@ static struct digest list_digest(const struct msg_neighbours *list)
 	return digest;
 }
 
-/* True: the node knows the newest list, or will say that it does not. */
 static void tell(struct coordinator *c, struct shell_node *node)
 {
-	struct msg_neighbours list = {
-		.neighbours = mem_array(LIMIT_NEIGHBOURS, sizeof(struct msg_neighbour))};
+	struct msg_neighbours list = {0};
 	struct digest digest;
 	struct err err = {0};
 	int r = 0;
 
+	if (!c->exchange && !node->neighbours_due && digest_is_zero(&node->neighbours_told))
+		return;
+	list.neighbours = mem_array(LIMIT_NEIGHBOURS, sizeof(*list.neighbours));
 	collect(c, node, &list);
 	digest = list_digest(&list);
 	if (!digest_equal(&digest, &node->neighbours_told) || node->neighbours_due) {
@@ -474,8 +475,11 @@ static const struct peer_complaint *find_complaint(const struct msg_peer_report 
 static struct shell_trouble *trouble_of(struct shell_node *node, const struct node_id *by,
 					enum peer_fault fault)
 {
-	struct shell_trouble *oldest = &node->troubles[0];
+	struct shell_trouble *oldest;
 
+	if (!node->troubles)
+		node->troubles = mem_array(SHELL_TROUBLES, sizeof(*node->troubles));
+	oldest = &node->troubles[0];
 	for (size_t i = 0; i < SHELL_TROUBLES; i++) {
 		struct shell_trouble *trouble = &node->troubles[i];
 

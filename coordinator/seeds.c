@@ -11,6 +11,30 @@
 #include "base/str.h"
 #include "protocol/chunk_data.h"
 
+/* ---- refusals ---- */
+
+static void refuse(struct coordinator *c, const struct shell_node *node,
+		   const struct msg_refuse *refusal)
+{
+	struct bytes data = {0};
+
+	if (message_encode(MESSAGE_SEED_REFUSE, refusal, &data, NULL) < 0)
+		return;
+	if (c->world.send_data(c->world.user, &node->record.id, data.data, data.size) < 0)
+		free(data.data);
+}
+
+/* What it has asked for will not come: it asks by digest, and begins anew with an offer. */
+static void dismiss(struct coordinator *c, uint32_t slot, uint32_t at)
+{
+	const struct shell_node *node = exchange_node(c, slot);
+	const struct msg_refuse refusal = {.reason = REFUSAL_RELEASE,
+					   .release = c->exchange->releases[at].release};
+
+	if (node)
+		refuse(c, node, &refusal);
+}
+
 /* ---- life ---- */
 
 void seeds_start(struct coordinator *c)
@@ -49,8 +73,12 @@ void seeds_open(struct coordinator *c, uint32_t at)
 
 void seeds_close(struct coordinator *c, uint32_t at)
 {
-	if (c->exchange->releases[at].list)
-		seeding_close(c->exchange->seeding, at);
+	if (!c->exchange->releases[at].list)
+		return;
+	for (uint32_t slot = 0; slot < c->exchange->slots; slot++)
+		if (c->exchange->joined[slot])
+			dismiss(c, slot, at);
+	seeding_close(c->exchange->seeding, at);
 }
 
 void seeds_left(struct coordinator *c, uint32_t slot)
@@ -64,17 +92,6 @@ void seeds_left(struct coordinator *c, uint32_t slot)
 }
 
 /* ---- sending ---- */
-
-static void refuse(struct coordinator *c, const struct shell_node *node,
-		   const struct msg_refuse *refusal)
-{
-	struct bytes data = {0};
-
-	if (message_encode(MESSAGE_SEED_REFUSE, refusal, &data, NULL) < 0)
-		return;
-	if (c->world.send_data(c->world.user, &node->record.id, data.data, data.size) < 0)
-		free(data.data);
-}
 
 static int read_chunk(struct coordinator *c, const struct release_exchange *x, uint32_t chunk,
 		      struct bytes *ret_message)
@@ -195,6 +212,10 @@ static void on_offer(struct coordinator *c, const struct shell_node *node,
 	}
 	if (offer->first)
 		seeds_left(c, node->slot);
+	if (!x->joined[node->slot] && !offer->first) { /* it speaks to a past of ours */
+		refuse(c, node, &refusal);
+		return;
+	}
 	if (!x->joined[node->slot]) {
 		seeding_join(x->seeding, node->slot, group_of(x, node));
 		x->joined[node->slot] = true;
@@ -203,13 +224,19 @@ static void on_offer(struct coordinator *c, const struct shell_node *node,
 		refuse(c, node, &refusal);
 }
 
+/* Who says that it took more than it was sent counts from another beginning: it begins anew. */
 static void taken(struct coordinator *c, const struct shell_node *node, uint64_t total)
 {
 	struct exchange *x = c->exchange;
 
-	if (x && node->slot < x->slots && x->joined[node->slot] &&
-	    !seeding_taken(x->seeding, node->slot, total, shell_now(c)))
-		log_info("node %s says that it took more than it was sent", node->record.name);
+	if (!x || node->slot >= x->slots || !x->joined[node->slot] ||
+	    seeding_taken(x->seeding, node->slot, total, shell_now(c)))
+		return;
+	log_info("node %s says that it took more than it was sent", node->record.name);
+	seeds_left(c, node->slot);
+	for (uint32_t at = 0; at < SEEDING_RELEASES; at++)
+		if (x->releases[at].used)
+			dismiss(c, node->slot, at);
 }
 
 static void on_request(struct coordinator *c, const struct shell_node *node,

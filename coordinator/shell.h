@@ -30,6 +30,7 @@ struct shell_node {
 	struct inventory inventory;
 	struct node_status status; /* last committed one; owned */
 	bool has_status;
+	uint64_t fetch_rate;	  /* bytes a second, as it last said; 0: it never fetched */
 	uint64_t seen_ms;	  /* newest message; written to the store in batches */
 	uint64_t seen_written_ms; /* what the store has of it */
 	bool silent;		  /* as last decided by the leases */
@@ -41,10 +42,10 @@ struct shell_node {
 	struct store_mark observed;   /* newest of its observations that is committed */
 
 	uint32_t slot;		 /* its place in coordinator.slots */
-	char seen_at[LIMIT_SHORT_TEXT + 1]; /* address from which its link comes */
+	char seen_at[64];	 /* address from which its link comes */
 	bool has_peering;	 /* it has said how it takes part in exchange: */
 	struct msg_peer_report peering; /* owned */
-	struct shell_trouble troubles[SHELL_TROUBLES]; /* the newest */
+	struct shell_trouble *troubles; /* the newest SHELL_TROUBLES; NULL: none */
 	uint64_t exchanging, fetching; /* releases in exchange, a bit each */
 	struct digest neighbours_told; /* of its list; zero: an empty one */
 	bool neighbours_due;	       /* tell it again */

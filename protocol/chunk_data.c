@@ -39,14 +39,6 @@ size_t chunk_data_head(uint8_t dst[CHUNK_DATA_HEAD_MAX], enum message_type type,
 	return used;
 }
 
-/* A list of two, whose first is the type in one byte. */
-bool chunk_data_is(const void *message, size_t size, enum message_type type)
-{
-	const uint8_t *bytes = message;
-
-	return size >= 2 && bytes[0] == 0x92 && bytes[1] == type;
-}
-
 static int set_field(struct chunk_data *data, uint64_t field, const struct wire_item *value,
 		     struct err *err)
 {

@@ -23,8 +23,6 @@ struct chunk_data { /* borrowed: lives as long as the message */
 size_t chunk_data_head(uint8_t dst[CHUNK_DATA_HEAD_MAX], enum message_type type,
 		       const struct digest *release, uint32_t chunk, size_t size);
 
-/* True: the bytes begin as a message of this type does, and chunk_data_open() is to be asked. */
-bool chunk_data_is(const void *message, size_t size, enum message_type type);
 /* The same rules as message_decode(). -EBADMSG, -EMSGSIZE. */
 int chunk_data_open(const void *message, size_t size, struct chunk_data *ret_data,
 		    struct err *err) COVEY_MUST_CHECK;

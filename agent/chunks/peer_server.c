@@ -109,9 +109,10 @@ static void on_server_message(void *context, const struct zmessage *message)
 		return;
 	}
 	way = find_way(peer, message);
-	if (!way)
+	/* What is left of an old connection is neither heard nor held against it. */
+	if (!way && message_is(message->data, message->size, MESSAGE_PEER_HELLO))
 		on_greeting(peer, message);
-	else if (peer->up)
+	else if (way && peer->up)
 		peers->events.message(peers->context, peer->number, peer_kind_of(way), message->data,
 				      message->size);
 }

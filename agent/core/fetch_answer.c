@@ -162,7 +162,7 @@ static void strike(struct fetch_source *s, uint64_t now_ms, uint64_t random)
 	if (s->strikes < FETCH_STRIKES)
 		return;
 	s->rest_until_ms =
-	    now_ms + backoff_ms(LIMIT_BACKOFF_MIN_MS, LIMIT_BACKOFF_MAX_MS, s->strikes, random);
+		now_ms + backoff_ms(LIMIT_BACKOFF_MIN_MS, LIMIT_BACKOFF_MAX_MS, s->strikes, random);
 	if (!s->told)
 		s->blames |= 1u << FETCH_STALLED;
 	s->told = true;
@@ -244,8 +244,8 @@ bool fetch_next_cancel(struct fetch *fetch, struct fetch_request *ret_request)
 
 			if (!q->cancel)
 				continue;
-			*ret_request =
-			    (struct fetch_request){s->id, q->chunk, fetch->sizes[q->chunk], false};
+			*ret_request = (struct fetch_request){s->id, q->chunk,
+							      fetch->sizes[q->chunk], false};
 			fetch_close(fetch, s, q);
 			return true;
 		}
@@ -261,7 +261,7 @@ bool fetch_next_blame(struct fetch *fetch, struct fetch_blame *ret_blame)
 		if (!s->blames)
 			continue;
 		*ret_blame =
-		    (struct fetch_blame){s->id, (enum fetch_fault)__builtin_ctz(s->blames)};
+			(struct fetch_blame){s->id, (enum fetch_fault)__builtin_ctz(s->blames)};
 		s->blames &= (uint8_t)(s->blames - 1);
 		return true;
 	}
@@ -288,12 +288,12 @@ void fetch_progress(const struct fetch *fetch, uint64_t now_ms, struct fetch_pro
 	bool quiet = !fetch->last_ms || now_ms - fetch->last_ms > RATE_FORGET_MS;
 
 	*ret = (struct fetch_progress){
-	    .bytes_done = fetch->bytes_done,
-	    .bytes_total = fetch->bytes_total,
-	    .bytes_duplicate = fetch->bytes_duplicate,
-	    .chunks_done = fetch->done_count,
-	    .chunks_total = fetch->count,
-	    .rate = quiet ? 0 : fetch->rate,
-	    .open = fetch->open,
+		.bytes_done = fetch->bytes_done,
+		.bytes_total = fetch->bytes_total,
+		.bytes_duplicate = fetch->bytes_duplicate,
+		.chunks_done = fetch->done_count,
+		.chunks_total = fetch->count,
+		.rate = quiet ? 0 : fetch->rate,
+		.open = fetch->open,
 	};
 }

@@ -28,14 +28,14 @@ enum {
 	SERVE_NEIGHBOURS = 32,
 	SERVE_RELEASES = 64,
 	SERVE_CREDIT = 1 << 20, /* bytes a neighbour; twice what an honest fetch has open */
-	SERVE_REQUESTS = 16,    /* a neighbour */
+	SERVE_REQUESTS = 16,	/* a neighbour */
 };
 
 enum serve_verdict {
 	SERVE_QUEUED,
 	SERVE_STRANGER, /* the neighbour did not join or is not assigned the release */
-	SERVE_OVERRUN,  /* more open than the credit; an honest node never does */
-	SERVE_CLOSED,   /* window, metered link, off: ask elsewhere */
+	SERVE_OVERRUN,	/* more open than the credit; an honest node never does */
+	SERVE_CLOSED,	/* window, metered link, off: ask elsewhere */
 	SERVE_VERDICTS,
 };
 
@@ -71,7 +71,7 @@ uint64_t serve_deadline(struct serve *serve, uint64_t now_ms);
 
 struct serve_stats {
 	uint64_t sent_bytes;
-	uint64_t rate;    /* measured, bytes a second */
+	uint64_t rate;	  /* measured, bytes a second */
 	uint32_t waiting; /* requests */
 	uint64_t refused[SERVE_VERDICTS];
 };

@@ -46,7 +46,7 @@ static int read_test(const struct gate_file *g, enum judge_test *ret_test)
 {
 	const char *name = json_string_value(json_object_get(g->gate, "test"));
 
-	for (size_t i = 0; name && i < TEST_COUNT; i++)
+	for (enum judge_test i = 0; name && i < TEST_COUNT; i++)
 		if (str_equal(judge_test_name(i), name)) {
 			*ret_test = i;
 			return 0;
@@ -119,7 +119,7 @@ static int add_period(const struct gate_file *g, const struct judge_gate *gate, 
 	double share = json_number_value(json_array_get(list, wanted));
 	int r = read_counts(g, list, wanted, n);
 
-	for (size_t c = 0; r == 0 && c < COHORT_COUNT; c++) {
+	for (enum cohort c = 0; r == 0 && c < COHORT_COUNT; c++) {
 		counts[c].attempts = n[c];
 		counts[c].bad = latency ? 0 : n[2 + c];
 		counts[c].expected = c == COHORT_CANARY ? share : 1 - share;

@@ -35,7 +35,7 @@ int judge_gate_kind(struct judge_gate *gate)
 {
 	const char *metric = gate->metric;
 
-	for (size_t i = 0; i < METRIC_COUNT; i++) {
+	for (enum judge_metric i = 0; i < METRIC_COUNT; i++) {
 		bool prefix = is_prefix(i);
 
 		if (prefix ? str_starts(metric, metrics[i].text) && metric[metrics[i].size]
@@ -162,7 +162,7 @@ int judge_policy_make(const struct deployment_spec *spec, struct judge_policy *r
 			return err_prefix(err, r, "gates[%zu]", i);
 		sum += gate->dry_run ? 0 : gate->weight;
 	}
-	for (size_t i = 0; i < METRIC_COUNT && !spec->gates_count; i++)
+	for (enum judge_metric i = 0; i < METRIC_COUNT && !spec->gates_count; i++)
 		if (metrics[i].weight > 0)
 			add_default(ret_policy, i, metrics[i].weight);
 	if (!has_metric(ret_policy, METRIC_INVALID_OUTPUT))
