@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What neighbours are given: chunks of the releases that the coordinator's list names for them, as
- * far as they lie here. Whether one may ask, how much, and who comes next is the pure serving side's
- * business (agent/core/serve.h). A chunk goes from the disk right behind the head of its message to
- * the socket, and nowhere else. It is not verified again: the receiver does that, and a disk that
- * changes bytes is found when the release is read as a whole.
+ * far as they lie here. Whether one may ask, how much, and who comes next is the pure serving
+ * side's business (agent/core/serve.h). A chunk goes from the disk right behind the head of its
+ * message to the socket, and nowhere else. It is not verified again: the receiver does that, and a
+ * disk that changes bytes is found when the release is read as a whole.
  */
 #include "agent/shell.h"
 
@@ -216,8 +216,8 @@ void serving_taken(struct agent *agent, uint32_t peer, uint64_t taken)
 
 /* ---- sending ---- */
 
-static int read_chunk(struct agent *agent, const struct shared *share, const struct serve_send *send,
-		      uint8_t **ret_message, size_t *ret_size)
+static int read_chunk(struct agent *agent, const struct shared *share,
+		      const struct serve_send *send, uint8_t **ret_message, size_t *ret_size)
 {
 	const struct chunk_store_ops *store = &agent->world->store;
 	AUTO_FREE uint8_t *message = mem_resize(NULL, 1, CHUNK_DATA_HEAD_MAX + send->size);
