@@ -51,6 +51,7 @@ void seeds_use(struct agent *agent, struct fetch_job *job, bool on)
 	job->seed = on;
 	fetch_source_down(job->fetch, SOURCE_ORIGIN);
 	fetch_set_role(job->fetch, SOURCE_ORIGIN, on ? FETCH_SEED : FETCH_NEIGHBOUR);
+	fetch_set_credit(job->fetch, SOURCE_ORIGIN, FETCH_CREDIT_ORIGIN);
 	if (!on || seeds_offer(agent, job) == 0) /* else when its channel is there */
 		fetch_source_up(job->fetch, SOURCE_ORIGIN);
 	job->at_ms = 0;
@@ -102,7 +103,8 @@ static void on_refusal(struct agent *agent, struct fetch_job *job,
 {
 	if (!refusal->any && refusal->chunk >= chunk_list_count(job->list))
 		return;
-	if (refusal->reason == REFUSAL_ALL_OUT) {
+	if (refusal->reason == REFUSAL_ALL_OUT) { /* one among others, and no more than that */
+		fetch_set_credit(job->fetch, SOURCE_ORIGIN, FETCH_CREDIT_PEER);
 		fetch_set_role(job->fetch, SOURCE_ORIGIN,
 			       refusal->neighbour ? FETCH_NEIGHBOUR : FETCH_RESERVE);
 	} else if (refusal->reason == REFUSAL_LATER) {
@@ -114,6 +116,7 @@ static void on_refusal(struct agent *agent, struct fetch_job *job,
 		/* It began anew and knows nothing of us: it is asked by digest again. */
 		job->seed = false;
 		seeds_lost(agent);
+		fetch_set_credit(job->fetch, SOURCE_ORIGIN, FETCH_CREDIT_ORIGIN);
 		fetch_source_down(job->fetch, SOURCE_ORIGIN);
 		fetch_set_role(job->fetch, SOURCE_ORIGIN, FETCH_NEIGHBOUR);
 		fetch_source_up(job->fetch, SOURCE_ORIGIN);

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # What runs for as long as one likes, adds up in build/soak*.log and goes on where it stopped:
 #	soak [MINUTES]              the simulator on fresh seeds
-#	soak kills                  kill -9 of each daemon at each of its steps and moments
+#	soak kills                  kill -9 of each daemon at each of its steps and moments, all injected
+#	                            faults, partitions and damage
 #	soak random [KILLS [CONTAINERS]]  random kills of real processes, some of them of containers
 
 . "$COVEY_SOURCE/tools/test.sh"
@@ -39,8 +40,12 @@ soak_kills() {
 	need_root
 	deps_install
 	build_into "$COVEY_BUILD" -Dwerror=true -Dtests=enabled
-	COVEY_KILLS=all COVEY_FLEET=k$$ "$COVEY_SOURCE/tests/integration/fleet/kills.sh" |
-		tee -a "$COVEY_BUILD/soak-kills.log"
+	local scenario result=0
+	for scenario in kills injected partitions damage; do
+		COVEY_PROOF=all COVEY_FLEET=k$$ "$COVEY_SOURCE/tests/integration/fleet/$scenario.sh" |
+			tee -a "$COVEY_BUILD/soak-kills.log" || result=1
+	done
+	return $result
 }
 
 # The seed is the number of storms so far, so that each run brings new ones.

@@ -9,12 +9,16 @@
 #	crash rolled_back from the bake  abort    aborted by the operator in the bake
 #	stop  completed, stop-first      remove   the deployment is removed and comes back
 
+# The default suite runs a part; COVEY_PROOF=all runs everything (`./dev soak kills`).
+
 STRIKE=$COVEY_BUILD/tests/integration/strike/covey-strike
 NODES=0      # of this fleet
 SERVED=      # the version that all nodes serve
 ROUND=0
 ACTIONS=0    # operators' actions that were acknowledged
 LOAD_PID=
+
+everything() { [ "${COVEY_PROOF:-}" = all ]; }
 
 # ---- daemons ----
 
@@ -141,7 +145,10 @@ round_release() { # kind, version -> release.yaml
 }
 
 round_deployment() { # kind, version -> deployment.yaml
-	local bake=400ms swap=start-first strategy
+	local bake=400ms swap=start-first strategy may_fail=1
+	case $1 in
+	smoke | crash) may_fail=$((NODES - 1)) ;; # every node comes to its failure
+	esac
 	case $1 in
 	crash) bake=30s ;;
 	abort) bake=40s ;;
@@ -156,7 +163,7 @@ drain: 500ms
 keep_warm: 0s
 strategy: $strategy
 max_unavailable: $NODES
-failures: {nodes: 1, percent: 100, unreachable: 100%}
+failures: {nodes: $may_fail, percent: 100, unreachable: 100%}
 deadlines: {node: 90s, stage: 3m, rollout: 5m}
 YAML
 }
@@ -210,6 +217,7 @@ no_slots() { fleet_covey node ls -o json | jq -e '[.[].slots[]] | length == 0' >
 # coordinator, outcomes on the nodes.
 remember() {
 	local node
+	wait_for 60 fleet_covey version
 	fleet_covey rollout ls -o json | jq -S 'sort_by(.id) | map({key: .id, value: .state}) | from_entries' \
 		>"$WORK/rollouts"
 	for node in $(seq "$NODES"); do

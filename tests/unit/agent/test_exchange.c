@@ -367,11 +367,11 @@ static void off_takes_no_part(void **state)
 	assert_int_equal(t->sets, 0);
 }
 
-/* The clock of the fake begins at 15:06:40 UTC. */
+/* The clock of the fake begins at 15:23:20 UTC. */
 static void a_window_opens(void **state)
 {
 	static const struct agent_peering peering = {
-		.on = true, .port = 7410, .window = "15:08-15:10"};
+		.on = true, .port = 7410, .window = "15:25-15:27"};
 	struct exchange_test *t = mem_alloc(sizeof(*t));
 
 	begin(t, &peering);

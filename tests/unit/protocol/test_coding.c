@@ -289,6 +289,8 @@ static void test_noise(void **state)
 	struct sample s = {.chunk = {.size = 65536, .base = base, .base_size = sizeof(base)}};
 	struct rng rng = {13};
 
+	for (size_t k = 0; k < sizeof(base); k++)
+		base[k] = (uint8_t)rng_next(&rng);
 	for (int i = 0; i < 20000; i++) {
 		uint32_t size = rng_below(&rng, 2) ? 300 : (uint32_t)rng_below(&rng, 65536) + 1;
 
