@@ -35,6 +35,7 @@ struct peer_state { /* a neighbour; its place is its number - 1 */
 	struct peer_news news[SHELL_SHARES];
 	uint64_t taken; /* bytes of chunks over the connection of now */
 	bool owes;	/* it does not know of all of them */
+	bool takes_coded;
 	uint64_t got, given; /* bytes, since it is a neighbour */
 	enum peer_fault fault;
 	char complaint[LIMIT_SHORT_TEXT + 1]; /* "": none */

@@ -180,6 +180,7 @@ void fetching_end(struct agent *agent)
 		return;
 	agent->world->store.idle(agent->world->store.context);
 	agent->world->get_idle(agent->world->context);
+	coded_idle(agent);
 	seeds_lost(agent); /* the next one is another connection */
 }
 

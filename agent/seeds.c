@@ -59,7 +59,8 @@ void seeds_use(struct agent *agent, struct fetch_job *job, bool on)
 
 int seeds_ask(struct agent *agent, struct fetch_job *job, const struct fetch_request *request)
 {
-	struct msg_request seed = {.release = job->release,
+	struct msg_request seed = {.takes_coded = true,
+				   .release = job->release,
 				   .taken = agent->seeds.taken,
 				   .behind = fetch_is_behind(job->fetch)};
 
@@ -125,9 +126,10 @@ static void on_refusal(struct agent *agent, struct fetch_job *job,
 	job->at_ms = 0;
 }
 
-static void on_seed_chunk(struct agent *agent, const struct chunk_data *data)
+static void on_seed_chunk(struct agent *agent, struct chunk_data *data)
 {
 	struct fetch_job *job = fetching_find(agent, &data->release);
+	AUTO_FREE uint8_t *owned = coded_restore(agent, data);
 
 	agent->seeds.taken += data->size;
 	agent->seeds.owes = true;

@@ -156,12 +156,17 @@ static void each_release(struct coordinator *c, struct shell_node *node,
 {
 	for (size_t i = 0; i < node->desired.assignments_count; i++) {
 		const struct assignment *a = &node->desired.assignments[i];
+		const struct store_delta *set;
 
 		if (!digest_is_zero(&a->base))
 			fn(c, node, &a->base, fetches(node, a, &a->base) && !a->revert &&
 						      digest_is_zero(&a->next));
-		if (is_wanted(a, &a->next))
-			fn(c, node, &a->next, fetches(node, a, &a->next));
+		if (!is_wanted(a, &a->next))
+			continue;
+		fn(c, node, &a->next, fetches(node, a, &a->next));
+		set = deltas_for(c, node, &a->next);
+		if (set)
+			fn(c, node, &set->set, fetches(node, a, &a->next));
 	}
 }
 
@@ -201,7 +206,12 @@ static struct chunk_list *load_list(struct coordinator *c, const struct digest *
 	AUTO_FREE struct chunk_ref *refs = NULL;
 	size_t count = 0;
 	struct err err = {0};
-	int r = artifacts_open(c, digest, &release, &envelope, &err);
+	int r;
+
+	if (deltas_objects(c, digest, &refs, &count))
+		return chunk_list_create(refs, count);
+	free(TAKE_PTR(refs));
+	r = artifacts_open(c, digest, &release, &envelope, &err);
 
 	if (r < 0)
 		return NULL;

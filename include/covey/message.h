@@ -265,6 +265,7 @@ struct msg_request { /* also to cancel one: what is on its way may still come */
 	bool any;	/* SEED_REQUEST: whichever the origin has not given out yet; chunk is 0 */
 	uint64_t taken; /* as in msg_taken */
 	bool behind;	/* SEED_REQUEST: it has much that no neighbour took yet */
+	bool takes_coded; /* the chunk's data may be coded (protocol/coding/coding.h) */
 };
 
 struct msg_taken { /* bytes of chunks that came over this connection since it was made */
@@ -275,6 +276,7 @@ struct msg_chunk { /* protocol/chunk_data.h: written and read without a copy */
 	struct digest release;
 	uint32_t chunk;
 	struct bytes data;
+	bool coded; /* `taken` counts what the data stands for */
 };
 
 enum refusal {
