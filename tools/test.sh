@@ -22,10 +22,10 @@ test_main() {
 		valgrind_test_main "$@"
 		return
 	fi
-	local only=(--no-suite faults)
-	if [ "${1:-}" = --faults ]; then
+	local only=(--no-suite more)
+	if [ "${1:-}" = --more ]; then
 		shift
-		only=(--suite faults)
+		only=(--suite more)
 	fi
 	[ $# -eq 0 ] || only=()
 	need_root
@@ -39,10 +39,10 @@ test_main() {
 	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1:detect_stack_use_after_return=1
 	export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 	meson test -C "$COVEY_BUILD_TEST" --no-rebuild --print-errorlogs "${only[@]}" "$@" || result=$?
-	if [ "${only[*]}" = "--no-suite faults" ]; then
+	if [ "${only[*]}" = "--no-suite more" ]; then
 		meson test -C "$COVEY_BUILD_CLANG" --no-rebuild --print-errorlogs --suite sim || result=$?
 	fi
-	[ "${only[*]}" = "--no-suite faults" ] || rm -f "$COVEY_BUILD_CLANG/meson-logs/testlog.json"
+	[ "${only[*]}" = "--no-suite more" ] || rm -f "$COVEY_BUILD_CLANG/meson-logs/testlog.json"
 	test_summary "$COVEY_BUILD_TEST/meson-logs/testlog.json" "$COVEY_BUILD_CLANG/meson-logs/testlog.json"
 	return "$result"
 }
