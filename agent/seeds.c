@@ -129,7 +129,7 @@ static void on_refusal(struct agent *agent, struct fetch_job *job,
 static void on_seed_chunk(struct agent *agent, struct chunk_data *data)
 {
 	struct fetch_job *job = fetching_find(agent, &data->release);
-	AUTO_FREE uint8_t *owned = coded_restore(agent, data);
+	__attribute__((unused)) AUTO_FREE uint8_t *owned = coded_restore(agent, data);
 
 	agent->seeds.taken += data->size;
 	agent->seeds.owes = true;

@@ -227,7 +227,7 @@ static void on_chunk(struct agent *agent, uint32_t number, struct chunk_data *da
 {
 	struct peer_state *peer = &agent->peering.exchange->peers[number - 1];
 	struct fetch_job *job = fetching_find(agent, &data->release);
-	AUTO_FREE uint8_t *owned = coded_restore(agent, data);
+	__attribute__((unused)) AUTO_FREE uint8_t *owned = coded_restore(agent, data);
 
 	peer->taken += data->size;
 	peer->got += data->size;
