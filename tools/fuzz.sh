@@ -106,10 +106,11 @@ fuzz_afl() { # target, seconds
 # Of all that was learnt, what reaches code that the seeds do not: small files first.
 fuzz_keep() { # target
 	local into=$FUZZ_BUILD/keep/$1 from=$FUZZ_BUILD/keep/$1.from file name
-	rm -rf "$into" "$from" && mkdir -p "$into" "$from"
+	rm -rf "$into" "$from" "$into.control" && mkdir -p "$into" "$from" "$FUZZ_BUILD/corpus/$1"
 	find "$FUZZ_BUILD/corpus/$1" -type f ! -size +"$FUZZ_KEEP_SIZE" -exec cp -t "$from" {} +
 	cp -r "$FUZZ_SEEDS/$1/." "$into"
-	"$FUZZ_BUILD/tests/fuzz/fuzz-$1" -merge=1 "$into" "$from" >/dev/null 2>&1 || return 1
+	"$FUZZ_BUILD/tests/fuzz/fuzz-$1" -merge=1 -merge_control_file="$into.control" "$into" "$from" \
+		>/dev/null 2>&1 || return 1
 	for file in $(cd "$into" && ls -Sr); do
 		[ ! -e "$FUZZ_SEEDS/$1/$file" ] || continue
 		name=kept-${file:0:12}
