@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Neighbours. Who they are is the coordinator's word (NEIGHBOURS, always the whole list), and stays
- * in force while the coordinator is away. A neighbour keeps its number as long as it is in the list:
- * by that number it is a source of the fetch scheduler and, less one, a slot of the serving side.
+ * Neighbours. Who they are is the coordinator's word (NEIGHBOURS, always the whole list), and
+ * stays in force while the coordinator is away. A neighbour keeps its number as long as it is in
+ * the list: by that number it is a source of the fetch scheduler and, less one, a slot of the
+ * serving side.
  *
- * A neighbour that sends bytes which are not what was asked for, or lies about what it has, is dropped
- * and named to the coordinator.
+ * A neighbour that sends bytes which are not what was asked for, or lies about what it has, is
+ * dropped and named to the coordinator.
  */
 #include "agent/shell.h"
 
@@ -227,6 +228,7 @@ static void remove_peer(struct agent *agent, uint32_t number)
 	struct peer_state *peer = &agent->peering.exchange->peers[number - 1];
 
 	serving_left(agent, number);
+	agent->peering.report_due |= peer->complaint[0] != '\0';
 	for (struct fetch_job *job = agent->jobs; job; job = job->next)
 		if (job->whole)
 			fetch_remove_source(job->fetch, number);

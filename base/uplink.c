@@ -20,6 +20,7 @@ enum {
 	NONE = UINT32_MAX,
 	QUANTUM = 256 << 10,
 	WINDOW_MS = 500,
+	WINDOW_FIRST_MS = 100,
 	STALE_FIRST_MS = 10000, /* while no rate is known */
 	BURST_MS = 250,
 };
@@ -54,7 +55,7 @@ struct uplink {
 	uint64_t flight;  /* unconfirmed bytes of peers that are not stale */
 	uint64_t sent, rate, window_ms, window_bytes;
 	uint64_t idle_ms; /* since when nothing is under way, if so */
-	bool limited; /* the budget was the limit in this window */
+	bool limited;	  /* the budget was the limit in this window */
 	struct bucket bucket;
 	struct list lists[LISTS];
 };
@@ -278,7 +279,7 @@ static uint64_t stale_ms(const struct uplink *u)
 
 	if (!u->rate)
 		return STALE_FIRST_MS;
-	wait = 4 * u->flight * 1000 / u->rate;
+	wait = 2 * u->flight * 1000 / u->rate;
 	return wait > UPLINK_STALE_MS ? wait : UPLINK_STALE_MS;
 }
 
@@ -378,7 +379,7 @@ static void count_rate(struct uplink *u, uint64_t bytes, uint64_t now_ms)
 	uint64_t span = now_ms - u->window_ms, sample;
 
 	u->window_bytes += bytes;
-	if (span < WINDOW_MS)
+	if (span < (u->rate ? WINDOW_MS : WINDOW_FIRST_MS))
 		return;
 	sample = u->window_bytes * 1000 / span;
 	if (sample > u->rate)

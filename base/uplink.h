@@ -25,9 +25,9 @@
 #include <stddef.h>
 
 enum {
-	UPLINK_BUDGET_MS = 250,
-	UPLINK_BUDGET_MIN = 512 << 10, /* bytes; before a rate is known, and on slow links */
-	UPLINK_STALE_MS = 2000,
+	UPLINK_BUDGET_MS = 300,
+	UPLINK_BUDGET_MIN = 1 << 20, /* bytes; before a rate is known, and on slow links */
+	UPLINK_STALE_MS = 500,
 };
 
 struct uplink_item {
@@ -44,7 +44,7 @@ void uplink_free(struct uplink *uplink);
 COVEY_DEFINE_CLEANUP(struct uplink *, uplink_free)
 
 void uplink_set_rate(struct uplink *uplink, uint64_t bytes_per_s, uint64_t now_ms); /* 0: none */
-void uplink_join(struct uplink *uplink, uint32_t peer);  /* a fresh connection */
+void uplink_join(struct uplink *uplink, uint32_t peer);	 /* a fresh connection */
 void uplink_leave(struct uplink *uplink, uint32_t peer); /* it broke: forgets what waits */
 
 /* It gets its turn only when none of the others has anything waiting. */
@@ -52,7 +52,7 @@ void uplink_set_after(struct uplink *uplink, uint32_t peer, bool after);
 
 /* -ENOSPC: the queue is full. -ENOTCONN: the peer did not join. */
 int uplink_push(struct uplink *uplink, uint32_t peer, uint64_t item,
-                uint32_t size) COVEY_MUST_CHECK;
+		uint32_t size) COVEY_MUST_CHECK;
 /* Forgets what waits for the peer and is `item` in the bits of mask; mask 0: all of it. Returns how
  * many. What was sent is sent. */
 uint32_t uplink_drop(struct uplink *uplink, uint32_t peer, uint64_t mask, uint64_t item);
@@ -66,7 +66,7 @@ bool uplink_taken(struct uplink *uplink, uint32_t peer, uint64_t total, uint64_t
 /* When to call uplink_next() again; UINT64_MAX: only an event helps. */
 uint64_t uplink_deadline(struct uplink *uplink, uint64_t now_ms);
 
-uint32_t uplink_waiting(const struct uplink *uplink, uint32_t peer); /* items */
+uint32_t uplink_waiting(const struct uplink *uplink, uint32_t peer);	/* items */
 uint64_t uplink_open_bytes(const struct uplink *uplink, uint32_t peer); /* waiting, under way */
 uint64_t uplink_rate(const struct uplink *uplink); /* measured, bytes a second; 0: not yet */
 uint64_t uplink_sent(const struct uplink *uplink); /* bytes, ever */

@@ -2,20 +2,21 @@
 # Benchmarks: each prints a table that docs/BENCHMARKS.md can take as it is, with its machine.
 
 bench_main() {
-	local name=${1:-ls}
+	local name=${1:-ls} names
 	[ $# -gt 0 ] && shift
-	case $name in
-	ls) say "swap latency start footprint sim" ;;
-	swap | latency | start | footprint | sim)
-		need_root
-		deps_install
-		build_plain
-		. "$COVEY_SOURCE/bench/$name.sh"
-		bench_machine
-		"bench_$name" "$@"
-		;;
-	*) die 2 "dev bench: there is no benchmark \`$name\`; \`./dev bench ls\` lists them" ;;
-	esac
+	names=$(cd "$COVEY_SOURCE/bench" && ls -- *.sh | sed 's/\.sh$//' | grep -vx bench)
+	if [ "$name" = ls ]; then
+		say "$(echo $names)"
+		return
+	fi
+	grep -qx -- "$name" <<<"$names" ||
+		die 2 "dev bench: there is no benchmark \`$name\`; \`./dev bench ls\` lists them"
+	need_root
+	deps_install
+	build_plain
+	. "$COVEY_SOURCE/bench/$name.sh"
+	bench_machine
+	"bench_$name" "$@"
 }
 
 bench_machine() {
@@ -38,7 +39,7 @@ bench_fleet() { # nodes
 bench_push() { # version, example, sed script
 	local folder=$BENCH_WORK/$1 digits=$COVEY_SOURCE/examples/digits
 	mkdir -p "$folder"
-	sed -e "s#^version: .*#version: $1#" -e "s#\.\./\.\./golden#$digits/golden#" \
+	sed -e "s#^version: .*#version: $1#" -e "s#\.\./\.\./\(golden\|baseline\)#$digits/\1#" \
 		-e "s#^image: .*#image: $COVEY_BUILD/digits-image#" -e "s#cpus: 0.5#cpus: 2#" \
 		-e "s#^files: .*#files: $digits/releases/$2/model#" -e "$3" \
 		"$digits/releases/$2/release.yaml" >"$folder/release.yaml"

@@ -28,7 +28,7 @@ bench_pss() { awk '/^Pss:/ {print $2}' "/proc/$1/smaps_rollup"; }
 bench_ticks() {
 	local pid total=0
 	for pid in "$@"; do
-		total=$((total + $(cat /proc/"$pid"/task/*/schedstat | awk '{s += $1} END {printf "%d", s}')))
+		total=$((total + $(cat /proc/"$pid"/task/*/schedstat | awk '{s += $1} END {printf "%.0f", s}')))
 	done
 	echo $total
 }

@@ -42,6 +42,21 @@ static int set_duration(uint64_t *dst, const char *value, uint64_t min, uint64_t
 	return 0;
 }
 
+static int set_percent(uint32_t *dst, const char *value)
+{
+	char number[8];
+	uint64_t percent;
+	size_t size = strlen(value);
+
+	if (size < 2 || size >= sizeof(number) || value[size - 1] != '%')
+		return -EINVAL;
+	str_cut(number, size, value);
+	if (str_parse_u64(number, 100, &percent) < 0 || percent == 0)
+		return -EINVAL;
+	*dst = (uint32_t)percent;
+	return 0;
+}
+
 static int set_level(enum log_level *dst, const char *value)
 {
 	static const struct {
@@ -75,6 +90,14 @@ static int set_key(struct config *c, const char *name, const char *value)
 		return set_text(c->group, sizeof(c->group), value);
 	if (str_equal(name, "io_threads"))
 		return set_number(&c->io_threads, value, 1, 16);
+	if (str_equal(name, "hook_socket"))
+		return set_text(c->hook_socket, sizeof(c->hook_socket), value);
+	if (str_equal(name, "hook_cooldown"))
+		return set_duration(&c->drift.cooldown_ms, value, 0, UINT64_C(31622400000));
+	if (str_equal(name, "drift_window"))
+		return set_duration(&c->drift.window_ms, value, 1000, 7 * 24 * 3600000);
+	if (str_equal(name, "drift_sites"))
+		return set_percent(&c->drift.sites_percent, value);
 	if (str_equal(name, "observe_period"))
 		return set_duration(&c->observe_period_ms, value, LIMIT_OBSERVE_PERIOD_MIN_MS,
 				    3600000);
@@ -155,6 +178,8 @@ int config_load(const char *path, struct config *ret_config, struct err *err)
 		.group = "covey",
 		.io_threads = 2,
 		.observe_period_ms = OBSERVE_PERIOD_MS,
+		.drift = {DRIFT_WINDOW_MS, DRIFT_SITES_PERCENT, DRIFT_COOLDOWN_MS},
+		.hook_socket = "/run/covey/hook.sock",
 		.log_level = LOG_LEVEL_INFO,
 	};
 	int r = read_file(&config, file, err);

@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "coordinator/judge/lookout.h"
 #include "covey/limits.h"
 
 #include <stdint.h>
@@ -17,6 +18,8 @@ struct config {
 	char socket[CONFIG_PATH_MAX];	 /* /run/covey/coordinator/control.sock; local operators */
 	char group[LIMIT_SHORT_TEXT + 1]; /* covey: who may use the socket */
 	unsigned io_threads;		 /* 2 */
+	struct lookout_policy drift;	 /* 1h, 50%, 24h: window, sites, hook_cooldown */
+	char hook_socket[CONFIG_PATH_MAX]; /* /run/covey/hook.sock: where evidence of drift goes */
 	uint64_t observe_period_ms;	 /* 60s: of nodes' observation records */
 	enum log_level log_level;	 /* info */
 };

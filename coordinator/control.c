@@ -21,6 +21,7 @@ static const struct control_verb verbs[] = {
 	{"token.create", ROLE_ADMIN, true, verb_token_create},
 	{"token.ls", ROLE_ADMIN, false, verb_token_ls},
 	{"token.rm", ROLE_ADMIN, true, verb_token_rm},
+	{"drift.show", ROLE_VIEWER, false, verb_drift_show},
 	{"node.ls", ROLE_VIEWER, false, verb_node_ls},
 	{"node.show", ROLE_VIEWER, false, verb_node_show},
 	{"node.label", ROLE_OPERATOR, true, verb_node_label},

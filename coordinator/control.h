@@ -110,6 +110,8 @@ int verb_release_get(struct control_call *call);
 int verb_release_ls(struct control_call *call);
 int verb_release_show(struct control_call *call);
 int verb_release_rm(struct control_call *call);
+int verb_drift_show(struct control_call *call);
+int verb_drift_show(struct control_call *call); /* control_drift.c */
 int verb_plan(struct control_call *call); /* control_plan.c */
 int verb_apply(struct control_call *call);
 int verb_rollout_ls(struct control_call *call); /* control_rollout.c */

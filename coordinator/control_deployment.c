@@ -69,6 +69,8 @@ int verb_deployment_rm(struct control_call *call)
 	if (r == 0)
 		r = c->store->ops->baseline_remove(c->store, name, &call->err);
 	if (r == 0)
+		r = c->store->ops->watch_remove(c->store, name, &call->err);
+	if (r == 0)
 		r = c->store->ops->deployment_remove(c->store, name, &call->err);
 	r = control_end(call, r);
 	if (r < 0)
@@ -76,6 +78,7 @@ int verb_deployment_rm(struct control_call *call)
 	rollouts_drop(c, name);
 	deployments_remove(c, name);
 	baselines_drop(c, name);
+	watching_drop(c, name);
 	c->dirty = true;
 	events_add(c, "deployment", name, NULL, NULL, "removed by %s: its nodes drain",
 		   call->who);

@@ -61,6 +61,8 @@ static int load(struct coordinator *c, struct err *err)
 	if (r == 0)
 		r = deployments_load(c, err);
 	if (r == 0)
+		r = watching_load(c, err);
+	if (r == 0)
 		r = rollouts_load(c, err);
 	return r;
 }
@@ -77,6 +79,10 @@ int coordinator_new(const struct coordinator_config *config,
 	c->coding = coding_create();
 	c->exchange_due_ms = UINT64_MAX;
 	c->observe_period_ms = config->observe_period_ms;
+	c->drift = config->drift;
+	if (!c->drift.window_ms)
+		c->drift = (struct lookout_policy){DRIFT_WINDOW_MS, DRIFT_SITES_PERCENT,
+						 DRIFT_COOLDOWN_MS};
 	r = open_root(c, &config->root, err);
 	if (r == 0)
 		r = load(c, err);
@@ -102,6 +108,7 @@ void coordinator_free(struct coordinator *c)
 	reports_free_all(c);
 	observations_free_all(c);
 	baselines_free_all(c);
+	watching_free_all(c);
 	exchange_free_all(c);
 	agents_free_all(c);
 	deltas_free_all(c);
@@ -206,6 +213,7 @@ void shell_settle(struct coordinator *c)
 		agents_check_leases(c, now);
 		settle_machines(c, now);
 		judging_take(c);
+		watching_take(c);
 		c->observations_fresh = false;
 		settle_machines(c, now);
 		if (c->retry_ms == 0 && desired_is_due(c, now))
@@ -246,7 +254,8 @@ uint64_t coordinator_deadline(const struct coordinator *c)
 	at = earlier(at, judging_deadline(c));
 	at = earlier(at, control_deadline(c));
 	at = earlier(at, deltas_deadline(c));
-	at = earlier(at, c->exchange_due_ms);
+	if (!c->dirty) /* what neighbours hear follows from the desired states */
+		at = earlier(at, c->exchange_due_ms);
 	at = earlier(at, seeds_deadline(c));
 	if (c->inbox_count + c->observed_count > 0)
 		at = 0;

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "coordinator/judge/lookout.h"
 #include "coordinator/store/store.h"
 #include "coordinator/world.h"
 #include "covey/ids.h"
@@ -21,6 +22,7 @@ enum operator_role { ROLE_VIEWER, ROLE_OPERATOR, ROLE_ADMIN };
 struct coordinator_config {
 	struct bytes root; /* the signed root document; borrowed during coordinator_new() */
 	uint64_t observe_period_ms; /* of nodes' observation records; 0: their default */
+	struct lookout_policy drift; /* window 0: the defaults of judge/lookout.h */
 };
 
 /* Loads everything from the store, replays, decides. world is copied, store is borrowed and must

@@ -4,6 +4,7 @@
  * TCP with CURVE, where ZAP lets in only keys that are known, and a local socket whose file mode
  * says who is an administrator. Everything runs in one loop; the shell decides, this file carries.
  */
+#include "coordinator/hook_socket.h"
 #include "coordinator/service.h"
 
 #include "base/clock.h"
@@ -28,7 +29,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-enum { TIMER_SLACK_US = 1000, DATA_QUEUE = 2 * LIMIT_FETCH_REQUESTS, CONTROL_QUEUE = 16 };
+enum { TIMER_SLACK_US = 1000, DATA_QUEUE = 16 * LIMIT_FETCH_REQUESTS, CONTROL_QUEUE = 16 };
 
 struct asker { /* a request that has no answer yet */
 	uint64_t client;
@@ -169,6 +170,11 @@ static int world_object_each(void *user, world_object_fn *fn, void *arg, struct 
 	return object_files_each(((struct service *)user)->objects, fn, arg, err);
 }
 
+static int world_hook(void *user, const char *json, struct err *err)
+{
+	return hook_socket_call(((struct service *)user)->config.hook_socket, json, err);
+}
+
 static struct coordinator_world world_of(struct service *s)
 {
 	return (struct coordinator_world){
@@ -179,6 +185,7 @@ static struct coordinator_world world_of(struct service *s)
 		.send_data = world_send_data,
 		.control_reply = world_control_reply,
 		.arm_timer = world_arm_timer,
+		.hook = world_hook,
 		.sign_identity = world_sign_identity,
 		.object_has = world_object_has,
 		.object_put = world_object_put,
@@ -493,7 +500,8 @@ static int open_all(struct service *s, struct err *err)
 	if (r < 0)
 		return r;
 	config = (struct coordinator_config){.root = s->root,
-					     .observe_period_ms = s->config.observe_period_ms};
+					     .observe_period_ms = s->config.observe_period_ms,
+					     .drift = s->config.drift};
 	r = coordinator_new(&config, &world, s->store, &s->coordinator, err);
 	return r == 0 ? open_doors(s, err) : r;
 }

@@ -10,6 +10,7 @@
 
 #include "coordinator/coordinator.h"
 #include "coordinator/core/fleet.h"
+#include "coordinator/judge/lookout.h"
 #include "protocol/coding/coding.h"
 #include "protocol/enrol.h"
 #include "protocol/message.h"
@@ -29,6 +30,8 @@ struct shell_node {
 	struct inventory inventory;
 	struct node_status status; /* last committed one; owned */
 	bool has_status;
+	bool takes_coded;	  /* as its newest request for a seed said */
+	uint64_t fetch_rate;	  /* bytes a second, as it last said; 0: it never fetched */
 	uint64_t seen_ms;	  /* newest message; written to the store in batches */
 	uint64_t seen_written_ms; /* what the store has of it */
 	bool silent;		  /* as last decided by the leases */
@@ -40,10 +43,10 @@ struct shell_node {
 	struct store_mark observed;   /* newest of its observations that is committed */
 
 	uint32_t slot;		 /* its place in coordinator.slots */
-	char seen_at[LIMIT_SHORT_TEXT + 1]; /* address from which its link comes */
+	char seen_at[64];	 /* address from which its link comes */
 	bool has_peering;	 /* it has said how it takes part in exchange: */
 	struct msg_peer_report peering; /* owned */
-	struct shell_trouble troubles[SHELL_TROUBLES]; /* the newest */
+	struct shell_trouble *troubles; /* the newest SHELL_TROUBLES; NULL: none */
 	uint64_t exchanging, fetching; /* releases in exchange, a bit each */
 	struct digest neighbours_told; /* of its list; zero: an empty one */
 	bool neighbours_due;	       /* tell it again */
@@ -55,6 +58,7 @@ struct shell_deployment {
 };
 
 struct shell_judging;
+struct shell_watch;
 
 struct shell_rollout { /* the newest rollout of each deployment, ended or not */
 	struct store_rollout head; /* without the bytes */
@@ -124,6 +128,9 @@ struct coordinator {
 	size_t inbox_count;
 	struct shell_observed *observed; /* observations that are not committed yet */
 	size_t observed_count;
+	struct lookout_policy drift;
+	struct shell_watch **watches; /* of deployments that were observed */
+	size_t watches_count, watches_cap;
 	bool observations_fresh; /* some were committed since the judges last looked */
 	uint64_t observations_trimmed; /* up to this id, by us */
 	struct shell_baseline *baselines; /* ids, of those that anybody asked for */
@@ -222,6 +229,12 @@ int observations_each(struct coordinator *c, const char *deployment, uint64_t si
 void judging_take(struct coordinator *c); /* new observations, and periods that are over */
 uint64_t judging_deadline(const struct coordinator *c);
 void judging_free(struct shell_judging *judging);
+
+/* ---- watching.c ---- */
+int watching_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
+void watching_free_all(struct coordinator *c);
+void watching_take(struct coordinator *c); /* new observations */
+void watching_drop(struct coordinator *c, const char *deployment); /* after watch_remove */
 
 /* ---- baselines.c ---- */
 int baselines_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;
@@ -359,6 +372,12 @@ void deltas_want_for(struct coordinator *c, const struct store_release *release)
 /* A node's question about get->digest, which it may have. */
 void deltas_answer(struct coordinator *c, const struct shell_node *node, const struct msg_get *get,
 		   struct msg_object *object);
+/* The set that the node would be told of now; NULL: none. */
+const struct store_delta *deltas_for(const struct coordinator *c, const struct shell_node *node,
+				     const struct digest *target);
+/* The objects of a set, as chunks; false: it is none, or cannot be read. */
+bool deltas_objects(struct coordinator *c, const struct digest *set,
+		    struct chunk_ref **ret_chunks, size_t *ret_count);
 bool deltas_may_have(const struct coordinator *c, const struct shell_node *node,
 		     const struct digest *set);
 void deltas_step(struct coordinator *c);

@@ -36,6 +36,10 @@ struct coordinator_world {
 	/* coordinator_tick() is wanted at this time (unix ms); replaces the time before. */
 	void (*arm_timer)(void *user, uint64_t at_ms);
 
+	/* Hands one JSON object to whoever listens for retraining (docs/JUDGEMENT.md), without
+	 * waiting for what it does. -ENOENT: nobody is configured or listens. */
+	int (*hook)(void *user, const char *json, struct err *err);
+
 	/* Adds the online key's signature (SIGNED_IDENTITY) over envelope->payload. */
 	int (*sign_identity)(void *user, struct envelope *envelope, struct err *err);
 

@@ -2,8 +2,11 @@
 /*
  * Text into a buffer, and one sendto() that does not wait. The socket is not connected: the node's
  * agent may start later than the server, or restart, and then it listens at the same name again.
- * What was lost is told with the next datagram that gets through, so that the node knows what it
- * has not seen.
+ *
+ * The kernel queues few datagrams. When its queue is full, observations wait in a buffer of ours
+ * and go, many in one datagram, with the next one that is told; so a busy server needs fewer
+ * datagrams the busier it is. What was lost for all that is told with the next datagram that gets
+ * through, and the node knows what it has not seen.
  */
 #include "covey/observe.h"
 
@@ -17,12 +20,19 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { WORD_MAX = 63, LOST_ROOM = 32 /* " lost=" and a number, at the end */ };
+enum {
+	WORD_MAX = 63,
+	LOST_ROOM = 32, /* for "lost=" and a number, at the end */
+	WAITING_MAX = 1 << 20, /* untouched memory costs nothing */
+};
 
 struct covey_observer {
 	int fd; /* -1: nobody wants to know */
 	struct sockaddr_un address;
 	atomic_uint_fast64_t lost, told;
+	atomic_flag busy; /* a thread is at what waits; no other waits for it */
+	size_t begin, end; /* of what waits */
+	char waiting[WAITING_MAX];
 };
 
 struct covey_observer *covey_observer_open(void)
@@ -39,15 +49,6 @@ struct covey_observer *covey_observer_open(void)
 	memcpy(observer->address.sun_path, path, strlen(path) + 1);
 	observer->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	return observer;
-}
-
-void covey_observer_close(struct covey_observer *observer)
-{
-	if (!observer)
-		return;
-	if (observer->fd >= 0)
-		close(observer->fd);
-	free(observer);
 }
 
 uint64_t covey_observer_lost(const struct covey_observer *observer)
@@ -164,13 +165,73 @@ bool covey_observation_next(struct covey_observation *o)
 	return !o->cut && sizeof(o->text) - LOST_ROOM - o->size > 2 * line;
 }
 
-static uint64_t count_lines(const struct covey_observation *o)
+static uint64_t count_lines(const char *text, size_t size)
 {
 	uint64_t lines = 0;
 
-	for (size_t i = 0; i < o->size; i++)
-		lines += o->text[i] == '\n' || i + 1 == o->size;
+	for (size_t i = 0; i < size; i++)
+		lines += text[i] == '\n' || i + 1 == size;
 	return lines;
+}
+
+static int send_text(const struct covey_observer *observer, const char *text, size_t size)
+{
+	ssize_t sent = sendto(observer->fd, text, size, MSG_DONTWAIT | MSG_NOSIGNAL,
+			      (const struct sockaddr *)&observer->address,
+			      sizeof(observer->address));
+
+	return sent < 0 ? -errno : 0;
+}
+
+/* As many whole lines as a datagram holds. */
+static size_t next_part(const struct covey_observer *observer)
+{
+	const char *text = observer->waiting + observer->begin;
+	size_t size = observer->end - observer->begin;
+
+	if (size <= COVEY_OBSERVATION_MAX)
+		return size;
+	for (size = COVEY_OBSERVATION_MAX; text[size - 1] != '\n'; size--)
+		;
+	return size;
+}
+
+/* 0: nothing waits any more. What a node that is not there would get is lost. */
+static int send_waiting(struct covey_observer *observer)
+{
+	while (observer->begin < observer->end) {
+		size_t size = next_part(observer);
+		int r = send_text(observer, observer->waiting + observer->begin, size);
+
+		if (r == -EAGAIN)
+			return r;
+		if (r < 0)
+			atomic_fetch_add(&observer->lost,
+					 count_lines(observer->waiting + observer->begin, size));
+		observer->begin += size;
+	}
+	observer->begin = observer->end = 0;
+	return 0;
+}
+
+static int let_wait(struct covey_observer *observer, const struct covey_observation *o)
+{
+	size_t waits = observer->end - observer->begin;
+
+	if (o->size == 0)
+		return 0;
+	if (waits + o->size + 1 > WAITING_MAX)
+		return -EAGAIN;
+	if (observer->end + o->size + 1 > WAITING_MAX) {
+		memmove(observer->waiting, observer->waiting + observer->begin, waits);
+		observer->begin = 0;
+		observer->end = waits;
+	}
+	memcpy(observer->waiting + observer->end, o->text, o->size);
+	observer->end += o->size;
+	if (observer->waiting[observer->end - 1] != '\n')
+		observer->waiting[observer->end++] = '\n';
+	return 0;
 }
 
 /* Tells what was lost since it was last told; returns how much of it this datagram speaks of. */
@@ -185,24 +246,48 @@ static uint64_t add_lost(struct covey_observer *observer, struct covey_observati
 	return lost - told;
 }
 
+/* Behind what waits already, or else at once, or else it waits as well. */
+static int send_or_wait(struct covey_observer *observer, const struct covey_observation *o)
+{
+	bool mine = !atomic_flag_test_and_set(&observer->busy);
+	int r = mine ? send_waiting(observer) : 0;
+
+	if (r == 0 && o->size > 0)
+		r = send_text(observer, o->text, o->size);
+	if (mine && r == -EAGAIN)
+		r = let_wait(observer, o);
+	if (mine)
+		atomic_flag_clear(&observer->busy);
+	return r;
+}
+
 int covey_observe(struct covey_observer *observer, struct covey_observation *o)
 {
-	uint64_t lines = count_lines(o), told;
+	uint64_t lines = count_lines(o->text, o->size), told;
 	int r = o->cut ? -EMSGSIZE : 0;
 
-	if (observer->fd < 0 || o->size == 0) {
+	if (observer->fd < 0) {
 		covey_observation_clear(o);
 		return 0;
 	}
 	told = r == 0 ? add_lost(observer, o) : 0;
-	if (r == 0 && sendto(observer->fd, o->text, o->size, MSG_DONTWAIT | MSG_NOSIGNAL,
-			     (const struct sockaddr *)&observer->address,
-			     sizeof(observer->address)) < 0)
-		r = -errno;
+	if (r == 0)
+		r = send_or_wait(observer, o);
 	if (r < 0) {
 		atomic_fetch_add(&observer->lost, lines);
 		atomic_fetch_sub(&observer->told, told);
 	}
 	covey_observation_clear(o);
 	return r;
+}
+
+void covey_observer_close(struct covey_observer *observer)
+{
+	if (!observer)
+		return;
+	if (observer->fd >= 0) {
+		(void)send_waiting(observer);
+		close(observer->fd);
+	}
+	free(observer);
 }

@@ -78,7 +78,8 @@ def verbs():
 
 
 def units():
-    for unit in ("covey-agent.service.in", "covey-helper.service.in", "covey-coordinator.service.in"):
+    for unit in ("covey-agent.service.in", "covey-helper.service.in", "covey-coordinator.service.in",
+                 "covey-hook@.service.in"):
         text = read(f"systemd/{unit}")
         page = re.search(r"man:([\w-]+)\(8\)", text)
         check(f"{unit}: program and manual page are there",

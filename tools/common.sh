@@ -18,7 +18,7 @@ libsqlite3-dev libsystemd-dev libyaml-dev libarchive-dev libcurl4-openssl-dev li
 libjansson-dev libssl-dev libsmartcols-dev libmicrohttpd-dev libseccomp-dev libinih-dev
 libzstd-dev libcmocka-dev
 runc crun conmon nftables iproute2 procps jq curl python3 busybox-static kmod
-clang llvm valgrind wrk afl++ zstd"
+clang llvm valgrind wrk strace afl++ zstd"
 
 deps_install() {
 	local missing=() package

@@ -100,6 +100,8 @@ fleet_host_up() { # name, address, rate or ""
 	ip -n $FLEET_NETNS-sw link set "$name" master br0 up
 	ip -n "$FLEET_NETNS-$name" addr add "$address/16" dev eth0
 	ip -n "$FLEET_NETNS-$name" link set lo up
+	# what systemd sets on a machine; a fresh namespace has 10
+	nsenter "--net=/run/netns/$FLEET_NETNS-$name" sysctl -qw net.unix.max_dgram_qlen=512
 	ip -n "$FLEET_NETNS-$name" link set eth0 up
 	[ -n "$rate" ] || return 0
 	tc -n $FLEET_NETNS-sw qdisc add dev "$name" root tbf rate "$rate" burst 128kb latency 60ms
@@ -147,6 +149,7 @@ port = $FLEET_PORT
 socket = $FLEET_RUN/co/coordinator.sock
 group = root
 observe_period = 2s
+${FLEET_COORDINATOR_CONF:-}
 TEXT
 	COVEY_HOME=$FLEET_STATE/operator "${FLEET_WRAP[@]}" "$COVEY_BUILD/coordinator/cli/covey" init --dir "$state" \
 		--endpoint "tcp://$FLEET_NET.0.1:$FLEET_PORT" >"$FLEET_STATE/co/init.log"
@@ -231,6 +234,7 @@ fleet_down() {
 		fleet_stop_daemon "$host" helper
 	done
 	pkill -KILL -f "conmon .*$FLEET_STATE/n[0-9]+/helper" 2>/dev/null || true
+	pkill -KILL -f "covey-[a-z]+ --config $FLEET_STATE/" 2>/dev/null || true # whom no pid file knows
 	fleet_kill_containers
 	for netns in $(ip netns list | awk -v p="^$FLEET_NETNS-(sw|co|n[0-9]+)$" '$1 ~ p {print $1}'); do
 		pids=$(ip netns pids "$netns" 2>/dev/null) && [ -n "$pids" ] && kill -9 $pids 2>/dev/null

@@ -41,12 +41,13 @@ report() { # folder
 become() { # folder, program, arguments
 	local folder=$1
 	shift
+	export COVEY_PATIENCE=20 # time limits in tests
 	export COVEY_SYSCALL_BROKER=$COVEY_VALGRIND/broker
 	export LD_PRELOAD=$COVEY_BUILD/tests/valgrind/covey-newer-syscalls.so
 	exec valgrind --quiet --vgdb=no --error-exitcode=99 --num-callers=25 \
 		--leak-check=full --errors-for-leak-kinds=definite,indirect,possible --track-fds=yes \
 		--child-silent-after-fork=yes --trace-children=yes \
-		--trace-children-skip='/usr/*,/bin/*,/sbin/*,/lib/*,/tmp/covey-*' \
+		--trace-children-skip='/usr/*,/bin/*,/sbin/*,/lib/*,/tmp/covey-*,/dev/shm/covey-ht-*,/run/covey-ht-*' \
 		--suppressions="$source/tests/valgrind/libraries.supp" --log-file="$folder/%p.log" "$@"
 }
 

@@ -12,7 +12,7 @@
 #include <assert.h>
 #include <errno.h>
 
-enum { EXTRA_BITMAPS = 3 }; /* done, todo, unseen */
+enum { EXTRA_BITMAPS = 4 }; /* done, todo, unseen, later */
 
 struct fetch *fetch_create(const uint32_t *sizes, uint32_t count)
 {
@@ -30,6 +30,7 @@ struct fetch *fetch_create(const uint32_t *sizes, uint32_t count)
 	f->done = f->bits + (size_t)FETCH_SOURCES * f->words;
 	f->todo = f->done + f->words;
 	f->unseen = f->todo + f->words;
+	f->later = f->unseen + f->words;
 	for (uint32_t c = 0; c < count; c++) {
 		fetch_put_bit(f->todo, c, true);
 		f->bytes_total += sizes[c];
@@ -212,12 +213,12 @@ int fetch_add_source(struct fetch *fetch, uint32_t id, enum fetch_kind kind)
 	fetch->ids[fetch->sources_count] = id;
 	s = &fetch->sources[fetch->sources_count++];
 	*s = (struct fetch_source){
-	    .id = id,
-	    .kind = kind,
-	    .role = FETCH_NEIGHBOUR,
-	    .up = true,
-	    .credit = kind == FETCH_ORIGIN ? FETCH_CREDIT_ORIGIN : FETCH_CREDIT_PEER,
-	    .has = bits,
+		.id = id,
+		.kind = kind,
+		.role = FETCH_NEIGHBOUR,
+		.up = true,
+		.credit = kind == FETCH_ORIGIN ? FETCH_CREDIT_ORIGIN : FETCH_CREDIT_PEER,
+		.has = bits,
 	};
 	memset(bits, 0, fetch->words * sizeof(bits[0]));
 	for (uint32_t i = 0; i < FETCH_REQUESTS; i++)

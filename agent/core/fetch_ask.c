@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Whom to ask for what. Sources take turns; each is filled up to its credit. What it is asked for
- * is the rarest of a sample that begins at a random place. While nothing is left that nobody was
- * asked for, a source with nothing to do may be asked for what is late elsewhere, or what it can
- * bring much sooner: both by the measured rates, because any fixed time is too short for one link
- * and wastes the other.
+ * is the rarest of a sample that begins at a random place. At the end, when next to nothing is left
+ * that nobody was asked for, a source with nothing to do is asked for what is late elsewhere, or
+ * what it brings much sooner: both by the measured rates, because any fixed time is too short for
+ * one link and wastes the other.
  */
 #include "agent/core/fetch_state.h"
 
 enum {
-	AHEAD_MS = 300,
+	AHEAD_MS = 200,
 	FEW_SOURCES = 4, /* so few have to be kept busy across a round trip each */
-	LATE_MIN_MS = 200,
+	LATE_MIN_MS = 150,
 	LATE_UNKNOWN_MS = 2500,
 	RATE_MIN = 64 << 10, /* bytes a second that a source is given time for */
 };
@@ -38,21 +38,29 @@ static void look(const struct fetch *f, uint64_t word, uint32_t base, bool alone
 	}
 }
 
+/* What a source could be asked for, of one word. */
+static uint64_t candidates(const struct fetch *f, const struct fetch_source *s, uint32_t word)
+{
+	uint64_t bits = f->todo[word] & s->has[word];
+
+	return s->kind == FETCH_ORIGIN ? bits & ~f->later[word] : bits;
+}
+
 /* The rarest of a sample; alone: only what no neighbour has. */
 static uint32_t choose(const struct fetch *f, const struct fetch_source *s, bool alone,
-                       uint64_t random)
+		       uint64_t random)
 {
 	uint32_t start = (uint32_t)(random % f->count), at = start / 64;
 	struct sample t = {FETCH_SAMPLE, FETCH_FREE, UINT32_MAX};
 	uint64_t above = UINT64_MAX << (start % 64);
 
-	look(f, f->todo[at] & s->has[at] & above, at * 64, alone, &t);
+	look(f, candidates(f, s, at) & above, at * 64, alone, &t);
 	for (uint32_t i = 1; i < f->words && t.left; i++) {
 		uint32_t w = (at + i) % f->words;
 
-		look(f, f->todo[w] & s->has[w], w * 64, alone, &t);
+		look(f, candidates(f, s, w), w * 64, alone, &t);
 	}
-	look(f, f->todo[at] & s->has[at] & ~above, at * 64, alone, &t);
+	look(f, candidates(f, s, at) & ~above, at * 64, alone, &t);
 	return t.best;
 }
 
@@ -65,7 +73,8 @@ static uint32_t requests_limit(const struct fetch_source *s)
 	return s->kind == FETCH_ORIGIN ? LIMIT_FETCH_REQUESTS : FETCH_REQUESTS;
 }
 
-/* More than AHEAD_MS of what a source delivers only waits there, while others could have sent it. */
+/* More than AHEAD_MS of what a source delivers only waits there, while others could have sent it.
+ */
 static uint64_t credit_of(const struct fetch_source *s)
 {
 	uint64_t ahead = s->rate * AHEAD_MS / 1000;
@@ -95,7 +104,7 @@ static uint32_t choose_any(const struct fetch *f, const struct fetch_source *s)
 }
 
 static uint32_t choose_for(const struct fetch *f, const struct fetch_source *s, uint64_t now_ms,
-                           uint64_t random)
+			   uint64_t random)
 {
 	uint32_t c = FETCH_FREE;
 
@@ -137,7 +146,7 @@ void fetch_set_times(struct fetch_source *s, struct fetch_open *q, uint64_t now_
 	bool any = q->chunk == FETCH_ANY; /* keeps nothing from anybody: may take any time */
 
 	q->due_ms = now_ms + expected_ms(s);
-	q->late_ms = any ? UINT64_MAX : q->due_ms + expected_ms(s) + LATE_MIN_MS;
+	q->late_ms = any ? UINT64_MAX : q->due_ms + LATE_MIN_MS;
 	q->deadline_ms = any ? UINT64_MAX : now_ms + timeout_ms(s);
 }
 
@@ -181,7 +190,8 @@ static struct fetch_source *idle_source(struct fetch *f, uint32_t c, uint64_t no
 		struct fetch_source *s = &f->sources[i];
 
 		if (s->open == 0 && may_ask(s, now_ms) && s->role == FETCH_NEIGHBOUR &&
-		    fetch_bit(s->has, c) && better(s, best))
+		    fetch_bit(s->has, c) && better(s, best) &&
+		    !(s->kind == FETCH_ORIGIN && fetch_bit(f->later, c)))
 			best = s;
 	}
 	return best;
@@ -191,17 +201,17 @@ static struct fetch_source *idle_source(struct fetch *f, uint32_t c, uint64_t no
 static uint64_t gain(const struct fetch *f, const struct fetch_open *q,
 		     const struct fetch_source *to, uint64_t now_ms)
 {
-	uint64_t there;
+	uint64_t there = now_ms + LATE_MIN_MS;
 
-	if (now_ms >= q->late_ms)
+	if (now_ms >= q->due_ms + LATE_MIN_MS)
 		return UINT64_MAX;
 	if (!to->rate || to->strikes)
 		return 0;
-	there = now_ms + 2 * f->sizes[q->chunk] * 1000ull / to->rate + LATE_MIN_MS;
+	there += f->sizes[q->chunk] * 1000ull / to->rate;
 	return q->due_ms > there ? q->due_ms - there : 0;
 }
 
-/* The request for which asking another source gains most; that one is late in its turn. */
+/* The request for which asking another source gains most; the other is late in its turn. */
 static struct fetch_open *find_late(struct fetch *f, uint64_t now_ms, struct fetch_source **ret_to)
 {
 	struct fetch_open *late = NULL;
@@ -216,6 +226,8 @@ static struct fetch_open *find_late(struct fetch *f, uint64_t now_ms, struct fet
 			if (q->chunk == FETCH_FREE || q->chunk == FETCH_ANY || q->again ||
 			    q->cancel)
 				continue;
+			if (now_ms >= q->late_ms)
+				q->late_ms = now_ms + LATE_MIN_MS;
 			to = idle_source(f, q->chunk, now_ms);
 			if (!to || gain(f, q, to, now_ms) <= most)
 				continue;
@@ -241,8 +253,12 @@ static bool ask_again(struct fetch *f, uint64_t now_ms, struct fetch_request *re
 }
 
 bool fetch_next(struct fetch *fetch, uint64_t now_ms, uint64_t random,
-                struct fetch_request *ret_request)
+		struct fetch_request *ret_request)
 {
+	if (fetch->later_until_ms && now_ms >= fetch->later_until_ms) {
+		memset(fetch->later, 0, fetch->words * sizeof(fetch->later[0]));
+		fetch->later_until_ms = 0;
+	}
 	for (uint32_t i = 0; i < fetch->sources_count && fetch->todo_count; i++) {
 		uint32_t at = (fetch->turn + i) % fetch->sources_count, c;
 		struct fetch_source *s = &fetch->sources[at];
@@ -258,10 +274,10 @@ bool fetch_next(struct fetch *fetch, uint64_t now_ms, uint64_t random,
 		open_request(fetch, s, c, now_ms);
 		fetch->turn = (at + 1) % fetch->sources_count;
 		*ret_request =
-		    (struct fetch_request){s->id, c, fetch_request_size(fetch, c), false};
+			(struct fetch_request){s->id, c, fetch_request_size(fetch, c), false};
 		return true;
 	}
-	if (!fetch->todo_count && fetch->open && ask_again(fetch, now_ms, ret_request))
+	if (fetch->todo_count <= FETCH_END && fetch->open && ask_again(fetch, now_ms, ret_request))
 		return true;
 	fetch->looked_ms = now_ms;
 	return false;

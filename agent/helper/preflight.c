@@ -14,6 +14,7 @@
 #include "agent/helper/spawn.h"
 #include "agent/helper/trusted.h"
 #include "agent/helper/userns.h"
+#include "agent/helper/xtables.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -253,6 +254,8 @@ static int check_firewall(struct worker *worker, const struct release *release, 
 	}
 	if (nft)
 		nft_ctx_free(nft);
+	if (!chain[0] && release->serve.network == SERVE_NETWORK_SLOT && xtables_drops_forward())
+		STR_CUT(chain, "iptables-legacy filter FORWARD");
 	if (chain[0] && !worker->reply.check[0]) {
 		STR_CUT(worker->reply.check, "firewall");
 		snprintf(worker->reply.text, sizeof(worker->reply.text),

@@ -216,6 +216,7 @@ static void count(struct tally *t, const struct observation *o, uint64_t now_ms)
 	t->dirty = true;
 	t->counts.rubbish += o->strange;
 	t->counts.dropped += o->lost;
+	t->open -= o->lost < t->open ? o->lost : t->open; /* their ends may be what was lost */
 	if (o->has_label && o->right)
 		t->counts.labels_right += o->times;
 	else if (o->has_label)

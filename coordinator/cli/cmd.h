@@ -49,6 +49,7 @@ int cmd_baseline_build(struct cli *cli);
 
 int cmd_observations(struct cli *cli);
 
+int cmd_drift_show(struct cli *cli);
 int cmd_gate_replay(struct cli *cli);
 
 int cmd_status(struct cli *cli);

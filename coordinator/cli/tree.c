@@ -243,9 +243,8 @@ static void draw_gates(struct drawing *d)
 
 		str_addf(&name, "gate %s", output_text(gate, "name"));
 		str_add(&rest, output_text(gate, "text"));
-		if (*output_text(gate, "evidence"))
-			str_addf(&rest, "%sevidence: %s", rest.size ? "  " : "",
-			         output_text(gate, "evidence"));
+		if (str_equal(output_text(gate, "evidence"), "none"))
+			str_addf(&rest, "%sevidence: none", rest.size ? "  " : "");
 		add_line(d->tree, d->text, d->width, 2, str_get(&name),
 		         output_text(gate, "verdict"), str_get(&rest));
 	}

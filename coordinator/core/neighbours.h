@@ -5,9 +5,9 @@
  * it is a random regular graph of about NEIGHBOURS_DEGREE links a node (between NEIGHBOURS_LEAST
  * and NEIGHBOURS_MOST): such graphs are expanders, whatever is in one place is everywhere after
  * log(nodes) steps. A node's neighbours are of its own site first; each site has a few links to
- * others, a site that is too small for LEAST takes the rest from elsewhere. A thin site (its link
- * to the world is scarce) has NEIGHBOURS_FAR links to others and they are far: reserves, for the
- * time when the origin is away.
+ * others, one that is too small for LEAST takes the rest from elsewhere (and passes MOST when it
+ * grows). A thin site (its link to the world is scarce) has about NEIGHBOURS_FAR links to others
+ * and they are far: reserves, for the time when the origin is away.
  *
  * Stable: a node that joins is put into the middle of existing links (Law, Siu: "Distributed
  * construction of random expander networks", INFOCOM 2003), about half as many as its degree; one
@@ -35,9 +35,9 @@ enum {
 	NEIGHBOURS_LEAST = 8,
 	NEIGHBOURS_DEGREE = 10,
 	NEIGHBOURS_MOST = 12,
-	NEIGHBOURS_FAR = 4,              /* links of a whole thin site to others */
+	NEIGHBOURS_FAR = 4,		 /* links of a whole thin site to others */
 	NEIGHBOURS_MAX = NEIGHBOURS_ALL, /* most that neighbours_of() answers */
-	NEIGHBOURS_CLOSED = 2,           /* so many could not reach a node: it dials itself */
+	NEIGHBOURS_CLOSED = 2,		 /* so many could not reach a node: it dials itself */
 };
 
 struct neighbours_node {
@@ -60,7 +60,7 @@ COVEY_DEFINE_CLEANUP(struct neighbours *, neighbours_free)
 
 /* -EEXIST: it is in. */
 int neighbours_join(struct neighbours *neighbours, uint32_t node,
-                    const struct neighbours_node *about) COVEY_MUST_CHECK;
+		    const struct neighbours_node *about) COVEY_MUST_CHECK;
 void neighbours_leave(struct neighbours *neighbours, uint32_t node);
 /* `node` says that it could not connect to `other`, or that other lost its place with it (a bad
  * chunk: final true, the other direction is not tried). False: they are no neighbours. */
@@ -68,6 +68,6 @@ bool neighbours_failed(struct neighbours *neighbours, uint32_t node, uint32_t ot
 
 /* Returns how many, at most NEIGHBOURS_MAX. */
 size_t neighbours_of(const struct neighbours *neighbours, uint32_t node,
-                     struct neighbour ret_items[NEIGHBOURS_MAX]);
+		     struct neighbour ret_items[NEIGHBOURS_MAX]);
 /* Nodes whose neighbours have changed since they were named here; false: none. */
 bool neighbours_next_changed(struct neighbours *neighbours, uint32_t *ret_node);

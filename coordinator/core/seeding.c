@@ -18,8 +18,8 @@ enum { OUT = UINT32_MAX };
 struct group {
 	uint32_t *order; /* chunks that are not out */
 	uint32_t *place; /* chunk -> index in order; OUT */
-	uint32_t *at_ms; /* when it was last sent there, cut to 32 bits; thin groups only */
-	uint32_t left;
+	uint32_t *at_ms; /* when it last went there, cut to 32 bits; 0: never */
+	uint32_t left, repeat_ms;
 };
 
 struct release {
@@ -118,7 +118,8 @@ static void open_group(struct seeding *s, struct group *g, uint32_t count, bool 
 {
 	g->order = mem_array(count + 1, sizeof(g->order[0]));
 	g->place = mem_array(count + 1, sizeof(g->place[0]));
-	g->at_ms = thin ? mem_array(count + 1, sizeof(g->at_ms[0])) : NULL;
+	g->at_ms = mem_array(count + 1, sizeof(g->at_ms[0]));
+	g->repeat_ms = thin ? SEEDING_REPEAT_THIN_MS : SEEDING_REPEAT_MS;
 	g->left = count;
 	for (uint32_t c = 0; c < count; c++)
 		g->order[c] = c;
@@ -192,7 +193,7 @@ void seeding_leave(struct seeding *seeding, uint32_t node, uint64_t now_ms)
 }
 
 int seeding_have(struct seeding *seeding, uint32_t node, uint32_t release, const uint8_t *bits,
-                 size_t size)
+		 size_t size)
 {
 	const struct node *n = &seeding->nodes[node];
 	const struct release *r = &seeding->releases[release];
@@ -220,12 +221,18 @@ bool seeding_is_neighbour(const struct seeding *seeding, uint32_t node)
 
 static bool is_repeat(const struct group *g, uint32_t chunk, uint64_t now_ms)
 {
-	return g->at_ms && g->place[chunk] == OUT && g->at_ms[chunk] &&
-	       (uint32_t)now_ms - g->at_ms[chunk] < SEEDING_REPEAT_MS;
+	return g->place[chunk] == OUT && g->at_ms[chunk] &&
+	       (uint32_t)now_ms - g->at_ms[chunk] < g->repeat_ms;
+}
+
+/* 1 beside 0, which means never. */
+static void note_sent(struct group *g, uint32_t chunk, uint64_t now_ms)
+{
+	g->at_ms[chunk] = (uint32_t)now_ms | 1;
 }
 
 enum seeding_answer seeding_ask(struct seeding *seeding, uint32_t node, uint32_t release,
-                                uint32_t chunk, uint64_t now_ms)
+				uint32_t chunk, uint64_t now_ms)
 {
 	const struct release *r = &seeding->releases[release % SEEDING_RELEASES];
 	struct group *g;
@@ -241,12 +248,11 @@ enum seeding_answer seeding_ask(struct seeding *seeding, uint32_t node, uint32_t
 	if (chunk != SEEDING_ANY && is_repeat(g, chunk, now_ms))
 		return SEEDING_LATER;
 	if (uplink_push(seeding->uplink, node, item_of(release, chunk),
-	                chunk == SEEDING_ANY ? r->largest : r->sizes[chunk]) < 0)
+			chunk == SEEDING_ANY ? r->largest : r->sizes[chunk]) < 0)
 		return SEEDING_REFUSED;
 	if (chunk != SEEDING_ANY) {
 		take_out(g, chunk);
-		if (g->at_ms)
-			g->at_ms[chunk] = (uint32_t)now_ms | 1;
+		note_sent(g, chunk, now_ms);
 	}
 	return SEEDING_QUEUED;
 }
@@ -257,7 +263,7 @@ void seeding_cancel(struct seeding *seeding, uint32_t node, uint32_t release, ui
 }
 
 /* The chunk for an "any" whose turn has come; SEEDING_ANY: none is left. */
-static uint32_t give(const struct release *r, const struct node *n, uint64_t now_ms)
+static uint32_t give(const struct release *r, const struct node *n)
 {
 	struct group *g = &r->groups[n->group];
 	uint32_t chunk;
@@ -266,8 +272,6 @@ static uint32_t give(const struct release *r, const struct node *n, uint64_t now
 		return SEEDING_ANY;
 	chunk = g->order[g->left - 1];
 	take_out(g, chunk);
-	if (g->at_ms)
-		g->at_ms[chunk] = (uint32_t)now_ms | 1;
 	return chunk;
 }
 
@@ -282,17 +286,19 @@ bool seeding_next(struct seeding *seeding, uint64_t now_ms, struct seeding_send 
 		return false;
 	n = &seeding->nodes[item.peer];
 	send = (struct seeding_send){item.peer, (uint32_t)(item.item >> 32), (uint32_t)item.item,
-	                             item.size, (uint32_t)item.item == SEEDING_ANY};
+				     item.size, (uint32_t)item.item == SEEDING_ANY};
 	r = &seeding->releases[send.release];
 	if (send.fresh) {
-		send.chunk = give(r, n, now_ms);
+		send.chunk = give(r, n);
 		send.size = send.chunk == SEEDING_ANY ? 0 : r->sizes[send.chunk];
 		uplink_correct(seeding->uplink, &item, send.size);
 	}
 	n->sent += send.size;
 	if (send.chunk != SEEDING_ANY)
+		note_sent(&r->groups[n->group], send.chunk, now_ms);
+	if (send.chunk != SEEDING_ANY)
 		n->gifts[n->gifts_count++ % SEEDING_RECENT] =
-		    (struct gift){send.release, send.chunk, now_ms, n->sent};
+			(struct gift){send.release, send.chunk, now_ms, n->sent};
 	*ret_send = send;
 	return true;
 }

@@ -9,14 +9,18 @@
  *
  * A group is a set of nodes behind one thin link (a site); group 0 is everybody else. The rule
  * holds for each group by itself: each chunk goes once over each thin link, and the nodes there
- * pass it on among themselves. To them the origin is a reserve, and repeats what went there only
- * SEEDING_REPEAT_MS later.
+ * pass it on among themselves. To them the origin is a reserve.
+ *
+ * What was sent to a node is not repeated to its group for SEEDING_REPEAT_MS
+ * (SEEDING_REPEAT_THIN_MS over a thin link): who asks for it by name meanwhile is told
+ * SEEDING_LATER, asks for something else, and most often has it from a neighbour before it asks
+ * again.
  *
  * Nodes are slots 0..nodes-1 that the shell gives out for connections, releases slots
  * 0..SEEDING_RELEASES-1, chunks numbers of the release's list (protocol/chunk_list.h). Fair order
  * between nodes, the budget of the uplink, the cumulative confirmation ("taken"): base/uplink.h,
  * one for all releases. Whether a node may have a release is the shell's question, before it asks
- * here. Memory is allocated in seeding_create() (about 200 bytes a node) and seeding_open() (12
+ * here. Memory is allocated in seeding_create() (about 400 bytes a node) and seeding_open() (12
  * bytes a chunk and group).
  */
 #pragma once
@@ -32,15 +36,16 @@ enum {
 	SEEDING_ANY = UINT32_MAX,
 	SEEDING_RELEASES = 64,
 	SEEDING_NEIGHBOURS = 20,
-	SEEDING_REPEAT_MS = 10000,
+	SEEDING_REPEAT_MS = 1000,
+	SEEDING_REPEAT_THIN_MS = 10000,
 	SEEDING_RECENT = 8, /* chunks of a node that are remembered in case it leaves */
 	SEEDING_RECENT_MS = 2000,
 };
 
 enum seeding_answer {
-	SEEDING_QUEUED,  /* seeding_next() will bring it */
+	SEEDING_QUEUED,	 /* seeding_next() will bring it */
 	SEEDING_ALL_OUT, /* nothing fresh is left for this node's group */
-	SEEDING_LATER,   /* the chunk is on its way into the node's site: ask the neighbours */
+	SEEDING_LATER,	 /* the chunk is on its way into the node's site: ask the neighbours */
 	SEEDING_REFUSED, /* more than LIMIT_FETCH_REQUESTS open, no such chunk, slot or release */
 };
 
@@ -69,13 +74,13 @@ void seeding_leave(struct seeding *seeding, uint32_t node, uint64_t now_ms);
 /* What a node has already (resumed, de-duplicated), one bit a chunk, is out as far as its group is
  * concerned. -EINVAL: another length; nothing changes. */
 int seeding_have(struct seeding *seeding, uint32_t node, uint32_t release, const uint8_t *bits,
-                 size_t size) COVEY_MUST_CHECK;
+		 size_t size) COVEY_MUST_CHECK;
 /* fetch_is_behind() of the node, as its last message said: others are served first. */
 void seeding_behind(struct seeding *seeding, uint32_t node, bool behind);
 
 /* chunk: a number, or SEEDING_ANY. */
 enum seeding_answer seeding_ask(struct seeding *seeding, uint32_t node, uint32_t release,
-                                uint32_t chunk, uint64_t now_ms);
+				uint32_t chunk, uint64_t now_ms);
 void seeding_cancel(struct seeding *seeding, uint32_t node, uint32_t release, uint32_t chunk);
 bool seeding_next(struct seeding *seeding, uint64_t now_ms, struct seeding_send *ret_send);
 /* False: it cannot be; close the connection. */

@@ -127,23 +127,23 @@ CODEC_STRUCT(judge_entry);
 
 /* ---- watches ---- */
 
-#define THIS struct watch_feature
-static const struct codec_field watch_feature_fields[] = {
+#define THIS struct lookout_feature
+static const struct codec_field lookout_feature_fields[] = {
 	F_NUMBERS(1, bins, LIMIT_BINS),
 	F_BOOL(2, alarm),
 	F_U32(3, alarms),
 	F_U32(4, clean),
 	F_BOOL(5, drifting),
 };
-static CODEC_STRUCT(watch_feature);
+static CODEC_STRUCT(lookout_feature);
 #undef THIS
 
-#define THIS struct watch_site
-static const struct codec_field watch_site_fields[] = {
+#define THIS struct lookout_site
+static const struct codec_field lookout_site_fields[] = {
 	F_STR(1, name),
-	F_LIST(2, features, watch_feature, LIMIT_FEATURES),
+	F_LIST(2, features, lookout_feature, LIMIT_FEATURES),
 };
-static CODEC_STRUCT(watch_site);
+static CODEC_STRUCT(lookout_site);
 #undef THIS
 
 #define THIS struct detector
@@ -160,8 +160,8 @@ static const struct codec_field detector_fields[] = {
 static CODEC_STRUCT(detector);
 #undef THIS
 
-#define THIS struct watch_labels
-static const struct codec_field watch_labels_fields[] = {
+#define THIS struct lookout_labels
+static const struct codec_field lookout_labels_fields[] = {
 	F_FIXED(1, release),
 	F_U64(2, outcomes),
 	F_U64(3, bad),
@@ -170,17 +170,17 @@ static const struct codec_field watch_labels_fields[] = {
 	F_U64(6, right),
 	F_U64(7, wrong),
 };
-static CODEC_STRUCT(watch_labels);
+static CODEC_STRUCT(lookout_labels);
 #undef THIS
 
-#define THIS struct watch
-static const struct codec_field watch_fields[] = {
+#define THIS struct lookout
+static const struct codec_field lookout_fields[] = {
 	F_FIXED(1, baseline),
 	F_U64(2, window),
-	F_LIST(3, sites, watch_site, WATCH_SITES_MAX),
-	F_STRUCT(4, labels, watch_labels),
+	F_LIST(3, sites, lookout_site, LOOKOUT_SITES_MAX),
+	F_STRUCT(4, labels, lookout_labels),
 	F_BOOL(5, drifting),
 	F_U64(6, hook_ms),
 };
-CODEC_STRUCT(watch);
+CODEC_STRUCT(lookout);
 #undef THIS

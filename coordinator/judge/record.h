@@ -9,7 +9,7 @@
 
 #include "coordinator/judge/gather.h"
 #include "coordinator/judge/judge.h"
-#include "coordinator/judge/watch.h"
+#include "coordinator/judge/lookout.h"
 #include "protocol/codec.h"
 
 enum judge_entry_kind {
@@ -51,4 +51,4 @@ struct judge_entry {
 	uint32_t node; /* JUDGE_QUARANTINE */
 };
 
-extern const struct codec_struct codec_judge_entry, codec_watch;
+extern const struct codec_struct codec_judge_entry, codec_lookout;

@@ -16,6 +16,8 @@ static struct {
     struct held **tail;
 } queue = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, NULL, &queue.head };
 
+static uint64_t hold_us = HOLD_US;  /* set before the first request */
+
 uint64_t now_us(void)
 {
     struct timespec t;
@@ -52,9 +54,12 @@ static void *let_go(void *unused)
     return NULL;
 }
 
-int hold_start(void)
+int hold_start(uint64_t us)
 {
     pthread_t thread;
+
+    if (us)
+        hold_us = us;
     int error = pthread_create(&thread, NULL, let_go, NULL);
 
     return error ? error : pthread_detach(thread);
@@ -62,7 +67,7 @@ int hold_start(void)
 
 void hold(struct held *held, struct MHD_Connection *connection, uint64_t now)
 {
-    *held = (struct held){ .connection = connection, .until_us = now + HOLD_US };
+    *held = (struct held){ .connection = connection, .until_us = now + hold_us };
     /* Before it can be found in the queue, or it might be resumed first and suspended for ever. */
     MHD_suspend_connection(connection);
     pthread_mutex_lock(&queue.lock);

@@ -6,7 +6,7 @@
 #include <microhttpd.h>
 #include <stdint.h>
 
-enum { HOLD_US = 20000 };
+enum { HOLD_US = 20000 };          /* unless hold_start() says another time */
 
 struct held {
     struct held *next;
@@ -14,10 +14,11 @@ struct held {
     uint64_t until_us;
 };
 
-/* Starts the one thread that lets requests go. Returns 0 or a positive errno. */
-int hold_start(void);
+/* Starts the one thread that lets requests go, each after `us` (0: HOLD_US). Returns 0 or a positive
+ * errno. */
+int hold_start(uint64_t us);
 
-/* Suspends the connection; it is resumed HOLD_US later. `held` must live that long. */
+/* Suspends the connection; it is resumed that much later. `held` must live that long. */
 void hold(struct held *held, struct MHD_Connection *connection, uint64_t now_us);
 
 /* CLOCK_MONOTONIC in microseconds. */

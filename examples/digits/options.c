@@ -20,7 +20,9 @@ static const char usage_text[] =
     "  --crash-after TIME     exit with code 134 at that age\n"
     "  --slow SHARE           hold this share of the classifications back for 20 ms\n"
     "  --errors SHARE         answer 500 to this share of the classifications\n"
-    "TIME is 500ms, 20s or 2m, counted from the open port. SHARE is 20% or 0.2; both shares spare\n"
+    "  --wrong SHARE          answer another digit to this share of the classifications\n"
+    "  --delay TIME           take so much longer for every classification (not with --slow)\n"
+    "TIME is 500ms, 20s or 2m, counted from the open port. SHARE is 20% or 0.2; shares spare\n"
     "the first 32 classifications, so that smoke tests pass and only traffic shows the fault.\n"
     "Environment: PORT (8000; 0 picks one), COVEY_RELEASE, COVEY_OBSERVE.\n";
 
@@ -70,6 +72,8 @@ void options_parse(int argc, char **argv, struct options *ret_options)
         { "crash-after", required_argument, NULL, 'c' },
         { "slow", required_argument, NULL, 's' },
         { "errors", required_argument, NULL, 'e' },
+        { "wrong", required_argument, NULL, 'w' },
+        { "delay", required_argument, NULL, 'l' },
         { "help", no_argument, NULL, 'h' },
         { NULL, 0, NULL, 0 },
     };
@@ -87,11 +91,15 @@ void options_parse(int argc, char **argv, struct options *ret_options)
         case 'c': o.crash_after_us = parse_time(table[index].name, optarg); break;
         case 's': o.slow = parse_share(table[index].name, optarg); break;
         case 'e': o.errors = parse_share(table[index].name, optarg); break;
+        case 'w': o.wrong = parse_share(table[index].name, optarg); break;
+        case 'l': o.delay_us = parse_time(table[index].name, optarg); break;
         case 'h': exit(fputs(usage_text, stdout) < 0);
         default: fputs(usage_text, stderr); exit(2);
         }
     }
     if (optind < argc)
         bad_usage("argument", argv[optind]);
+    if (o.delay_us && o.slow > 0)
+        bad_usage("--delay", "beside --slow");
     *ret_options = o;
 }

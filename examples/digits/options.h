@@ -14,6 +14,8 @@ struct options {
     bool never_ready;
     double slow;                    /* shares of the classifications, 0..1 */
     double errors;
+    double wrong;
+    uint64_t delay_us;              /* of every classification; 0: none */
 };
 
 /* Ends the process after --help (0) and on bad usage (2). */

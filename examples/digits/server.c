@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A small model server: what Covey expects of one, and nothing else. It listens on $PORT, answers
- * /healthz and /classify, reads /model, reports each classification to $COVEY_OBSERVE, and ends
- * within a second of SIGTERM after finishing what it had begun.
+ * /healthz, /classify, /feedback and /metrics, reads /model, tells its node about each
+ * classification, and ends within a second of SIGTERM after finishing what it had begun.
  *
  * Two libmicrohttpd threads with epoll serve; the main thread only waits for signals and for the
  * moments at which --crash-after asks for a fault. Signals are blocked and taken with
@@ -15,6 +15,7 @@
 #include "hold.h"
 #include "model.h"
 #include "options.h"
+#include "tell.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -28,7 +29,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -50,8 +50,6 @@ struct server {
     struct model model;
     const char *release;
     uint64_t open_us;               /* when the port was opened */
-    int observe_fd;                 /* -1: nobody wants observations */
-    struct sockaddr_un observe;
     atomic_uint_fast64_t classified;
     atomic_int busy;                /* connections with something to finish */
     atomic_bool stopping;
@@ -74,43 +72,6 @@ struct request {
 static void json_drop(json_t **json)
 {
     json_decref(*json);
-}
-
-/* ---- observations ---- */
-
-static void observe_open(struct server *server)
-{
-    const char *path = getenv("COVEY_OBSERVE");
-
-    server->observe_fd = -1;
-    if (!path || !*path)
-        return;
-    if (strlen(path) >= sizeof server->observe.sun_path) {
-        fprintf(stderr, "digits-server: COVEY_OBSERVE is too long for a socket, ignored\n");
-        return;
-    }
-    server->observe.sun_family = AF_UNIX;
-    memcpy(server->observe.sun_path, path, strlen(path) + 1);
-    server->observe_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-}
-
-/* Not connected, and errors ignored: the listener may start later, restart, or be slow. An
- * observation may get lost, a request may not wait for one. */
-static void observe(const struct server *server, uint64_t latency_us, unsigned status, int label,
-                    double score)
-{
-    char text[96];
-    int size;
-
-    if (server->observe_fd < 0)
-        return;
-    if (status == MHD_HTTP_OK)
-        size = snprintf(text, sizeof text, "latency_us=%" PRIu64 " status=%u class=%d score=%.4f",
-                        latency_us, status, label, score);
-    else
-        size = snprintf(text, sizeof text, "latency_us=%" PRIu64 " status=%u", latency_us, status);
-    (void)sendto(server->observe_fd, text, (size_t)size, MSG_DONTWAIT | MSG_NOSIGNAL,
-                 (const struct sockaddr *)&server->observe, sizeof server->observe);
 }
 
 /* ---- answers ---- */
@@ -205,8 +166,17 @@ static bool drawn(uint64_t number, uint64_t salt, double share)
 static enum MHD_Result refuse(const struct server *server, struct MHD_Connection *connection,
                               const struct request *request, unsigned status, const char *why)
 {
-    observe(server, now_us() - request->begin_us, status, 0, 0);
+    tell_end(&(struct told){ .latency_us = now_us() - request->begin_us, .status = status });
     return answer_json(server, connection, status, json_pack("{s:s}", "error", why));
+}
+
+/* A client that knows the digit says so in a header: feedback at once. */
+static void tell_truth(struct MHD_Connection *connection, int label)
+{
+    const char *truth = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "X-Label");
+
+    if (truth && truth[0] >= '0' && truth[0] <= '9' && truth[1] == '\0')
+        tell_feedback(truth[0] - '0' == label);
 }
 
 static enum MHD_Result classify(struct server *server, struct MHD_Connection *connection,
@@ -216,13 +186,15 @@ static enum MHD_Result classify(struct server *server, struct MHD_Connection *co
     float score = 0;
     const char *wrong = parse_pixels(request, pixels);
 
+    if (!request->was_held)
+        tell_begin();
     if (wrong)
         return refuse(server, connection, request,
                       request->body_size > BODY_MAX ? MHD_HTTP_CONTENT_TOO_LARGE
                                                     : MHD_HTTP_BAD_REQUEST, wrong);
     if (!request->was_held) {
         request->number = atomic_fetch_add(&server->classified, 1);
-        if (drawn(request->number, 1, server->options.slow)) {
+        if (server->options.delay_us || drawn(request->number, 1, server->options.slow)) {
             request->was_held = true;
             hold(&request->held, connection, now_us());
             return MHD_YES;         /* the library asks again once the connection is resumed */
@@ -232,10 +204,39 @@ static enum MHD_Result classify(struct server *server, struct MHD_Connection *co
         return refuse(server, connection, request, MHD_HTTP_INTERNAL_SERVER_ERROR,
                       "asked for by --errors");
     int label = model_classify(&server->model, pixels, &score);
-    observe(server, now_us() - request->begin_us, MHD_HTTP_OK, label, (double)score);
+    if (drawn(request->number, 1U << 30, server->options.wrong))
+        label = (label + 1) % MODEL_CLASSES;
+    tell_end(&(struct told){ .latency_us = now_us() - request->begin_us, .status = MHD_HTTP_OK,
+                             .pixels = pixels, .label = label, .score = (double)score });
+    tell_truth(connection, label);
     return answer_json(server, connection, MHD_HTTP_OK,
                        json_pack("{s:i, s:f, s:s}", "label", label, "score", (double)score,
                                  "release", server->release));
+}
+
+/* {"right": true}: of an answer that was given earlier. */
+static enum MHD_Result take_feedback(const struct server *server,
+                                     struct MHD_Connection *connection,
+                                     const struct request *request)
+{
+    size_t size = request->body_size > BODY_MAX ? 0 : request->body_size;
+    __attribute__((cleanup(json_drop))) json_t *json = json_loadb(request->body, size, 0, NULL);
+    const json_t *right = json_object_get(json, "right");
+
+    if (!json_is_boolean(right))
+        return answer(server, connection, MHD_HTTP_BAD_REQUEST, "text/plain",
+                      "expected {\"right\": true} or {\"right\": false}\n");
+    tell_feedback(json_is_true(right));
+    return answer(server, connection, MHD_HTTP_OK, "text/plain", "thank you\n");
+}
+
+static enum MHD_Result answer_metrics(const struct server *server,
+                                      struct MHD_Connection *connection)
+{
+    char text[TELL_METRICS_MAX];
+
+    (void)tell_metrics(text);
+    return answer(server, connection, MHD_HTTP_OK, "text/plain; version=0.0.4", text);
 }
 
 /* ---- requests ---- */
@@ -250,9 +251,14 @@ static enum MHD_Result route(struct server *server, struct MHD_Connection *conne
         return classify(server, connection, request);
     if (get && strcmp(url, "/healthz") == 0)
         return answer_health(server, connection);
+    if (get && strcmp(url, "/metrics") == 0)
+        return answer_metrics(server, connection);
+    if (post && strcmp(url, "/feedback") == 0)
+        return take_feedback(server, connection, request);
     if (get && strcmp(url, "/") == 0)
         return answer_hello(server, connection);
-    if (strcmp(url, "/classify") == 0 || strcmp(url, "/healthz") == 0 || strcmp(url, "/") == 0)
+    if (strcmp(url, "/classify") == 0 || strcmp(url, "/healthz") == 0 || strcmp(url, "/") == 0 ||
+        strcmp(url, "/feedback") == 0 || strcmp(url, "/metrics") == 0)
         return answer(server, connection, MHD_HTTP_METHOD_NOT_ALLOWED, "text/plain",
                       "method not allowed\n");
     return answer(server, connection, MHD_HTTP_NOT_FOUND, "text/plain", "not found\n");
@@ -462,7 +468,7 @@ static int serve(struct server *server, const sigset_t *signals, uint16_t port)
         return EXIT_FAILURE;
     }
     server->open_us = now_us();
-    struct MHD_Daemon *daemon = hold_start() == 0 ? daemon_start(server, listen_fd) : NULL;
+    struct MHD_Daemon *daemon = hold_start(server->options.delay_us) == 0 ? daemon_start(server, listen_fd) : NULL;
     if (!daemon) {
         fprintf(stderr, "digits-server: the HTTP server does not start\n");
         return EXIT_FAILURE;
@@ -515,13 +521,12 @@ int main(int argc, char **argv)
         fprintf(stderr, "digits-server: %s\n", why);
         return EXIT_FAILURE;
     }
-    observe_open(&server);
+    tell_open();
     int code = EXIT_SUCCESS;
     if (!server.options.start_delay_us ||
         !wait_for_stop(&signals, now_us() + server.options.start_delay_us))
         code = serve(&server, &signals, port);
-    if (server.observe_fd >= 0)
-        (void)close(server.observe_fd);
+    tell_close();
     model_free(&server.model);
     return code;
 }

@@ -156,8 +156,8 @@ import socket, sys
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 s.bind(sys.argv[1])
 s.settimeout(10)
-for _ in range(4):
-    print(s.recv(1000).decode())
+for _ in range(8):
+    print(s.recv(1000).decode().rstrip())
 PY
     local listener=$!
     for _ in $(seq 100); do [ -S "$socket" ] && break; sleep 0.05; done
@@ -166,9 +166,33 @@ PY
     status -d nonsense "$url/classify" >/dev/null
     wait "$listener"
     check "observes three answers" test 3 = "$(grep -cxE \
-        'latency_us=[0-9]+ status=200 class=[037] score=[01]\.[0-9]{4}' "$tmp/observed")"
-    check "observes a refusal" grep -qxE 'latency_us=[0-9]+ status=400' "$tmp/observed"
+        'end latency_us=[0-9]+ status=200 class=[037] score=[01][0-9.]* x.ink=0[0-9.]+ x.top=0[0-9.]+ x.border=0[0-9.]*' \
+        "$tmp/observed")"
+    check "observes a refusal" grep -qxE 'end latency_us=[0-9]+ status=400' "$tmp/observed"
+    check "tells of each that it begins" test 4 = "$(grep -cx begin "$tmp/observed")"
     check "answers with the listener gone" test "$(golden_labels)" = "$(expected_labels)"
+    stop
+}
+
+test_feedback_and_metrics() {
+    start 2.0.0 --wrong 50%
+    for label in 7 7 3; do
+        curl -s -o "$tmp/answer" -H "X-Label: $label" --data-binary @golden/seven.json "$url/classify"
+    done
+    check "feedback: 200" status_is 200 -d '{"right": false}' "$url/feedback"
+    check "feedback that is none: 400" status_is 400 -d '{"right": 7}' "$url/feedback"
+    curl -s "$url/metrics" >"$tmp/metrics"
+    check "metrics: requests" grep -qx 'digits_requests_total{code="200"} 3' "$tmp/metrics"
+    check "metrics: right" grep -qx 'digits_feedback_total{label="right"} 2' "$tmp/metrics"
+    check "metrics: wrong" grep -qx 'digits_feedback_total{label="wrong"} 2' "$tmp/metrics"
+    check "metrics: all latencies" grep -qx 'digits_latency_seconds_bucket{le="+Inf"} 3' "$tmp/metrics"
+    local got
+    got=$(curl -s --data-binary @golden/seven.json "$url/classify?[1-200]" | grep -vc '"label":7')
+    check "--wrong 50%: $got of 200" test "$got" -ge 60 -a "$got" -le 125
+    stop
+    start 2.0.0 --delay 5ms
+    got=$(curl -s -o "$tmp/answer" -w '%{time_total}\n' --data-binary @golden/seven.json "$url/classify")
+    check "--delay 5ms: $got s" awk "BEGIN {exit !($got >= 0.005)}"
     stop
 }
 
@@ -194,6 +218,7 @@ test_in_flight
 test_faults
 test_shares
 test_observations
+test_feedback_and_metrics
 test_bad_starts
 echo "1..$count"
 [ "$failed" = 0 ]

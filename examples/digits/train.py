@@ -7,8 +7,9 @@ machine two runs write the same bytes (another BLAS may round differently in the
 
     /usr/bin/python3 train.py [OUT_DIR]     # default: the folder of this script
 
-Writes releases/VERSION/model/model.safetensors and golden/, and prints the held-out accuracy that
-belongs into `lineage: {metrics: ...}` of each release.yaml.
+Writes releases/VERSION/model/model.safetensors, golden/ and training.csv, of which `covey baseline
+build` makes baseline.yaml, and prints the held-out accuracy that belongs into `lineage: {metrics:
+...}` of each release.yaml.
 """
 import json
 import os
@@ -95,6 +96,17 @@ def write_golden(folder, good, x, y):
     (folder / "held-out.txt").write_text("".join(lines))
 
 
+def write_training(path, tensors, x):
+    """What the server observes of each image, as `covey baseline build` takes it."""
+    images, share = x.reshape(-1, 8, 8), scores(tensors, x)
+    ink = images.sum(axis=(1, 2))
+    top = images[:, :4].sum(axis=(1, 2)) / ink
+    border = 1 - images[:, 1:7, 1:7].sum(axis=(1, 2)) / ink
+    rows = zip(ink / 64, top, border, share.argmax(axis=1), share.max(axis=1))
+    lines = [f"{i:.7g},{t:.7g},{abs(b):.7g},{c},{s:.7g}\n" for i, t, b, c, s in rows]
+    path.write_text("ink,top,border,class,score\n" + "".join(lines))
+
+
 def main():
     out = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).parent
     digits = load_digits()
@@ -108,6 +120,7 @@ def main():
         print(f"digits@{version}: held-out accuracy {accuracy(tensors, x_test, y_test):.3f},"
               f" first {HELD_OUT}: {accuracy(tensors, x_test[:HELD_OUT], y_test[:HELD_OUT]):.2f}")
     write_golden(out / "golden", [first, second], x_test, y_test)
+    write_training(out / "training.csv", second, digits.data / 16.0)
 
 
 if __name__ == "__main__":

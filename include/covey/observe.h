@@ -14,9 +14,10 @@
  *	covey_observation_number(&o, "ink", 0.21);
  *	covey_observe(observer, &o);
  *
- * Nothing here waits, allocates after the opening, or fails a request: when the node does not
- * listen, or the server says more than the node takes, observations are lost and counted. All
- * functions may be called from any thread; a struct covey_observation belongs to one at a time.
+ * Nothing here waits, allocates after the opening, or fails a request. When the node is slower than
+ * the server for a moment, observations wait in at most 1 MiB for the next call and go together;
+ * when that is full, or the node does not listen, they are lost and counted. All functions may be
+ * called from any thread; a struct covey_observation belongs to one at a time.
  */
 #ifndef COVEY_OBSERVE_H
 #define COVEY_OBSERVE_H
@@ -72,11 +73,10 @@ void covey_observation_label(struct covey_observation *o, bool right);
 /* The observation stands for this many equal ones, 1 to 1,000,000. */
 void covey_observation_times(struct covey_observation *o, uint64_t times);
 
-/* Many observations in one datagram, for servers that answer tens of thousands of requests a second:
- * ends one and begins the next. False: there is not room for another of this size; send first. */
+/* Many observations in one datagram, for servers that have them together anyway, a batch: ends one and begins the next. False: there is not room for another of this size; send first. */
 bool covey_observation_next(struct covey_observation *o);
 
-/* Sends and clears. 0, or a negative errno: it is lost and counted. -EMSGSIZE: it was too long. */
+/* Sends and clears; with nothing in it, sends what waits. 0, or a negative errno: it is lost and counted. -EMSGSIZE: it was too long. */
 int covey_observe(struct covey_observer *observer, struct covey_observation *o);
 
 #ifdef __cplusplus

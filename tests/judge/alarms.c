@@ -4,7 +4,7 @@
 #include "alarms.h"
 
 #include "base/mem.h"
-#include "coordinator/judge/watch.h"
+#include "coordinator/judge/lookout.h"
 #include "coordinator/stats/drift.h"
 #include "evidence/build.h"
 #include "evidence/bins.h"
@@ -20,19 +20,19 @@ enum { TRAINING = 10000, WINDOW_MS = 1000, CHUNK = 10 };
 struct bench {
 	struct rng rng;
 	struct baseline baseline;
-	struct watch watch;
-	struct watch_policy policy;
+	struct lookout watch;
+	struct lookout_policy policy;
 	uint64_t bins[LIMIT_BINS], at_ms;
 	bool news, label_alarm;
 };
 
-static void on_news(void *arg, enum watch_news news, const struct watch_site *site, size_t feature,
-                    double ln_e)
+static void on_news(void *arg, enum lookout_news news, const struct lookout_site *site,
+                    size_t feature, double ln_e)
 {
 	struct bench *b = arg;
 
-	b->news = b->news || news == WATCH_FEATURE_DRIFTS;
-	b->label_alarm = b->label_alarm || news == WATCH_LABEL_ALARM;
+	b->news = b->news || news == LOOKOUT_FEATURE_DRIFTS;
+	b->label_alarm = b->label_alarm || news == LOOKOUT_LABEL_ALARM;
 }
 
 static void bench_start(struct bench *b, uint64_t seed)
@@ -46,17 +46,18 @@ static void bench_start(struct bench *b, uint64_t seed)
 	b->baseline.features = mem_array(1, sizeof(*b->baseline.features));
 	b->baseline.features_count = 1;
 	b->baseline.observations = TRAINING;
-	r = build_numeric("brightness", values, TRAINING, BUILD_BINS, &b->baseline.features[0], NULL);
+	r = build_numeric("brightness", values, TRAINING, BUILD_BINS, &b->baseline.features[0],
+	                  NULL);
 	assert(r == 0);
 	free(values);
-	watch_start(&b->watch, &(struct digest){{1}}, &b->baseline);
+	lookout_start(&b->watch, &(struct digest){{1}}, &b->baseline);
 }
 
 static void bench_end(struct bench *b)
 {
 	struct baseline_feature *feature = &b->baseline.features[0];
 
-	watch_free(&b->watch);
+	lookout_free(&b->watch);
 	free(feature->edges);
 	free(feature->counts);
 	free(b->baseline.features);
@@ -67,15 +68,13 @@ static void observe(struct bench *b, uint32_t count, double shift)
 {
 	const struct baseline_feature *feature = &b->baseline.features[0];
 	struct feature_counts counts = {b->bins, bins_total(feature)};
-	struct observation_record record = {.serving = true,
-	                                    .baseline = {{1}},
-	                                    .features = &counts,
-	                                    .features_count = 1};
+	struct observation_record record = {
+	    .serving = true, .baseline = {{1}}, .features = &counts, .features_count = 1};
 
 	memset(b->bins, 0, sizeof(b->bins));
 	for (uint32_t i = 0; i < count; i++)
 		b->bins[bins_of_number(feature, shift + stream_normal(&b->rng))]++;
-	watch_add(&b->watch, &b->policy, &b->baseline, "lyon", b->at_ms, &record, on_news, b);
+	lookout_add(&b->watch, &b->policy, &b->baseline, "lyon", b->at_ms, &record, on_news, b);
 }
 
 static bool window_alarm(const struct bench *b)
@@ -91,7 +90,7 @@ struct usual { /* alarms of the usual rules */
 
 static void ask_usual(const struct bench *b, struct usual *usual)
 {
-	const struct watch_feature *f = &b->watch.sites[0].features[0];
+	const struct lookout_feature *f = &b->watch.sites[0].features[0];
 	struct drift_counts counts = {b->baseline.features[0].counts, f->bins, f->bins_count};
 	struct drift_scores scores;
 
@@ -166,7 +165,7 @@ static bool label(struct bench *b, double rate)
 	};
 
 	b->label_alarm = false;
-	watch_add(&b->watch, &b->policy, NULL, "lyon", b->at_ms, &record, on_news, b);
+	lookout_add(&b->watch, &b->policy, NULL, "lyon", b->at_ms, &record, on_news, b);
 	return b->label_alarm;
 }
 

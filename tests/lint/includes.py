@@ -40,7 +40,7 @@ ONLY = {
     "zmq.h": ["protocol/transport/", "coordinator/main", "agent/main", "agent/cli/", "coordinator/cli/"],
     "archive.h": ["agent/helper/", "coordinator/cli/"],
     "nftables/libnftables.h": ["agent/helper/", "agent/traffic/"],
-    "curl/curl.h": ["agent/probe/"],
+    "curl/curl.h": ["coordinator/hook/", "agent/probe/"],
     "zstd.h": ["protocol/coding/"],
 }
 # the transport is a shell's business; the pure protocol never sees it

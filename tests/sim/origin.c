@@ -223,6 +223,11 @@ static int on_statement(void *arg, const char *statement)
 	return -EIO;
 }
 
+static int world_hook(void *user, const char *json, struct err *err)
+{
+	return 0;
+}
+
 void sim_coordinator_start(struct sim *sim)
 {
 	struct coordinator_config config = {.root = sim->root};
@@ -234,6 +239,7 @@ void sim_coordinator_start(struct sim *sim)
 		.send_data = world_send_data,
 		.control_reply = world_reply,
 		.arm_timer = world_arm,
+		.hook = world_hook,
 		.sign_identity = world_sign,
 		.object_has = world_has,
 		.object_put = world_put,

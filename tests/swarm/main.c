@@ -6,6 +6,7 @@
  *   covey-swarm --faults [--seeds N]
  *   covey-swarm --planted                            each planted bug must be found
  *   covey-swarm --twice                              the same seed, the same run
+ *   covey-swarm ... --case TEXT                      only cases whose name has it
  *   covey-swarm --table [--nodes MOST]               a table of the bars
  */
 #include "base/mem.h"
@@ -15,6 +16,13 @@
 #include <stdio.h>
 
 static unsigned tests, failures;
+static const char *only = ""; /* part of a name */
+static uint32_t most_nodes = UINT32_MAX;
+
+static bool is_wanted(const struct swarm_case *c)
+{
+	return c->nodes <= most_nodes && strstr(c->name, only);
+}
 
 static void tap(bool ok, const char *name, const char *text)
 {
@@ -46,10 +54,10 @@ static const char *fault_of(const struct swarm_case *c, const struct swarm_resul
 	return NULL;
 }
 
-static void run_cases(const struct swarm_case *cases, size_t count, uint32_t seeds, uint32_t most)
+static void run_cases(const struct swarm_case *cases, size_t count, uint32_t seeds)
 {
 	for (size_t i = 0; i < count; i++)
-		for (uint64_t seed = 1; seed <= seeds && cases[i].nodes <= most; seed++) {
+		for (uint64_t seed = 1; seed <= seeds && is_wanted(&cases[i]); seed++) {
 			struct swarm_result r;
 			const char *fault;
 			char text[512];
@@ -91,7 +99,7 @@ static void run_twice(void)
 	}
 }
 
-static void print_table(uint32_t most)
+static void print_table(void)
 {
 	printf("| case | bound s | last s | share of bound | bar | origin sent | duplicates | "
 	       "site's link | CPU s |\n|---|---|---|---|---|---|---|---|---|\n");
@@ -100,7 +108,7 @@ static void print_table(uint32_t most)
 		struct swarm_result r;
 		char bar[32] = "", site[32] = "";
 
-		if (c->nodes > most)
+		if (!is_wanted(c))
 			continue;
 		swarm_run(c, 1, BUG_NONE, &r);
 		if (c->most_seconds > 0)
@@ -119,12 +127,16 @@ static void print_table(uint32_t most)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"bars", no_argument, NULL, 'b'},     {"faults", no_argument, NULL, 'f'},
-		{"planted", no_argument, NULL, 'p'},  {"twice", no_argument, NULL, 't'},
-		{"table", no_argument, NULL, 'T'},    {"seeds", required_argument, NULL, 's'},
-		{"nodes", required_argument, NULL, 'n'}, {NULL, 0, NULL, 0}};
-	uint32_t seeds = 1, most = UINT32_MAX;
+	static const struct option options[] = {{"bars", no_argument, NULL, 'b'},
+						{"faults", no_argument, NULL, 'f'},
+						{"planted", no_argument, NULL, 'p'},
+						{"twice", no_argument, NULL, 't'},
+						{"table", no_argument, NULL, 'T'},
+						{"seeds", required_argument, NULL, 's'},
+						{"nodes", required_argument, NULL, 'n'},
+						{"case", required_argument, NULL, 'c'},
+						{NULL, 0, NULL, 0}};
+	uint32_t seeds = 1;
 	int option, what = 'b';
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -133,20 +145,22 @@ int main(int argc, char **argv)
 		if (option == 's')
 			seeds = (uint32_t)strtoul(optarg, NULL, 10);
 		else if (option == 'n')
-			most = (uint32_t)strtoul(optarg, NULL, 10);
+			most_nodes = (uint32_t)strtoul(optarg, NULL, 10);
+		else if (option == 'c')
+			only = optarg;
 		else
 			what = option;
 	}
 	if (what == 'b')
-		run_cases(swarm_bars, swarm_bars_count, seeds, most);
+		run_cases(swarm_bars, swarm_bars_count, seeds);
 	if (what == 'f')
-		run_cases(swarm_faults, swarm_faults_count, seeds, most);
+		run_cases(swarm_faults, swarm_faults_count, seeds);
 	if (what == 'p')
 		run_planted();
 	if (what == 't')
 		run_twice();
 	if (what == 'T')
-		print_table(most);
+		print_table();
 	else
 		printf("1..%u\n", tests);
 	return failures ? 1 : 0;

@@ -26,6 +26,8 @@ void origin_hear(struct swarm *s, const struct swarm_event *event)
 		links_say(s, SAY_ALL_OUT, event->a, event->b, chunk, 0);
 		break;
 	case SEEDING_LATER:
+		links_say(s, SAY_LATER, event->a, event->b, chunk, 0);
+		break;
 	case SEEDING_REFUSED:
 		links_say(s, SAY_REFUSED, event->a, event->b, chunk, 0);
 		break;

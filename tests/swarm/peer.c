@@ -43,8 +43,7 @@ static void ask(struct swarm *s, uint32_t node, const struct fetch_request *q)
 
 	watch_request(s, q->source, side, q);
 	bucket_take(&s->nodes[node].bucket, q->size, swarm_ms(s));
-	links_say(s, SAY_REQUEST, q->source, side, q->chunk,
-		  fetch_is_behind(s->nodes[node].fetch));
+	links_say(s, SAY_REQUEST, q->source, side, q->chunk, fetch_is_behind(s->nodes[node].fetch));
 }
 
 static void blame(struct swarm *s, uint32_t node)
@@ -66,13 +65,15 @@ static void blame(struct swarm *s, uint32_t node)
 	}
 }
 
-static void fetch_step(struct swarm *s, uint32_t node)
+/* True: it did something, and waits for another time than before. */
+static bool fetch_step(struct swarm *s, uint32_t node)
 {
 	struct swarm_node *n = &s->nodes[node];
 	struct fetch_request q;
+	bool asked = false;
 
 	if (!wants(n))
-		return;
+		return false;
 	while (fetch_next_cancel(n->fetch, &q)) {
 		uint32_t side = s->wires[q.source].node[1] == node;
 
@@ -81,8 +82,11 @@ static void fetch_step(struct swarm *s, uint32_t node)
 	}
 	blame(s, node);
 	while ((bucket_allows(&n->bucket, swarm_ms(s)) || s->bug == BUG_RATE_DOWN) &&
-	       fetch_next(n->fetch, swarm_ms(s), rng_next(&s->rng), &q))
+	       fetch_next(n->fetch, swarm_ms(s), rng_next(&s->rng), &q)) {
 		ask(s, node, &q);
+		asked = true;
+	}
+	return asked;
 }
 
 static void serve_step(struct swarm *s, uint32_t node)
@@ -299,7 +303,8 @@ static void on_have(struct swarm *s, const struct swarm_event *event)
 			continue;
 		other = s->wires[wire].node[s->wires[wire].node[0] == event->a];
 		fetch_have(s->nodes[other].fetch, wire, (uint32_t)event->c);
-		fetch_step(s, other);
+		if (fetch_step(s, other))
+			arm(s, other);
 	}
 }
 
@@ -379,6 +384,8 @@ static void on_answer(struct swarm *s, const struct swarm_event *event)
 		fetch_received_missing(n->fetch, event->a, chunk);
 	if (event->kind == SAY_REFUSED)
 		fetch_received_refusal(n->fetch, event->a, chunk, swarm_ms(s));
+	if (event->kind == SAY_LATER)
+		fetch_received_later(n->fetch, event->a, chunk, swarm_ms(s));
 	if (event->kind == SAY_ALL_OUT) {
 		while (watch_closed(s, event->a, event->b, FETCH_ANY))
 			;
@@ -401,11 +408,12 @@ void peer_hear(struct swarm *s, const struct swarm_event *event)
 		else if (event->kind == SAY_REQUEST)
 			on_request(s, event->a, event->b, (uint32_t)event->c);
 		else
-			serve_cancel(s->nodes[w->node[!event->b]].serve, w->slot[!event->b], RELEASE,
-				     (uint32_t)event->c);
+			serve_cancel(s->nodes[w->node[!event->b]].serve, w->slot[!event->b],
+				     RELEASE, (uint32_t)event->c);
 		break;
 	case SAY_MISSING:
 	case SAY_REFUSED:
+	case SAY_LATER:
 	case SAY_ALL_OUT:
 		if (w->up)
 			on_answer(s, event);

@@ -66,9 +66,9 @@ static double fleet_bound(const struct swarm_case *c, double *ret_sum, double *r
 }
 
 /*
- * T = max{F/u_seed, F/d_min, N F/(u_seed + sum u_i)} (Kumar, Ross: "Peer-assisted file distribution:
- * the minimum distribution time", HOTWEB 2006), and with M equal chunks and equal links F/u (1 +
- * floor(log2 N)/M). When the origin dies, what it sent until then counts.
+ * T = max{F/u_seed, F/d_min, N F/(u_seed + sum u_i)} (Kumar, Ross: "Peer-assisted file
+ * distribution: the minimum distribution time", HOTWEB 2006), and with M equal chunks and equal
+ * links F/u (1 + floor(log2 N)/M). When the origin dies, what it sent until then counts.
  */
 double swarm_bound(const struct swarm_case *c)
 {
@@ -138,8 +138,8 @@ static void build(struct swarm *s)
 	s->chunks = (uint32_t)((c->size + c->chunk - 1) / c->chunk);
 	s->sizes = mem_array(s->chunks, sizeof(s->sizes[0]));
 	for (uint32_t i = 0; i < s->chunks; i++)
-		s->sizes[i] = i + 1 < s->chunks ? c->chunk
-						: (uint32_t)(c->size - (uint64_t)i * c->chunk);
+		s->sizes[i] =
+			i + 1 < s->chunks ? c->chunk : (uint32_t)(c->size - (uint64_t)i * c->chunk);
 	s->nodes = mem_array(c->nodes + 1, sizeof(s->nodes[0]));
 	s->bits = mem_alloc(s->chunks / 8 + 1);
 	s->given = mem_array((size_t)(c->sites + 1) * s->chunks, sizeof(s->given[0]));

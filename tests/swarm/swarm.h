@@ -4,10 +4,10 @@
  * agent/core/serve.h, coordinator/core/seeding.h, coordinator/core/neighbours.h), and links between
  * them. One process, one thread, one seed; the same seed gives the same run.
  *
- * Links. Each node has an uplink and a downlink. Data goes in segments; on an uplink the connections
- * that have something to send take turns (as TCP flows share a link), on a downlink and on a site's
- * link segments wait in the order of arrival. Control messages take the latency and no bandwidth:
- * beside a chunk of 256 KiB a HAVE of 40 bytes to ten neighbours is 0.2 %.
+ * Links. Each node has an uplink and a downlink. Data goes in segments; on an uplink the
+ * connections that have something to send take turns (as TCP flows share a link), on a downlink and
+ * on a site's link segments wait in the order of arrival. Control messages take the latency and no
+ * bandwidth: beside a chunk of 256 KiB a HAVE of 40 bytes to ten neighbours is 0.2 %.
  */
 #pragma once
 
@@ -44,15 +44,15 @@ enum fault_kind {
 };
 
 enum bug { /* planted in the simulator's shell, one for each invariant */
-	BUG_NONE,
-	BUG_UNVERIFIED,
-	BUG_CREDIT,
-	BUG_RATE_UP,
-	BUG_RATE_DOWN,
-	BUG_TWICE,
-	BUG_STRANGER,
-	BUG_SEED,
-	BUG_COUNT,
+	   BUG_NONE,
+	   BUG_UNVERIFIED,
+	   BUG_CREDIT,
+	   BUG_RATE_UP,
+	   BUG_RATE_DOWN,
+	   BUG_TWICE,
+	   BUG_STRANGER,
+	   BUG_SEED,
+	   BUG_COUNT,
 };
 
 struct fault {
@@ -73,7 +73,7 @@ struct swarm_case {
 	double limit_up_mbit, limit_down_mbit; /* an operator's limits on all nodes; 0: none */
 	struct fault faults[SWARM_MAX_FAULTS];
 	/* bars; 0: none */
-	double least_share;    /* bound / time of the last node */
+	double least_share; /* bound / time of the last node */
 	double most_seconds;
 	double most_origin;    /* times the size */
 	double most_site;      /* bytes over each site's link, times the size */
@@ -104,8 +104,8 @@ struct swarm_node {
 	bool busy, here, killed, stalled, corrupt, liar, revoked, full, done;
 	bool excused; /* from the bars: it has a fault */
 	struct watch {
-		uint8_t *asked; /* open requests of each chunk */
-		uint64_t *good; /* a bit for each chunk whose bytes were verified */
+		uint8_t *asked;		     /* open requests of each chunk */
+		uint64_t *good;		     /* a bit for each chunk whose bytes were verified */
 		double up_level, down_level; /* leaky buckets of the watcher's own */
 		uint64_t up_at, down_at, bytes_in, bytes_duplicate;
 		uint32_t missing; /* chunks that are neither verified nor asked for */
@@ -129,7 +129,7 @@ struct swarm {
 	uint64_t now, limit, began;
 	uint32_t chunks, sequence;
 	uint32_t *sizes;
-	uint8_t *bits; /* a HAVE on its way */
+	uint8_t *bits;		  /* a HAVE on its way */
 	struct swarm_node *nodes; /* 0: the origin */
 	struct wire *wires;
 	uint32_t wires_count, wires_cap;
@@ -163,6 +163,7 @@ enum swarm_kind {
 	SAY_HAVE,    /* node, wire that it came over, chunk, bytes taken over that wire */
 	SAY_MISSING, /* wire, side that hears, chunk */
 	SAY_REFUSED,
+	SAY_LATER,
 	SAY_ALL_OUT,
 	SAY_DOWN, /* wire */
 	/* by time */
@@ -216,7 +217,8 @@ void watch_taken(struct swarm *s, uint32_t node, uint32_t chunk, bool bad);
 void watch_send(struct swarm *s, uint32_t wire, uint32_t side, uint32_t chunk);
 void watch_fresh(struct swarm *s, uint32_t node, uint32_t chunk);
 void watch_left(struct swarm *s, uint32_t node); /* the origin: what it had may be given again */
-void watch_violation(struct swarm *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void watch_violation(struct swarm *s, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 
 /* ---- run.c ---- */
 

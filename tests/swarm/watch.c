@@ -74,7 +74,7 @@ void watch_request(struct swarm *s, uint32_t wire, uint32_t side, const struct f
 		watch->missing--;
 	else if (!q->again)
 		watch_violation(s, "node %u asks twice for chunk %u", node, q->chunk);
-	else if (watch->missing)
+	else if (watch->missing > FETCH_END)
 		watch_violation(s, "node %u asks again for chunk %u before the end", node,
 				q->chunk);
 	watch->asked[q->chunk]++;
@@ -138,13 +138,14 @@ void watch_send(struct swarm *s, uint32_t wire, uint32_t side, uint32_t chunk)
 	struct watch *watch = &s->nodes[node].watch;
 	double limit = s->about->limit_up_mbit;
 
-	if (s->nodes[to].revoked)
+	if (s->nodes[to].revoked && s->wires[wire].up)
 		watch_violation(s, "node %u serves node %u, which is not assigned the release",
 				node, to);
 	if (!s->nodes[node].corrupt && !(watch->good[chunk / 64] >> (chunk % 64) & 1))
 		watch_violation(s, "node %u sends chunk %u, which it has not", node, chunk);
-	if (node && limit > 0 && !leaks(&watch->up_level, &watch->up_at, s->now, limit, BURST_MS,
-				s->sizes[chunk], s->sizes[0]))
+	if (node && limit > 0 &&
+	    !leaks(&watch->up_level, &watch->up_at, s->now, limit, BURST_MS, s->sizes[chunk],
+		   s->sizes[0]))
 		watch_violation(s, "node %u sends more than its limit", node);
 }
 

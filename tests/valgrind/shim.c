@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Preloaded into programs under valgrind: system calls that it does not know go to the broker, all
- * others to libc's syscall(). See broker.c.
+ * others to libc's syscall(). See broker.c. What such a program starts, a runtime say, may find
+ * itself with this library and without valgrind: then everything goes to the kernel.
  */
 #include "broker.h"
 
@@ -15,8 +16,16 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include <valgrind/valgrind.h>
 
 long syscall(long number, ...);
+
+static long kernel(long number, long a, long b, long c, long d, long e, long f)
+{
+	long (*libc)(long, ...) = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+
+	return libc(number, a, b, c, d, e, f);
+}
 
 static int broker(void)
 {
@@ -55,6 +64,8 @@ int pidfd_open(pid_t pid, unsigned flags)
 {
 	struct broker_question question = {.number = SYS_pidfd_open, .pid = pid};
 
+	if (!RUNNING_ON_VALGRIND)
+		return (int)kernel(SYS_pidfd_open, pid, (long)flags, 0, 0, 0, 0);
 	return (int)ask(&question, -1, -1);
 }
 
@@ -62,6 +73,9 @@ int pidfd_send_signal(int pidfd, int signal, siginfo_t *info, unsigned flags)
 {
 	struct broker_question question = {.number = SYS_pidfd_send_signal, .signal = signal};
 
+	if (!RUNNING_ON_VALGRIND)
+		return (int)kernel(SYS_pidfd_send_signal, pidfd, signal, (long)info, (long)flags,
+				   0, 0);
 	return (int)ask(&question, pidfd, -1);
 }
 
@@ -70,6 +84,8 @@ int open_tree(int dir, const char *path, unsigned flags)
 {
 	struct broker_question question = {.number = SYS_open_tree, .flags = flags};
 
+	if (!RUNNING_ON_VALGRIND)
+		return (int)kernel(SYS_open_tree, dir, (long)path, (long)flags, 0, 0, 0);
 	strncpy(question.path, path, sizeof(question.path) - 1);
 	return (int)ask(&question, -1, -1);
 }
@@ -79,6 +95,9 @@ int mount_setattr(int tree, const char *path, unsigned flags, struct mount_attr 
 	struct broker_question question = {
 		.number = SYS_mount_setattr, .flags = flags, .attr = *attr};
 
+	if (!RUNNING_ON_VALGRIND)
+		return (int)kernel(SYS_mount_setattr, tree, (long)path, (long)flags, (long)attr,
+				   (long)size, 0);
 	return (int)ask(&question, tree, (int)attr->userns_fd);
 }
 
@@ -86,6 +105,9 @@ int move_mount(int tree, const char *path, int dir, const char *target, unsigned
 {
 	struct broker_question question = {.number = SYS_move_mount, .flags = flags};
 
+	if (!RUNNING_ON_VALGRIND)
+		return (int)kernel(SYS_move_mount, tree, (long)path, dir, (long)target, (long)flags,
+				   0);
 	strncpy(question.path, target, sizeof(question.path) - 1);
 	return (int)ask(&question, tree, -1);
 }
@@ -93,7 +115,6 @@ int move_mount(int tree, const char *path, int dir, const char *target, unsigned
 long syscall(long number, ...)
 {
 	struct broker_question question = {.number = number};
-	long (*libc)(long, ...) = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
 	long a[6];
 	va_list args;
 
@@ -101,12 +122,14 @@ long syscall(long number, ...)
 	for (size_t i = 0; i < 6; i++)
 		a[i] = va_arg(args, long);
 	va_end(args);
+	if (!RUNNING_ON_VALGRIND)
+		return kernel(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 	if (number == SYS_pidfd_open)
 		return pidfd_open((pid_t)a[0], 0);
 	if (number == SYS_pidfd_send_signal)
 		return pidfd_send_signal((int)a[0], (int)a[1], NULL, 0);
 	if (number != SYS_openat2)
-		return libc(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+		return kernel(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 	question.how = *(const struct open_how *)a[2];
 	strncpy(question.path, (const char *)a[1], sizeof(question.path) - 1);
 	return ask(&question, (int)a[0], -1);

@@ -67,7 +67,6 @@ ends() { # completed | retried
 
 # One fault on one daemon while a rollout begins.
 fault() { # title, host, program, sentence, completed | retried, fault ...
-	[[ $1 =~ ${ONLY:-.} ]] || return 0
 	local title=$1 host=$2 program=$3 sentence=$4 end=$5 bad=0 old=$SERVED
 	local version=6.0.$((ROUND += 1))
 	shift 5
@@ -78,14 +77,14 @@ fault() { # title, host, program, sentence, completed | retried, fault ...
 	inject "$host" "$program" "${@//PART/$(part_of "$version")}"
 	{
 		[ "$host" != co ] || fleet_covey --timeout 10s release push -f "$WORK/$version/release.yaml"
-		fleet_covey --timeout 10s apply -y --detach -f "$(round_deployment good "$version")"
+		fleet_covey --timeout 10s apply -y --detach -f "$(round_deployment strict "$version")"
 	} >"$WORK/apply" 2>&1
 	wait_for 60 logged "$sentence" || { bad=1; echo "# no sentence /$sentence/"; }
 	SENTENCE=$(logged "$sentence")
 	eject
 	wait_for 20 fleet_lives
 	insist 60 fleet_covey release push -f "$WORK/$version/release.yaml"
-	insist 60 apply_once "$(round_deployment good "$version")" "$version" || bad=1
+	insist 60 apply_once "$(round_deployment strict "$version")" "$version" || bad=1
 	ends "$end" || { bad=1; echo "# it ended $(rollout_field '.state, .reason.text' | tr '\n' ' ')"; }
 	SERVED=$version
 	wait_for 60 slots_are "$version" "$NODES" && wait_for 10 all_serve "$version" ||
@@ -109,31 +108,29 @@ STRACE=
 trap 'kill $SUPERVISOR; eject; scenario_end' EXIT
 NO_MEMORY="mmap:error=ENOMEM brk:retval=0"
 
-# ---- the agent ----
+NO_DESCRIPTORS=$(echo {openat,socket,accept4,eventfd2,epoll_create1,pipe2}:error=EMFILE)
+
 fault "agent, journal, disk full" n1 agent 'journal.*full: nothing is changed until' completed \
 	pwrite64:error=ENOSPC "$(log_of n1 agent)"
+fault "agent, chunks, EIO" n1 agent 'Input/output error' completed fdatasync:error=EIO PART
+fault "agent, no memory" n1 agent '[Oo]ut of memory|OUT OF MEMORY' completed $NO_MEMORY
+fault "agent, no descriptors" n1 agent 'its health cannot be asked.*Too many open files' completed $NO_DESCRIPTORS
+fault "coordinator, database, disk full" co coordinator 'disk.*full' completed \
+	pwrite64:error=ENOSPC "$(log_of co coordinator)"
+fault "helper, no processes" n1 helper 'Resource temporarily unavailable' retried \
+	{clone,clone3,fork,vfork}:error=EAGAIN
+everything || exit
+
 fault "agent, journal, EIO" n1 agent 'journal.*I/O error: nothing is changed until' completed \
 	fdatasync:error=EIO "$(log_of n1 agent)"
 fault "agent, chunks, disk full" n1 agent 'No space left' completed pwrite64:error=ENOSPC PART
-fault "agent, chunks, EIO" n1 agent 'Input/output error' completed fdatasync:error=EIO PART
 fault "agent, final name, EIO" n1 agent 'Input/output error' completed renameat:error=EIO
-fault "agent, no memory" n1 agent 'out of memory' completed $NO_MEMORY
-fault "agent, no descriptors" n1 agent 'Too many open files' completed \
-	{openat,socket,accept4,eventfd2,epoll_create1,pipe2}:error=EMFILE
-
-# ---- the coordinator ----
-fault "coordinator, database, disk full" co coordinator 'disk.*full' completed \
-	pwrite64:error=ENOSPC "$(log_of co coordinator)"
 fault "coordinator, database, EIO" co coordinator 'I/O error' completed \
 	fdatasync:error=EIO "$(log_of co coordinator)"
 fault "coordinator, objects, EIO" co coordinator 'Input/output error' completed {fsync,renameat}:error=EIO
 fault "coordinator, no memory" co coordinator '[Oo]ut of memory|OUT OF MEMORY' completed $NO_MEMORY
-fault "coordinator, no descriptors" co coordinator 'Too many open files' completed \
-	{openat,socket,accept4,eventfd2,epoll_create1,pipe2}:error=EMFILE
-
-# ---- the helper and its workers ----
+fault "coordinator, no descriptors" co coordinator 'Too many open files' completed $NO_DESCRIPTORS
 fault "helper, no descriptors" n1 helper 'Too many open files' retried {socketpair,openat}:error=EMFILE
-fault "helper, no processes" n1 helper 'Resource temporarily unavailable' retried {clone,clone3,fork,vfork}:error=EAGAIN
 fault "helper, EIO" n1 helper 'Input/output error' retried {fsync,rename,renameat}:error=EIO
 fault "helper, disk full" n1 helper 'No space left' retried {mkdir,mkdirat}:error=ENOSPC
 fault "helper, no memory" n1 helper 'memory' retried $NO_MEMORY

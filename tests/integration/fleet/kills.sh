@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # kill -9 at named steps of the node's pipeline and of a rollout, found from outside (../strike).
 # Each line is a round: its kind (proof.sh) and who is struck where. Some forty strikes by default;
-# COVEY_KILLS=all strikes each daemon at each of its steps and moments.
+# COVEY_PROOF=all strikes each daemon at each of its steps and moments.
 set -uo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/proof.sh"
@@ -107,7 +107,7 @@ NODES=4
 scenario_fleet $NODES
 round_first
 ok "1.0.0 goes out"
-if [ "${COVEY_KILLS:-}" = all ]; then
+if everything; then
 	round smoke # every node has a veto, so that what is removed leaves a record
 	all_rounds >"$WORK/rounds"
 else

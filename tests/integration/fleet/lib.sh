@@ -77,7 +77,7 @@ wait_for() { # seconds, command ...: until it succeeds
 make_release() { # version, example version, sed script or ""
 	local folder=$WORK/$1
 	mkdir -p "$folder"
-	sed -e "s#^version: .*#version: $1#" -e "s#\.\./\.\./golden#$DIGITS/golden#" \
+	sed -e "s#^version: .*#version: $1#" -e "s#\.\./\.\./\(golden\|baseline\)#$DIGITS/\1#" \
 		-e "s#^image: .*#image: $COVEY_BUILD/digits-image#" \
 		-e "s#^files: .*#files: $DIGITS/releases/$2/model#" -e "${3:-}" \
 		"$DIGITS/releases/$2/release.yaml" >"$folder/release.yaml"

@@ -5,6 +5,7 @@ requests, failed (with the first few reasons), and for each release how often it
 that is not the right label counts as wrong."""
 import http.client
 import json
+import os
 import signal
 import sys
 import threading
@@ -16,6 +17,7 @@ LABEL = int(sys.argv[2])
 result = {"requests": 0, "failed": 0, "wrong": 0, "releases": {}, "reasons": []}
 lock = threading.Lock()
 over = threading.Event()
+parent = os.getppid()
 
 
 def ask(address):
@@ -32,7 +34,7 @@ def ask(address):
 
 
 def client(address):
-    while not over.is_set():
+    while not over.is_set() and os.getppid() == parent: # whoever asked may be gone
         began = time.time()
         answer, reason = None, None
         try:

@@ -27,6 +27,13 @@
 
 enum { ASK_MS = 60000 };
 
+uint64_t fixture_ms(uint64_t ms)
+{
+	const char *patience = getenv("COVEY_PATIENCE");
+
+	return patience ? ms * strtoull(patience, NULL, 10) : ms;
+}
+
 bool fixture_usable(void)
 {
 	if (geteuid() == 0 && access(FIXTURE_BUSYBOX, X_OK) == 0 &&
@@ -322,7 +329,7 @@ static void keep_event(struct fixture *fixture, const struct helper_reply *reply
 int fixture_try(struct fixture *fixture, struct helper_request *request,
                 struct helper_reply *ret_reply)
 {
-	uint64_t until = clock_mono_ms() + ASK_MS;
+	uint64_t until = clock_mono_ms() + fixture_ms(ASK_MS);
 	struct bytes packet = {0};
 	struct helper_reply reply;
 	ssize_t sent;
@@ -442,7 +449,7 @@ int fixture_traffic(struct fixture *fixture, const char *deployment, enum colour
 const struct helper_reply *fixture_exited(struct fixture *fixture, uint64_t ms)
 {
 	static struct helper_reply event;
-	uint64_t until = clock_mono_ms() + ms;
+	uint64_t until = clock_mono_ms() + fixture_ms(ms);
 	struct helper_reply reply;
 
 	while (!fixture->events_count && receive(fixture, until, &reply)) {
@@ -476,7 +483,7 @@ const char *fixture_get(const char *netns, const char *address, uint32_t port)
 bool fixture_answers(const char *netns, const char *address, uint32_t port, const char *text,
                      uint64_t ms)
 {
-	uint64_t until = clock_mono_ms() + ms;
+	uint64_t until = clock_mono_ms() + fixture_ms(ms);
 
 	do {
 		if (str_equal(fixture_get(netns, address, port), text))

@@ -45,6 +45,8 @@ struct fixture_release {
 };
 
 bool fixture_usable(void);
+/* A time limit of a test: as many times longer as COVEY_PATIENCE says (under valgrind). */
+uint64_t fixture_ms(uint64_t ms);
 void fixture_up(struct fixture *fixture, const char *tag, const char *more_config);
 void fixture_down(struct fixture *fixture);
 

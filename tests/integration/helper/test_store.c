@@ -260,6 +260,13 @@ static void preflight_says_what_does_not_fit(void **state)
 	              "type filter hook forward priority 0; policy drop; }\"");
 	assert_int_equal(ask(HELPER_PREFLIGHT, &release, "firewall", "ip filter FORWARD"), 0);
 	fixture_shell(fx.node, NULL, "nft delete table ip filter");
+	if (fixture_shell(fx.node, NULL, "iptables-legacy -P FORWARD DROP") == 0) {
+		assert_int_equal(ask(HELPER_PREFLIGHT, &release, "firewall",
+		                     "iptables-legacy filter FORWARD"),
+		                 0);
+		fixture_shell(fx.node, NULL, "iptables-legacy -P FORWARD ACCEPT");
+		assert_int_equal(ask(HELPER_PREFLIGHT, &release, "", NULL), 0);
+	}
 	/* an overlapping network */
 	fixture_shell("", NULL, "ip -n %s route add 10.213.64.0/24 dev up0", fx.node);
 	assert_int_equal(ask(HELPER_PREFLIGHT, &release, "subnet", "10.213.64.0/24"), EADDRINUSE);

@@ -101,7 +101,10 @@ struct node { /* the fake and the agent on it */
 	bool bad_traffic;
 	bool is_short;
 	bool by_command;     /* releases are probed by a command */
-	uint64_t fetch_rate; /* of agents that start from now on */
+	uint64_t fetch_rate; /* of agents that start from now on, and: */
+	struct agent_peering peering;
+	struct msg_peer_report peers_said; /* the newest; owned */
+	size_t peer_reports;
 	size_t errors; /* log lines of level error */
 	bool verbose;
 };

@@ -132,9 +132,12 @@ static void drain_lasts_until_connections_end_or_drain_is_over(void **state)
 	assert_int_equal(world_report(&w, 0).slots[COLOUR_BLUE].state, SLOT_STATE_DRAINING);
 	world_run(&w, 3000);
 	assert_int_equal(world_report(&w, 0).slots[COLOUR_BLUE].state, SLOT_STATE_WARM);
-	assert_int_equal(w.resets, 0); /* they live on in the warm slot ... */
+	assert_int_equal(w.closed, 3); /* once, and only then */
 	world_run(&w, 300000);
-	assert_int_equal(w.resets, 3); /* ... until it is stopped */
+	assert_int_equal(w.closed, 3);
+	assert_int_equal(w.resets, 0); /* nobody is left when it is stopped */
+	assert_log(&w, "fetch r2\npreflight r2\nunpack r2\nstart r2 green\nsmoke r2 green\n"
+		       "route r2 green\nreset r1 blue\nstop r1 blue\n");
 	world_free(&w);
 }
 

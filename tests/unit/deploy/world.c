@@ -236,6 +236,10 @@ static void perform_slot(struct world *w, int i, enum colour c, const struct dep
 		s->count_ms = 0;
 	else if (!s->count_ms)
 		s->count_ms = w->now + 1000;
+	if (f->close && !s->close_ms) {
+		s->close_ms = later(w);
+		logf_(w, i, "reset", &f->release, colours[c]);
+	}
 	if (f->smoke && !s->smoke_ms) {
 		s->smoke_ms = later(w);
 		logf_(w, i, "smoke", &f->release, colours[c]);
@@ -436,6 +440,11 @@ static bool slot_turn(struct world *w, int i, enum colour c)
 			    (struct deploy_event){.kind = DEPLOY_EVENT_CONNECTIONS,
 						  .colour = c,
 						  .connections = s->connections});
+	} else if (s->close_ms && w->now >= s->close_ms) {
+		w->closed += (uint32_t)s->connections;
+		s->close_ms = s->leave_ms = s->connections = 0;
+		world_event(w, i,
+			    (struct deploy_event){.kind = DEPLOY_EVENT_CONNECTIONS, .colour = c});
 	} else {
 		return false;
 	}
@@ -492,7 +501,7 @@ static uint64_t next_time(struct world *w)
 				when = min(when, s->job.done_ms);
 			when = min(when, min(exit_at(w, s), if_set(s->leave_ms)));
 			when = min(when, min(if_set(s->smoke_ms), if_set(s->probe_ms)));
-			when = min(when, if_set(s->count_ms));
+			when = min(when, min(if_set(s->count_ms), if_set(s->close_ms)));
 		}
 	}
 	return when;

@@ -27,6 +27,7 @@ struct world_slot { /* what the helper has */
 	uint64_t leave_ms; /* the connections end then; 0: they last while the map leads here */
 	uint64_t probe_ms; /* next probe */
 	uint64_t count_ms; /* next connection count */
+	uint64_t close_ms; /* what clients still hold is reset then */
 	struct { /* the helper's one job at a time for this slot */
 		enum deploy_slot_effect kind;
 		struct digest release;
@@ -63,6 +64,7 @@ struct world {
 	bool route_fails;
 	bool blind;		/* the node cannot ask anybody */
 	uint32_t resets;	/* connections that a stop has cut */
+	uint32_t closed;	/* ... and those that outlived a drain */
 	uint32_t switches_max;	/* most switches seen at once */
 	struct behaviour behaviour[WORLD_RELEASES];
 	struct world_deployment deployments[WORLD_DEPLOYMENTS];

@@ -3,7 +3,7 @@
  * Windows tumble by time, all sites together. Inside a window E may be looked at as often as
  * records come; what it said once is kept until the window closes.
  */
-#include "coordinator/judge/watch.h"
+#include "coordinator/judge/lookout.h"
 
 #include "base/mem.h"
 #include "base/str.h"
@@ -13,7 +13,7 @@
 
 /* ---- start and end ---- */
 
-static void free_sites(struct watch *w)
+static void free_sites(struct lookout *w)
 {
 	for (size_t i = 0; i < w->sites_count; i++) {
 		for (size_t f = 0; f < w->sites[i].features_count; f++)
@@ -25,7 +25,7 @@ static void free_sites(struct watch *w)
 	w->sites_count = 0;
 }
 
-void watch_start(struct watch *w, const struct digest *id, const struct baseline *baseline)
+void lookout_start(struct lookout *w, const struct digest *id, const struct baseline *baseline)
 {
 	if (digest_equal(&w->baseline, id))
 		return;
@@ -35,25 +35,25 @@ void watch_start(struct watch *w, const struct digest *id, const struct baseline
 	w->drifting = false;
 }
 
-void watch_free(struct watch *w)
+void lookout_free(struct lookout *w)
 {
 	free_sites(w);
-	*w = (struct watch){0};
+	*w = (struct lookout){0};
 }
 
-static struct watch_site *get_site(struct watch *w, const struct baseline *baseline,
-                                   const char *name)
+static struct lookout_site *get_site(struct lookout *w, const struct baseline *baseline,
+                                     const char *name)
 {
-	struct watch_site *site;
+	struct lookout_site *site;
 
 	for (size_t i = 0; i < w->sites_count; i++)
 		if (str_equal(w->sites[i].name, name))
 			return &w->sites[i];
-	if (w->sites_count == WATCH_SITES_MAX)
-		return &w->sites[WATCH_SITES_MAX - 1];
+	if (w->sites_count == LOOKOUT_SITES_MAX)
+		return &w->sites[LOOKOUT_SITES_MAX - 1];
 	w->sites = mem_resize(w->sites, w->sites_count + 1, sizeof(*w->sites));
 	site = &w->sites[w->sites_count++];
-	*site = (struct watch_site){.features_count = baseline->features_count};
+	*site = (struct lookout_site){.features_count = baseline->features_count};
 	STR_CUT(site->name, name);
 	site->features = mem_array(site->features_count + 1, sizeof(*site->features));
 	for (size_t f = 0; f < site->features_count; f++) {
@@ -66,7 +66,7 @@ static struct watch_site *get_site(struct watch *w, const struct baseline *basel
 
 /* ---- drift ---- */
 
-double watch_ln_e(const struct baseline_feature *feature, const uint64_t *bins, size_t count)
+double lookout_ln_e(const struct baseline_feature *feature, const uint64_t *bins, size_t count)
 {
 	struct drift_counts counts = {feature->counts, bins, count};
 	uint64_t known = 0, seen = 0;
@@ -78,7 +78,7 @@ double watch_ln_e(const struct baseline_feature *feature, const uint64_t *bins, 
 		known += feature->counts[i];
 		seen += bins[i];
 	}
-	if (seen < WATCH_OBSERVATIONS_MIN || !known)
+	if (seen < LOOKOUT_OBSERVATIONS_MIN || !known)
 		return -INFINITY;
 	if (drift_ln_e(&counts, DRIFT_M1, drift_concentration(known, count, DRIFT_WOBBLE), &ln_e) <
 	    0)
@@ -86,58 +86,58 @@ double watch_ln_e(const struct baseline_feature *feature, const uint64_t *bins, 
 	return ln_e;
 }
 
-static bool has_data(const struct watch_feature *f)
+static bool has_data(const struct lookout_feature *f)
 {
 	uint64_t seen = 0;
 
 	for (size_t i = 0; i < f->bins_count; i++)
 		seen += f->bins[i];
-	return seen >= WATCH_OBSERVATIONS_MIN;
+	return seen >= LOOKOUT_OBSERVATIONS_MIN;
 }
 
 /* A window without data says nothing, in neither direction. */
-static void close_feature(struct watch_site *site, size_t feature, watch_news_fn *fn, void *arg)
+static void close_feature(struct lookout_site *site, size_t feature, lookout_news_fn *fn, void *arg)
 {
-	struct watch_feature *f = &site->features[feature];
+	struct lookout_feature *f = &site->features[feature];
 
 	if (has_data(f)) {
 		f->alarms = f->alarm ? f->alarms + 1 : 0;
 		f->clean = f->alarm ? 0 : f->clean + 1;
-		if (f->drifting && f->clean >= WATCH_IN_A_ROW) {
+		if (f->drifting && f->clean >= LOOKOUT_IN_A_ROW) {
 			f->drifting = false;
-			fn(arg, WATCH_FEATURE_CLEAN, site, feature, 0);
+			fn(arg, LOOKOUT_FEATURE_CLEAN, site, feature, 0);
 		}
 	}
 	f->alarm = false;
 	memset(f->bins, 0, f->bins_count * sizeof(*f->bins));
 }
 
-static void look(struct watch_site *site, size_t feature, const struct baseline *baseline,
-                 watch_news_fn *fn, void *arg)
+static void look(struct lookout_site *site, size_t feature, const struct baseline *baseline,
+                 lookout_news_fn *fn, void *arg)
 {
-	struct watch_feature *f = &site->features[feature];
+	struct lookout_feature *f = &site->features[feature];
 	double ln_e;
 
 	if (f->alarm)
 		return;
-	ln_e = watch_ln_e(&baseline->features[feature], f->bins, f->bins_count);
+	ln_e = lookout_ln_e(&baseline->features[feature], f->bins, f->bins_count);
 	if (ln_e < log(DRIFT_E_ALARM))
 		return;
 	f->alarm = true;
-	if (f->drifting || f->alarms + 1 < WATCH_IN_A_ROW)
+	if (f->drifting || f->alarms + 1 < LOOKOUT_IN_A_ROW)
 		return;
 	f->drifting = true;
-	fn(arg, WATCH_FEATURE_DRIFTS, site, feature, ln_e);
+	fn(arg, LOOKOUT_FEATURE_DRIFTS, site, feature, ln_e);
 }
 
 /* Some feature drifts at enough of the sites that have it. */
-static bool drifts(const struct watch *w, const struct watch_policy *policy)
+static bool drifts(const struct lookout *w, const struct lookout_policy *policy)
 {
 	for (size_t f = 0; w->sites_count && f < w->sites[0].features_count; f++) {
 		size_t sites = 0, drifting = 0;
 
 		for (size_t i = 0; i < w->sites_count; i++) {
-			const struct watch_feature *feature = &w->sites[i].features[f];
+			const struct lookout_feature *feature = &w->sites[i].features[f];
 
 			/* windows turn for all at once: what the last one had counts */
 			sites += has_data(feature) || feature->alarms || feature->clean;
@@ -149,7 +149,7 @@ static bool drifts(const struct watch *w, const struct watch_policy *policy)
 	return false;
 }
 
-static void turn_window(struct watch *w, uint64_t window, watch_news_fn *fn, void *arg)
+static void turn_window(struct lookout *w, uint64_t window, lookout_news_fn *fn, void *arg)
 {
 	if (window <= w->window)
 		return;
@@ -159,10 +159,10 @@ static void turn_window(struct watch *w, uint64_t window, watch_news_fn *fn, voi
 	w->window = window;
 }
 
-static void add_features(struct watch *w, const struct baseline *baseline, const char *name,
-                         const struct observation_record *record, watch_news_fn *fn, void *arg)
+static void add_features(struct lookout *w, const struct baseline *baseline, const char *name,
+                         const struct observation_record *record, lookout_news_fn *fn, void *arg)
 {
-	struct watch_site *site = get_site(w, baseline, name);
+	struct lookout_site *site = get_site(w, baseline, name);
 
 	for (size_t f = 0; f < record->features_count && f < site->features_count; f++) {
 		const struct feature_counts *counts = &record->features[f];
@@ -177,7 +177,7 @@ static void add_features(struct watch *w, const struct baseline *baseline, const
 
 /* ---- labels ---- */
 
-static bool learn_labels(struct watch_labels *l, uint64_t outcomes, uint64_t bad)
+static bool learn_labels(struct lookout_labels *l, uint64_t outcomes, uint64_t bad)
 {
 	double p0;
 
@@ -189,7 +189,7 @@ static bool learn_labels(struct watch_labels *l, uint64_t outcomes, uint64_t bad
 }
 
 /* A record has counts and no order: the bad ones are spread evenly among the good ones. */
-static bool add_labels(struct watch_labels *l, uint64_t outcomes, uint64_t bad)
+static bool add_labels(struct lookout_labels *l, uint64_t outcomes, uint64_t bad)
 {
 	bool alarm = false;
 
@@ -202,27 +202,27 @@ static bool add_labels(struct watch_labels *l, uint64_t outcomes, uint64_t bad)
 	return alarm;
 }
 
-static void count_labels(struct watch *w, const struct observation_record *record,
-                         watch_news_fn *fn, void *arg)
+static void count_labels(struct lookout *w, const struct observation_record *record,
+                         lookout_news_fn *fn, void *arg)
 {
-	struct watch_labels *l = &w->labels;
+	struct lookout_labels *l = &w->labels;
 	uint64_t outcomes = record->counts.labels_right + record->counts.labels_wrong;
 
 	if (!outcomes)
 		return;
 	if (!digest_equal(&l->release, &record->release))
-		*l = (struct watch_labels){.release = record->release};
+		*l = (struct lookout_labels){.release = record->release};
 	if (!add_labels(l, outcomes, record->counts.labels_wrong))
 		return;
 	l->alarm = true;
-	fn(arg, WATCH_LABEL_ALARM, NULL, 0, log(DETECTOR_THRESHOLD));
+	fn(arg, LOOKOUT_LABEL_ALARM, NULL, 0, log(DETECTOR_THRESHOLD));
 }
 
 /* ---- records ---- */
 
-void watch_add(struct watch *w, const struct watch_policy *policy, const struct baseline *baseline,
-               const char *site, uint64_t at_ms, const struct observation_record *record,
-               watch_news_fn *fn, void *arg)
+void lookout_add(struct lookout *w, const struct lookout_policy *policy,
+                 const struct baseline *baseline, const char *site, uint64_t at_ms,
+                 const struct observation_record *record, lookout_news_fn *fn, void *arg)
 {
 	bool before = w->drifting;
 
@@ -235,10 +235,10 @@ void watch_add(struct watch *w, const struct watch_policy *policy, const struct 
 	count_labels(w, record, fn, arg);
 	w->drifting = drifts(w, policy);
 	if (w->drifting != before)
-		fn(arg, w->drifting ? WATCH_DRIFTS : WATCH_CLEAN, NULL, 0, 0);
+		fn(arg, w->drifting ? LOOKOUT_DRIFTS : LOOKOUT_CLEAN, NULL, 0, 0);
 }
 
-bool watch_may_call(const struct watch *w, const struct watch_policy *policy, uint64_t now_ms)
+bool lookout_may_call(const struct lookout *w, const struct lookout_policy *policy, uint64_t now_ms)
 {
 	return w->hook_ms == 0 || now_ms >= w->hook_ms + policy->cooldown_ms;
 }

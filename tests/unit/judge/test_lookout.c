@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* After the rollout: two windows in a row, enough sites, hysteresis, labels, and its stored form. */
+/* After the rollout: two windows in a row, enough sites, hysteresis, labels, and its stored form.
+ */
 #include "coordinator/judge/record.h"
 
 #include "base/str.h"
@@ -10,48 +11,49 @@
 #include <cmocka.h>
 
 static uint64_t baseline_counts[] = {250, 250, 250, 250, 0, 0, 0, 0};
-static struct baseline_feature feature = {.name = "light", .counts = baseline_counts, .counts_count = 8};
+static struct baseline_feature feature = {
+    .name = "light", .counts = baseline_counts, .counts_count = 8};
 static const struct baseline baseline = {.features = &feature, .features_count = 1};
-static const struct watch_policy policy = {1000, 50, 60000};
+static const struct lookout_policy policy = {1000, 50, 60000};
 
-static int news[WATCH_LABEL_ALARM + 1];
+static int news[LOOKOUT_LABEL_ALARM + 1];
 
-static void on_news(void *arg, enum watch_news what, const struct watch_site *site, size_t f,
+static void on_news(void *arg, enum lookout_news what, const struct lookout_site *site, size_t f,
                     double ln_e)
 {
 	news[what]++;
 }
 
-static void add(struct watch *w, const char *site, uint64_t window, uint64_t first)
+static void add(struct lookout *w, const char *site, uint64_t window, uint64_t first)
 {
 	uint64_t bins[8] = {first, 100, 100, 100};
 	struct feature_counts counts = {bins, 8};
 	struct observation_record record = {
 	    .serving = true, .baseline = {{1}}, .features = &counts, .features_count = 1};
 
-	watch_add(w, &policy, &baseline, site, window * 1000, &record, on_news, NULL);
+	lookout_add(w, &policy, &baseline, site, window * 1000, &record, on_news, NULL);
 }
 
-static void reset(struct watch *w)
+static void reset(struct lookout *w)
 {
 	memset(news, 0, sizeof(news));
-	*w = (struct watch){0};
-	watch_start(w, &(struct digest){{1}}, &baseline);
+	*w = (struct lookout){0};
+	lookout_start(w, &(struct digest){{1}}, &baseline);
 }
 
 static void test_two_in_a_row(void **state)
 {
-	struct watch w;
+	struct lookout w;
 
 	reset(&w);
 	add(&w, "lyon", 1, 900);
 	assert_true(w.sites[0].features[0].alarm);
-	assert_int_equal(news[WATCH_FEATURE_DRIFTS], 0); /* one window may be an accident */
+	assert_int_equal(news[LOOKOUT_FEATURE_DRIFTS], 0); /* one window may be an accident */
 	add(&w, "lyon", 2, 100);
 	add(&w, "lyon", 3, 900);
-	assert_int_equal(news[WATCH_FEATURE_DRIFTS], 0);
+	assert_int_equal(news[LOOKOUT_FEATURE_DRIFTS], 0);
 	add(&w, "lyon", 4, 900);
-	assert_int_equal(news[WATCH_FEATURE_DRIFTS], 1);
+	assert_int_equal(news[LOOKOUT_FEATURE_DRIFTS], 1);
 	assert_true(w.drifting);
 	add(&w, "lyon", 5, 100);
 	add(&w, "lyon", 6, 900); /* not clean twice */
@@ -59,16 +61,16 @@ static void test_two_in_a_row(void **state)
 	assert_true(w.drifting);
 	add(&w, "lyon", 8, 100);
 	add(&w, "lyon", 9, 100);
-	assert_int_equal(news[WATCH_FEATURE_CLEAN], 1);
-	assert_int_equal(news[WATCH_CLEAN], 1);
-	assert_int_equal(news[WATCH_FEATURE_DRIFTS], 1);
-	watch_free(&w);
+	assert_int_equal(news[LOOKOUT_FEATURE_CLEAN], 1);
+	assert_int_equal(news[LOOKOUT_CLEAN], 1);
+	assert_int_equal(news[LOOKOUT_FEATURE_DRIFTS], 1);
+	lookout_free(&w);
 }
 
 /* Half of the sites are needed: one of three is not enough. */
 static void test_sites(void **state)
 {
-	struct watch w;
+	struct lookout w;
 
 	reset(&w);
 	for (uint64_t window = 1; window < 6; window++) {
@@ -77,40 +79,40 @@ static void test_sites(void **state)
 		add(&w, "rome", window, 100);
 		assert_int_equal(w.drifting, window == 5);
 	}
-	assert_int_equal(news[WATCH_DRIFTS], 1);
-	watch_free(&w);
+	assert_int_equal(news[LOOKOUT_DRIFTS], 1);
+	lookout_free(&w);
 }
 
 static void test_little_data(void **state)
 {
-	struct watch w;
+	struct lookout w;
 	uint64_t bins[8] = {49};
 	struct feature_counts counts = {bins, 8};
 	struct observation_record record = {
 	    .serving = true, .baseline = {{1}}, .features = &counts, .features_count = 1};
 
 	reset(&w);
-	watch_add(&w, &policy, &baseline, "lyon", 1000, &record, on_news, NULL);
+	lookout_add(&w, &policy, &baseline, "lyon", 1000, &record, on_news, NULL);
 	assert_false(w.sites[0].features[0].alarm);
 	record.baseline = (struct digest){{2}}; /* counted against another one */
-	watch_add(&w, &policy, &baseline, "lyon", 1000, &record, on_news, NULL);
+	lookout_add(&w, &policy, &baseline, "lyon", 1000, &record, on_news, NULL);
 	assert_int_equal(w.sites[0].features[0].bins[0], 49);
-	watch_free(&w);
+	lookout_free(&w);
 }
 
-static void labels(struct watch *w, uint8_t release, uint64_t right, uint64_t wrong)
+static void labels(struct lookout *w, uint8_t release, uint64_t right, uint64_t wrong)
 {
 	struct observation_record record = {
 	    .serving = true,
 	    .release = {{release}},
 	    .counts = {.labels_right = right, .labels_wrong = wrong}};
 
-	watch_add(w, &policy, &baseline, "lyon", 1000, &record, on_news, NULL);
+	lookout_add(w, &policy, &baseline, "lyon", 1000, &record, on_news, NULL);
 }
 
 static void test_labels(void **state)
 {
-	struct watch w;
+	struct lookout w;
 
 	reset(&w);
 	for (size_t i = 0; i < 20; i++)
@@ -118,32 +120,32 @@ static void test_labels(void **state)
 	assert_true(w.labels.detector.p0 > 0.05 && w.labels.detector.p0 < 0.06);
 	for (size_t i = 0; i < 20; i++)
 		labels(&w, 1, 95, 5);
-	assert_int_equal(news[WATCH_LABEL_ALARM], 0);
+	assert_int_equal(news[LOOKOUT_LABEL_ALARM], 0);
 	for (size_t i = 0; i < 5; i++)
 		labels(&w, 1, 85, 15);
-	assert_true(news[WATCH_LABEL_ALARM] > 0);
+	assert_true(news[LOOKOUT_LABEL_ALARM] > 0);
 	labels(&w, 2, 1, 0); /* another release learns anew */
 	assert_true(w.labels.detector.p0 == 0);
 	assert_false(w.labels.alarm);
-	watch_free(&w);
+	lookout_free(&w);
 }
 
 static void test_stored(void **state)
 {
-	struct watch w, back;
+	struct lookout w, back;
 	struct bytes bytes = {0};
 
 	reset(&w);
 	add(&w, "lyon", 7, 900);
 	for (size_t i = 0; i < 30; i++)
 		labels(&w, 1, 90, 10);
-	assert_int_equal(codec_encode(&codec_watch, &w, 1 << 20, &bytes, NULL), 0);
-	assert_int_equal(codec_decode(&codec_watch, bytes.data, bytes.size, &back, NULL), 0);
-	assert_true(codec_equal(&codec_watch, &w, &back));
+	assert_int_equal(codec_encode(&codec_lookout, &w, 1 << 20, &bytes, NULL), 0);
+	assert_int_equal(codec_decode(&codec_lookout, bytes.data, bytes.size, &back, NULL), 0);
+	assert_true(codec_equal(&codec_lookout, &w, &back));
 	add(&back, "lyon", 8, 900); /* and goes on where it was */
-	assert_int_equal(news[WATCH_FEATURE_DRIFTS], 1);
-	watch_free(&back);
-	watch_free(&w);
+	assert_int_equal(news[LOOKOUT_FEATURE_DRIFTS], 1);
+	lookout_free(&back);
+	lookout_free(&w);
 	free(bytes.data);
 }
 
@@ -155,5 +157,5 @@ int main(void)
 	    cmocka_unit_test(test_stored),
 	};
 
-	return cmocka_run_group_tests_name("judge: watch", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("judge: lookout", tests, NULL, NULL);
 }
