@@ -10,7 +10,8 @@ COVERAGE_FILES="
 base/lines.c base/selector.c base/str.c base/window.c
 evidence/bins.c evidence/build.c
 protocol/baseline.c protocol/chunk_data.c protocol/chunk_list.c
-protocol/coding/coding.c protocol/coding/decode.c protocol/coding/rare.c protocol/coding/words.c
+protocol/coding/coding.c protocol/coding/decode.c protocol/coding/rare.c protocol/coding/sorted.c
+protocol/coding/words.c
 protocol/codec.c protocol/codec_objects.c protocol/delta_set.c protocol/digest.c protocol/enrol.c protocol/manifest.c
 protocol/message.c protocol/release.c protocol/spec.c protocol/wire.c
 protocol/transport/keyfile.c protocol/transport/zap.c protocol/transport/zframes.c

@@ -52,7 +52,7 @@ fuzz_cpu() { # seconds of all processes that this shell has waited for
 fuzz_count() { find "$1" -type f 2>/dev/null | wc -l; }
 
 # libFuzzer goes on after a finding no longer than it takes to write it down: it is started again
-# until the time is over. Leaks, time-outs (10 s) and 2 GiB of memory count as findings.
+# until the time is over. Leaks, time-outs (a minute: the machine may be busy) and 2 GiB of memory count as findings.
 fuzz_libfuzzer() { # target, seconds
 	local corpus=$FUZZ_BUILD/corpus/$1 findings=$FUZZ_BUILD/findings/$1 out=$FUZZ_BUILD/runs/$1
 	local dict=$COVEY_SOURCE/tests/fuzz/dict/$1 end=$(($(date +%s) + $2)) left before
@@ -61,7 +61,7 @@ fuzz_libfuzzer() { # target, seconds
 	before=$(fuzz_count "$findings")
 	cpu=$(fuzz_cpu)
 	while left=$((end - $(date +%s))) && [ $left -gt 0 ]; do
-		"$FUZZ_BUILD/tests/fuzz/fuzz-$1" -max_total_time=$left -timeout=10 -rss_limit_mb=2048 \
+		"$FUZZ_BUILD/tests/fuzz/fuzz-$1" -max_total_time=$left -timeout=60 -report_slow_units=60 -rss_limit_mb=2048 \
 			-print_final_stats=1 -artifact_prefix="$findings/" \
 			$([ -f "$dict" ] && echo "-dict=$dict") "$corpus" "$FUZZ_SEEDS/$1" >"$out" 2>&1 || true
 		n=$(sed -n 's/^stat::number_of_executed_units: *//p' "$out" | tail -n 1)
@@ -106,10 +106,11 @@ fuzz_afl() { # target, seconds
 # Of all that was learnt, what reaches code that the seeds do not: small files first.
 fuzz_keep() { # target
 	local into=$FUZZ_BUILD/keep/$1 from=$FUZZ_BUILD/keep/$1.from file name
-	rm -rf "$into" "$from" && mkdir -p "$into" "$from"
+	rm -rf "$into" "$from" "$into.control" && mkdir -p "$into" "$from" "$FUZZ_BUILD/corpus/$1"
 	find "$FUZZ_BUILD/corpus/$1" -type f ! -size +"$FUZZ_KEEP_SIZE" -exec cp -t "$from" {} +
 	cp -r "$FUZZ_SEEDS/$1/." "$into"
-	"$FUZZ_BUILD/tests/fuzz/fuzz-$1" -merge=1 "$into" "$from" >/dev/null 2>&1 || return 1
+	"$FUZZ_BUILD/tests/fuzz/fuzz-$1" -merge=1 -merge_control_file="$into.control" "$into" "$from" \
+		>/dev/null 2>&1 || return 1
 	for file in $(cd "$into" && ls -Sr); do
 		[ ! -e "$FUZZ_SEEDS/$1/$file" ] || continue
 		name=kept-${file:0:12}

@@ -33,6 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct tally *tally = tally_create(NULL);
 	struct release_observe wanted = {0};
 	struct text_item counter;
+	bool is_text = wire_text_is_valid(wishes, strlen(wishes)); /* as in a manifest */
 	char *rest = wishes;
 
 	wanted.requests = strsep(&rest, "\n");
@@ -49,7 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	metrics_count(before, now, &wanted, tally, 1000);
 	tally_close(tally, 2000, &record);
 	assert(record.counts.ok + record_bad(&record.counts) <= record.counts.attempted);
-	if (wire_text_is_valid(wishes, strlen(wishes)))
+	if (is_text)
 		fuzz_encodes(&codec_observation_record, &record, LIMIT_AGENT_MESSAGE);
 	codec_free(&codec_observation_record, &record);
 	tally_free(tally);
