@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The coordinator as the seed of a release that several nodes fetch. It is asked for "any" chunk and
- * gives each one out once, so that its link carries the release once and the nodes do the rest
- * (coordinator/core/seeding.h). How much it sends ahead depends on what it knows to have come. A node
- * that fetches alone asks it for what is missing, by digest (fetching.c).
+ * The coordinator as the seed of a release that several nodes fetch. It is asked for "any" chunk
+ * and gives each one out once, so that its link carries the release once and the nodes do the rest
+ * (coordinator/core/seeding.h). How much it sends ahead depends on what it knows to have come. A
+ * node that fetches alone asks it for what is missing, by digest (fetching.c).
  */
 #include "agent/shell.h"
 
@@ -147,7 +147,8 @@ static void hear(struct agent *agent, const void *data, size_t size)
 	if (message_is(data, size, MESSAGE_SEED_CHUNK)) {
 		if (chunk_data_open(data, size, &chunk, NULL) == 0)
 			on_seed_chunk(agent, &chunk);
-	} else if (message_decode(data, size, CHANNEL_DATA, FROM_COORDINATOR, &message, NULL) == 0) {
+	} else if (message_decode(data, size, CHANNEL_DATA, FROM_COORDINATOR, &message, NULL) ==
+		   0) {
 		job = message.type == MESSAGE_SEED_REFUSE
 			      ? fetching_find(agent,
 					      &((const struct msg_refuse *)message.body)->release)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What neighbours are given: chunks of the releases that the coordinator's list names for them, as
- * far as they lie here. Whether one may ask, how much, and who comes next is the pure serving side's
- * business (agent/core/serve.h). A chunk goes from the disk right behind the head of its message to
- * the socket, and nowhere else. It is not verified again: the receiver does that, and a disk that
- * changes bytes is found when the release is read as a whole.
+ * far as they lie here. Whether one may ask, how much, and who comes next is the pure serving
+ * side's business (agent/core/serve.h). A chunk goes from the disk right behind the head of its
+ * message to the socket, and nowhere else. It is not verified again: the receiver does that, and a
+ * disk that changes bytes is found when the release is read as a whole.
  */
 #include "agent/shell.h"
 

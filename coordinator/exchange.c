@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who exchanges with whom. A release is in exchange while some node that takes part fetches it; then
- * all that fetch or hold it and can be reached stand in a graph (coordinator/core/neighbours.h), and
- * each is told its neighbours. Two that both hold it already have nothing to give each other: their
- * link is left out. When nobody fetches any more, everybody is told an empty list and closes its
- * sockets.
+ * Who exchanges with whom. A release is in exchange while some node that takes part fetches it;
+ * then all that fetch or hold it and can be reached stand in a graph
+ * (coordinator/core/neighbours.h), and each is told its neighbours. Two that both hold it already
+ * have nothing to give each other: their link is left out. When nobody fetches any more, everybody
+ * is told an empty list and closes its sockets.
  *
  * All of this is in memory only, and follows from what nodes report: after a restart they report
  * again, and until then they go on with the lists that they have.

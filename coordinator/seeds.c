@@ -182,13 +182,15 @@ void seeds_held(struct coordinator *c, const struct shell_node *node, uint32_t a
 	size_t size = (chunk_list_count(list) + 7) / 8;
 	AUTO_FREE uint8_t *bits = NULL;
 
-	if (x->joined[node->slot] || seeding_left(x->seeding, at, group) == 0)
+	if (seeding_left(x->seeding, at, group) == 0)
 		return;
 	bits = mem_alloc(size);
 	memset(bits, 0xff, size);
-	seeding_join(x->seeding, node->slot, group);
+	if (!x->joined[node->slot])
+		seeding_join(x->seeding, node->slot, group);
 	(void)!seeding_have(x->seeding, node->slot, at, bits, size);
-	seeding_leave(x->seeding, node->slot, shell_now(c));
+	if (!x->joined[node->slot])
+		seeding_leave(x->seeding, node->slot, shell_now(c));
 }
 
 /* The release's place, when the node takes part in its exchange. */
