@@ -167,6 +167,7 @@ strategy: $strategy
 max_unavailable: $NODES
 failures: {nodes: $may_fail, percent: 100, unreachable: 100%}
 deadlines: {node: 90s, stage: 3m, rollout: 5m}
+gates: [{metric: latency, dry_run: true}]
 YAML
 }
 
