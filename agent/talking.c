@@ -28,7 +28,9 @@ bool talking_send(struct agent *agent, uint32_t peer, enum message_type type, co
 int talking_ask(struct agent *agent, struct fetch_job *job, const struct fetch_request *request)
 {
 	struct peer_state *peer = exchanging_peer(agent, request->source);
-	struct msg_request message = {.release = job->release, .chunk = request->chunk};
+	struct msg_request message = {.release = job->release,
+				      .chunk = request->chunk,
+				      .takes_coded = true};
 
 	if (!peer || !peer->up)
 		return -ENOTCONN;
@@ -64,7 +66,7 @@ static void tell_have(struct agent *agent, uint32_t number, const struct digest 
 		peer->offered &= ~(UINT64_C(1) << share); /* all of it, when it listens again */
 }
 
-void talking_have(struct agent *agent, struct fetch_job *job, uint32_t chunk)
+void talking_have(struct agent *agent, struct fetch_job *job, uint32_t source, uint32_t chunk)
 {
 	size_t share;
 
@@ -73,7 +75,8 @@ void talking_have(struct agent *agent, struct fetch_job *job, uint32_t chunk)
 	for (uint32_t n = 1; n <= LIMIT_NEIGHBOURS; n++) {
 		const struct peer_state *peer = &agent->peering.exchange->peers[n - 1];
 
-		if (peer->up && peer->offered >> share & 1 && fetch_lacks(job->fetch, n, chunk))
+		if (peer->up && peer->offered >> share & 1 &&
+		    (n == source || fetch_lacks(job->fetch, n, chunk)))
 			tell_have(agent, n, &job->release, share, (struct chunk_run){chunk, 1});
 	}
 }
@@ -171,7 +174,6 @@ static void on_offer(struct agent *agent, uint32_t number, struct msg_offer *off
 		return;
 	}
 	exchanging_apply_news(job, number, news);
-	fetch_source_up(job->fetch, number); /* it may have refused us before */
 	job->at_ms = 0;
 }
 
@@ -212,17 +214,20 @@ static void on_refusal(struct agent *agent, uint32_t number, const struct msg_re
 
 	if (!job || !job->whole)
 		return;
+	if (refusal->chunk >= chunk_list_count(job->list))
+		return;
 	if (refusal->reason == REFUSAL_MISSING)
 		fetch_received_missing(job->fetch, number, refusal->chunk);
-	else /* it gives nothing now; whatever it offers next is believed again */
-		fetch_source_down(job->fetch, number);
+	else
+		fetch_received_refusal(job->fetch, number, refusal->chunk, agent_now(agent));
 	job->at_ms = 0;
 }
 
-static void on_chunk(struct agent *agent, uint32_t number, const struct chunk_data *data)
+static void on_chunk(struct agent *agent, uint32_t number, struct chunk_data *data)
 {
 	struct peer_state *peer = &agent->peering.exchange->peers[number - 1];
 	struct fetch_job *job = fetching_find(agent, &data->release);
+	__attribute__((unused)) AUTO_FREE uint8_t *owned = coded_restore(agent, data);
 
 	peer->taken += data->size;
 	peer->got += data->size;

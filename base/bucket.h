@@ -10,10 +10,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct bucket {         /* zeroed: no limit */
-	uint64_t rate;  /* bytes a second; 0: no limit */
+struct bucket {		/* zeroed: no limit */
+	uint64_t rate;	/* bytes a second; 0: no limit */
 	uint64_t burst; /* most that is saved up, bytes */
-	int64_t level;  /* in bytes * 1000; below zero: a debt */
+	int64_t level;	/* in bytes * 1000; below zero: a debt */
 	uint64_t at_ms;
 };
 

@@ -55,7 +55,7 @@ struct uplink {
 	uint64_t flight;  /* unconfirmed bytes of peers that are not stale */
 	uint64_t sent, rate, window_ms, window_bytes;
 	uint64_t idle_ms; /* since when nothing is under way, if so */
-	bool limited;     /* the budget was the limit in this window */
+	bool limited;	  /* the budget was the limit in this window */
 	struct bucket bucket;
 	struct list lists[LISTS];
 };

@@ -44,7 +44,7 @@ void uplink_free(struct uplink *uplink);
 COVEY_DEFINE_CLEANUP(struct uplink *, uplink_free)
 
 void uplink_set_rate(struct uplink *uplink, uint64_t bytes_per_s, uint64_t now_ms); /* 0: none */
-void uplink_join(struct uplink *uplink, uint32_t peer);  /* a fresh connection */
+void uplink_join(struct uplink *uplink, uint32_t peer);	 /* a fresh connection */
 void uplink_leave(struct uplink *uplink, uint32_t peer); /* it broke: forgets what waits */
 
 /* It gets its turn only when none of the others has anything waiting. */
@@ -66,7 +66,7 @@ bool uplink_taken(struct uplink *uplink, uint32_t peer, uint64_t total, uint64_t
 /* When to call uplink_next() again; UINT64_MAX: only an event helps. */
 uint64_t uplink_deadline(struct uplink *uplink, uint64_t now_ms);
 
-uint32_t uplink_waiting(const struct uplink *uplink, uint32_t peer);    /* items */
+uint32_t uplink_waiting(const struct uplink *uplink, uint32_t peer);	/* items */
 uint64_t uplink_open_bytes(const struct uplink *uplink, uint32_t peer); /* waiting, under way */
 uint64_t uplink_rate(const struct uplink *uplink); /* measured, bytes a second; 0: not yet */
 uint64_t uplink_sent(const struct uplink *uplink); /* bytes, ever */

@@ -2,20 +2,21 @@
 # Benchmarks: each prints a table that docs/BENCHMARKS.md can take as it is, with its machine.
 
 bench_main() {
-	local name=${1:-ls}
+	local name=${1:-ls} names
 	[ $# -gt 0 ] && shift
-	case $name in
-	ls) say "swap latency start footprint observe sim distribution judge" ;;
-	swap | latency | start | footprint | observe | sim | distribution | judge)
-		need_root
-		deps_install
-		build_plain
-		. "$COVEY_SOURCE/bench/$name.sh"
-		bench_machine
-		"bench_$name" "$@"
-		;;
-	*) die 2 "dev bench: there is no benchmark \`$name\`; \`./dev bench ls\` lists them" ;;
-	esac
+	names=$(cd "$COVEY_SOURCE/bench" && ls -- *.sh | sed 's/\.sh$//' | grep -vx bench)
+	if [ "$name" = ls ]; then
+		say "$(echo $names)"
+		return
+	fi
+	grep -qx -- "$name" <<<"$names" ||
+		die 2 "dev bench: there is no benchmark \`$name\`; \`./dev bench ls\` lists them"
+	need_root
+	deps_install
+	build_plain
+	. "$COVEY_SOURCE/bench/$name.sh"
+	bench_machine
+	"bench_$name" "$@"
 }
 
 bench_machine() {

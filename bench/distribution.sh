@@ -79,8 +79,8 @@ distribution_race() { # case, tool, nodes, seed rate, up, down, MiB
 	fleet_down
 }
 
-# A fleet whose nodes fetch the payload as a file of a release and do nothing further with it: all but
-# one wait for the canary's bake.
+# A fleet whose nodes fetch the payload as a file of a release, all in the first stage: what is not
+# fetched yet competes with containers that start.
 distribution_fleet() { # nodes
 	local digits=$COVEY_SOURCE/examples/digits i
 	fleet_image
@@ -98,7 +98,7 @@ distribution_fleet() { # nodes
 deployment: digits
 release: digits@1.0.0
 nodes: all
-strategy: {canary: {stages: [{nodes: 1, bake: 1h}]}}
+strategy: {canary: {stages: [{percent: 100, bake: 1h}]}}
 max_unavailable: 100%
 deadlines: {node: 30m, stage: 2h, rollout: 3h}
 TEXT

@@ -86,6 +86,7 @@ static void node_free(struct shell_node *node)
 	codec_free(&codec_node_status, &node->status);
 	codec_free(&codec_desired_state, &node->desired);
 	codec_free(&codec_msg_peer_report, &node->peering);
+	free(node->troubles);
 	free(node);
 }
 

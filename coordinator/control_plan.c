@@ -6,6 +6,7 @@
  */
 #include "coordinator/control.h"
 #include "coordinator/judging.h"
+#include "coordinator/plan_bytes.h"
 #include "coordinator/rollouts.h"
 
 #include "base/mem.h"
@@ -38,167 +39,6 @@ static int take_spec(struct control_call *call, struct deployment_spec *ret_spec
 	}
 	ret_spec->release = release->digest;
 	return 0;
-}
-
-/* ---- bytes ---- */
-
-struct chunk_set { /* sorted by digest, each once */
-	struct chunk_ref *chunks;
-	size_t count, cap;
-	uint64_t unpacked_bytes; /* of the layers */
-};
-
-static int by_digest(const void *a, const void *b)
-{
-	return memcmp(((const struct chunk_ref *)a)->digest.bytes,
-		      ((const struct chunk_ref *)b)->digest.bytes, DIGEST_SIZE);
-}
-
-static void sort_once(struct chunk_set *set)
-{
-	size_t kept = 0;
-
-	if (set->count > 1)
-		qsort(set->chunks, set->count, sizeof(*set->chunks), by_digest);
-	for (size_t i = 0; i < set->count; i++) {
-		if (kept == 0 || by_digest(&set->chunks[kept - 1], &set->chunks[i]) != 0)
-			set->chunks[kept++] = set->chunks[i];
-	}
-	set->count = kept;
-}
-
-/* What cannot be read is left out: the plan then says more bytes than will move. */
-static void add_release(struct coordinator *c, const struct digest *digest, struct chunk_set *set)
-{
-	struct envelope envelope;
-	struct release release;
-
-	if (artifacts_open(c, digest, &release, &envelope, NULL) < 0)
-		return;
-	for (size_t i = 0; i < release.blobs_count; i++) {
-		struct chunk_index index;
-
-		if (release.blobs[i].kind == BLOB_LAYER)
-			set->unpacked_bytes += release.blobs[i].size;
-		if (artifacts_index(c, &release.blobs[i].index, &index, NULL) < 0)
-			continue;
-		for (size_t k = 0; k < index.chunks_count; k++) {
-			MEM_GROW(set->chunks, &set->cap, set->count);
-			set->chunks[set->count++] = index.chunks[k];
-		}
-		codec_free(&codec_chunk_index, &index);
-	}
-	release_free(&release);
-	codec_free(&codec_envelope, &envelope);
-	sort_once(set);
-}
-
-static uint64_t bytes_missing(const struct chunk_set *wanted, const struct chunk_set *held)
-{
-	uint64_t bytes = 0;
-
-	for (size_t i = 0; i < wanted->count; i++) {
-		if (held->count == 0 || !bsearch(&wanted->chunks[i], held->chunks, held->count,
-						 sizeof(*held->chunks), by_digest))
-			bytes += wanted->chunks[i].size;
-	}
-	return bytes;
-}
-
-/* Nodes that hold the same releases need the same bytes; most fleets have a handful of such sets. */
-enum { HELD_MAX = 8, HELD_SETS = 64 };
-
-struct held {
-	struct digest releases[HELD_MAX];
-	size_t count;
-	uint64_t bytes, disk_bytes;
-};
-
-struct counter {
-	struct coordinator *c;
-	const struct digest *to;
-	struct chunk_set wanted;
-	struct held sets[HELD_SETS];
-	size_t sets_count;
-};
-
-static void add_held(struct held *held, const struct digest *release)
-{
-	if (digest_is_zero(release) || held->count == HELD_MAX)
-		return;
-	for (size_t i = 0; i < held->count; i++) {
-		if (digest_equal(&held->releases[i], release))
-			return;
-	}
-	held->releases[held->count++] = *release;
-}
-
-static void held_by(const struct shell_node *node, struct held *held)
-{
-	*held = (struct held){0};
-	for (size_t i = 0; node && i < node->status.deployments_count; i++) {
-		const struct deployment_report *report = &node->status.deployments[i];
-
-		for (size_t s = 0; s < COLOUR_COUNT; s++)
-			add_held(held, &report->slots[s].release);
-		if (report->staged)
-			add_held(held, &report->target);
-	}
-}
-
-static void count_held(struct counter *counter, struct held *held)
-{
-	struct chunk_set have = {0};
-	bool unpacked = false;
-
-	for (size_t i = 0; i < held->count; i++) {
-		add_release(counter->c, &held->releases[i], &have);
-		unpacked |= digest_equal(&held->releases[i], counter->to);
-	}
-	held->bytes = bytes_missing(&counter->wanted, &have);
-	held->disk_bytes = held->bytes + (unpacked ? 0 : counter->wanted.unpacked_bytes);
-	free(have.chunks);
-}
-
-static const struct held *count_node(struct counter *counter, const struct node_id *id,
-				     struct held *scratch)
-{
-	held_by(agents_find(counter->c, id), scratch);
-	for (size_t i = 0; i < counter->sets_count; i++) {
-		const struct held *set = &counter->sets[i];
-
-		if (set->count == scratch->count &&
-		    memcmp(set->releases, scratch->releases, sizeof(set->releases)) == 0)
-			return set;
-	}
-	count_held(counter, scratch);
-	if (counter->sets_count < HELD_SETS)
-		counter->sets[counter->sets_count++] = *scratch;
-	return scratch;
-}
-
-static json_t *show_bytes(struct coordinator *c, const struct plan *plan, const struct digest *to,
-			  uint64_t *ret_total)
-{
-	AUTO_FREE struct counter *counter = mem_alloc(sizeof(*counter));
-	json_t *nodes = json_array();
-	struct held scratch;
-
-	counter->c = c;
-	counter->to = to;
-	add_release(c, to, &counter->wanted);
-	*ret_total = 0;
-	for (size_t i = 0; i < plan->nodes_count; i++) {
-		const struct shell_node *node = agents_find(c, &plan->nodes[i].id);
-		const struct held *held = count_node(counter, &plan->nodes[i].id, &scratch);
-
-		*ret_total += held->bytes;
-		json_array_append_new(nodes, json_pack("{ss so so}", "node", node->record.name,
-						       "bytes", json_u64(held->bytes),
-						       "disk_bytes", json_u64(held->disk_bytes)));
-	}
-	free(counter->wanted.chunks);
-	return nodes;
 }
 
 /* ---- the answer ---- */
@@ -255,17 +95,19 @@ static json_t *show_plan(struct coordinator *c, const struct deployment_spec *sp
 {
 	const struct shell_deployment *deployment = deployments_find(c, spec->name);
 	char from[SHELL_TEXT_RELEASE] = "";
-	uint64_t total = 0;
-	json_t *nodes = show_bytes(c, plan, &spec->release, &total);
+	struct plan_bytes bytes;
+	json_t *nodes = plan_bytes_show(c, plan, &spec->release, &bytes);
 
 	if (deployment && !digest_is_zero(&deployment->record.base))
 		artifacts_name(c, &deployment->record.base, from);
-	return json_pack("{ss so so sb so so so so so}", "deployment", spec->name, "from",
+	return json_pack("{ss so so sb so so so so so so so sb}", "deployment", spec->name, "from",
 			 json_text_or_null(from), "to",
 			 json_sprintf("%s@%s", spec->model, spec->version), "changed",
 			 plan_changes(plan) > 0 || plan->removed_count > 0, "stages",
 			 show_stages(c, plan), "removed", show_removed(c, plan), "excluded",
-			 show_excluded(c, plan), "bytes_total", json_u64(total), "nodes", nodes);
+			 show_excluded(c, plan), "bytes_total", json_u64(bytes.total), "nodes",
+			 nodes, "chunk_bytes_total", json_u64(bytes.chunks), "origin_bytes",
+			 json_u64(bytes.distinct), "deltas_pending", bytes.deltas_pending);
 }
 
 /* ---- verbs ---- */

@@ -254,7 +254,8 @@ uint64_t coordinator_deadline(const struct coordinator *c)
 	at = earlier(at, judging_deadline(c));
 	at = earlier(at, control_deadline(c));
 	at = earlier(at, deltas_deadline(c));
-	at = earlier(at, c->exchange_due_ms);
+	if (!c->dirty) /* what neighbours hear follows from the desired states */
+		at = earlier(at, c->exchange_due_ms);
 	at = earlier(at, seeds_deadline(c));
 	if (c->inbox_count + c->observed_count > 0)
 		at = 0;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who exchanges with whom. A release is in exchange while some node that takes part fetches it; then
- * all that fetch or hold it and can be reached stand in a graph (coordinator/core/neighbours.h), and
- * each is told its neighbours. Two that both hold it already have nothing to give each other: their
- * link is left out. When nobody fetches any more, everybody is told an empty list and closes its
- * sockets.
+ * Who exchanges with whom. A release is in exchange while some node that takes part fetches it;
+ * then all that fetch or hold it and can be reached stand in a graph
+ * (coordinator/core/neighbours.h), and each is told its neighbours. Two that both hold it already
+ * have nothing to give each other: their link is left out. When nobody fetches any more, everybody
+ * is told an empty list and closes its sockets.
  *
  * All of this is in memory only, and follows from what nodes report: after a restart they report
  * again, and until then they go on with the lists that they have.
@@ -156,12 +156,17 @@ static void each_release(struct coordinator *c, struct shell_node *node,
 {
 	for (size_t i = 0; i < node->desired.assignments_count; i++) {
 		const struct assignment *a = &node->desired.assignments[i];
+		const struct store_delta *set;
 
 		if (!digest_is_zero(&a->base))
 			fn(c, node, &a->base, fetches(node, a, &a->base) && !a->revert &&
 						      digest_is_zero(&a->next));
-		if (is_wanted(a, &a->next))
-			fn(c, node, &a->next, fetches(node, a, &a->next));
+		if (!is_wanted(a, &a->next))
+			continue;
+		fn(c, node, &a->next, fetches(node, a, &a->next));
+		set = deltas_for(c, node, &a->next);
+		if (set)
+			fn(c, node, &set->set, fetches(node, a, &a->next));
 	}
 }
 
@@ -201,7 +206,12 @@ static struct chunk_list *load_list(struct coordinator *c, const struct digest *
 	AUTO_FREE struct chunk_ref *refs = NULL;
 	size_t count = 0;
 	struct err err = {0};
-	int r = artifacts_open(c, digest, &release, &envelope, &err);
+	int r;
+
+	if (deltas_objects(c, digest, &refs, &count))
+		return chunk_list_create(refs, count);
+	free(TAKE_PTR(refs));
+	r = artifacts_open(c, digest, &release, &envelope, &err);
 
 	if (r < 0)
 		return NULL;
@@ -412,15 +422,16 @@ static struct digest list_digest(const struct msg_neighbours *list)
 	return digest;
 }
 
-/* True: the node knows the newest list, or will say that it does not. */
 static void tell(struct coordinator *c, struct shell_node *node)
 {
-	struct msg_neighbours list = {
-		.neighbours = mem_array(LIMIT_NEIGHBOURS, sizeof(struct msg_neighbour))};
+	struct msg_neighbours list = {0};
 	struct digest digest;
 	struct err err = {0};
 	int r = 0;
 
+	if (!c->exchange && !node->neighbours_due && digest_is_zero(&node->neighbours_told))
+		return;
+	list.neighbours = mem_array(LIMIT_NEIGHBOURS, sizeof(*list.neighbours));
 	collect(c, node, &list);
 	digest = list_digest(&list);
 	if (!digest_equal(&digest, &node->neighbours_told) || node->neighbours_due) {
@@ -474,8 +485,11 @@ static const struct peer_complaint *find_complaint(const struct msg_peer_report 
 static struct shell_trouble *trouble_of(struct shell_node *node, const struct node_id *by,
 					enum peer_fault fault)
 {
-	struct shell_trouble *oldest = &node->troubles[0];
+	struct shell_trouble *oldest;
 
+	if (!node->troubles)
+		node->troubles = mem_array(SHELL_TROUBLES, sizeof(*node->troubles));
+	oldest = &node->troubles[0];
 	for (size_t i = 0; i < SHELL_TROUBLES; i++) {
 		struct shell_trouble *trouble = &node->troubles[i];
 

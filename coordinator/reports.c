@@ -184,12 +184,20 @@ static void take_inventory(struct shell_node *node, const struct inventory *inve
 	free(record.inventory.data);
 }
 
+static void remember_rate(struct shell_node *node, const struct node_status *status)
+{
+	for (size_t i = 0; i < status->deployments_count; i++)
+		if (status->deployments[i].fetch_rate > 0)
+			node->fetch_rate = status->deployments[i].fetch_rate;
+}
+
 static void take(struct coordinator *c, struct shell_node *node, struct node_status *status)
 {
 	if (!is_stale(node, status)) {
 		tell_outcomes(c, node, status);
 		take_inventory(node, &status->inventory);
 		codec_free(&codec_node_status, &node->status);
+		remember_rate(node, status);
 		node->status = *status;
 		node->has_status = true;
 		exchange_changed(c);

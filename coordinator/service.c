@@ -29,7 +29,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-enum { TIMER_SLACK_US = 1000, DATA_QUEUE = 2 * LIMIT_FETCH_REQUESTS, CONTROL_QUEUE = 16 };
+enum { TIMER_SLACK_US = 1000, DATA_QUEUE = 16 * LIMIT_FETCH_REQUESTS, CONTROL_QUEUE = 16 };
 
 struct asker { /* a request that has no answer yet */
 	uint64_t client;

@@ -118,7 +118,7 @@ static json_t *show_peering(const struct coordinator *c, const struct shell_node
 	json_t *troubles = json_array();
 	char endpoint[LIMIT_ENDPOINT + 1] = "", id[NODE_ID_TEXT_MAX];
 
-	for (size_t i = 0; i < SHELL_TROUBLES; i++) {
+	for (size_t i = 0; node->troubles && i < SHELL_TROUBLES; i++) {
 		const struct shell_trouble *trouble = &node->troubles[i];
 
 		if (trouble->at_ms)

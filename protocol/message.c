@@ -115,6 +115,14 @@ int message_decode(const void *data, size_t size, enum message_channel channel,
 	return r;
 }
 
+/* A list of two, whose first is the type in one byte: all types are below 128. */
+bool message_is(const void *data, size_t size, enum message_type type)
+{
+	const uint8_t *bytes = data;
+
+	return size >= 2 && bytes[0] == 0x92 && bytes[1] == (uint8_t)type;
+}
+
 void message_free(struct message *message)
 {
 	const struct row *row = find_row(message->type);

@@ -24,5 +24,8 @@ int message_decode(const void *data, size_t size, enum message_channel channel,
 		   enum message_sender sender, struct message *ret_message,
 		   struct err *err) COVEY_MUST_CHECK;
 
+/* Do the bytes begin as a message of this type does? Says nothing about the rest. */
+bool message_is(const void *data, size_t size, enum message_type type);
+
 void message_free(struct message *message);
 const char *message_name(enum message_type type);

@@ -6,7 +6,7 @@
 FUZZ_BUILD=${COVEY_FUZZ:-$COVEY_SOURCE/build-fuzz}
 FUZZ_LOG=$FUZZ_BUILD/fuzz.log
 FUZZ_SEEDS=$COVEY_SOURCE/tests/fuzz/corpus
-FUZZ_KEEP=24       # inputs of a target that --keep adds at most
+FUZZ_KEEP=16       # inputs of a target that --keep adds at most
 FUZZ_KEEP_SIZE=8k  # ... each smaller than this
 
 fuzz_usage() {
@@ -105,11 +105,11 @@ fuzz_afl() { # target, seconds
 
 # Of all that was learnt, what reaches code that the seeds do not: small files first.
 fuzz_keep() { # target
-	local into=$FUZZ_BUILD/keep/$1 file name
-	rm -rf "$into" && mkdir -p "$into"
-	find "$FUZZ_BUILD/corpus/$1" -type f -size +"$FUZZ_KEEP_SIZE" -delete
+	local into=$FUZZ_BUILD/keep/$1 from=$FUZZ_BUILD/keep/$1.from file name
+	rm -rf "$into" "$from" && mkdir -p "$into" "$from"
+	find "$FUZZ_BUILD/corpus/$1" -type f ! -size +"$FUZZ_KEEP_SIZE" -exec cp -t "$from" {} +
 	cp -r "$FUZZ_SEEDS/$1/." "$into"
-	"$FUZZ_BUILD/tests/fuzz/fuzz-$1" -merge=1 "$into" "$FUZZ_BUILD/corpus/$1" >/dev/null 2>&1 || return 1
+	"$FUZZ_BUILD/tests/fuzz/fuzz-$1" -merge=1 "$into" "$from" >/dev/null 2>&1 || return 1
 	for file in $(cd "$into" && ls -Sr); do
 		[ ! -e "$FUZZ_SEEDS/$1/$file" ] || continue
 		name=kept-${file:0:12}

@@ -97,7 +97,7 @@ static void on_message(void *context, const void *data, size_t size)
 	struct origin *origin = context;
 	struct message message = {0};
 
-	if (chunk_data_is(data, size, MESSAGE_SEED_CHUNK)) {
+	if (message_is(data, size, MESSAGE_SEED_CHUNK)) {
 		origin->events.message(origin->context, data, size);
 		return;
 	}

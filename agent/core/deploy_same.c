@@ -97,9 +97,11 @@ bool deploy_record_same(const struct deploy_record *a, const struct deploy_recor
 {
 	return str_equal(a->name, b->name) && a->assigned == b->assigned &&
 	       same_assignment(&a->assignment, &b->assignment) && a->serves == b->serves &&
-	       a->serving == b->serving && same_slot(&a->slots[COLOUR_BLUE], &b->slots[COLOUR_BLUE]) &&
+	       a->serving == b->serving &&
+	       same_slot(&a->slots[COLOUR_BLUE], &b->slots[COLOUR_BLUE]) &&
 	       same_slot(&a->slots[COLOUR_GREEN], &b->slots[COLOUR_GREEN]) && same_change(a, b) &&
-	       same_release(&a->fetched, &b->fetched) && same_release(&a->committed, &b->committed) &&
+	       same_release(&a->fetched, &b->fetched) &&
+	       same_release(&a->committed, &b->committed) &&
 	       same_release(&a->previous, &b->previous) && same_clocks(a, b) &&
 	       same_outcome(&a->last, &b->last) && same_vetoes(a, b);
 }

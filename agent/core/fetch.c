@@ -213,12 +213,12 @@ int fetch_add_source(struct fetch *fetch, uint32_t id, enum fetch_kind kind)
 	fetch->ids[fetch->sources_count] = id;
 	s = &fetch->sources[fetch->sources_count++];
 	*s = (struct fetch_source){
-	    .id = id,
-	    .kind = kind,
-	    .role = FETCH_NEIGHBOUR,
-	    .up = true,
-	    .credit = kind == FETCH_ORIGIN ? FETCH_CREDIT_ORIGIN : FETCH_CREDIT_PEER,
-	    .has = bits,
+		.id = id,
+		.kind = kind,
+		.role = FETCH_NEIGHBOUR,
+		.up = true,
+		.credit = kind == FETCH_ORIGIN ? FETCH_CREDIT_ORIGIN : FETCH_CREDIT_PEER,
+		.has = bits,
 	};
 	memset(bits, 0, fetch->words * sizeof(bits[0]));
 	for (uint32_t i = 0; i < FETCH_REQUESTS; i++)

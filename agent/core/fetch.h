@@ -42,12 +42,12 @@
 #include <stdint.h>
 
 enum {
-	FETCH_SOURCES = 32,     /* most sources of one fetch, the origin among them */
+	FETCH_SOURCES = 32,	/* most sources of one fetch, the origin among them */
 	FETCH_ANY = UINT32_MAX, /* as a chunk: whatever the origin has not given out yet */
 	FETCH_SAMPLE = 24,
 	FETCH_END = 8,	    /* so few chunks not asked for, none of which can be: end-game */
-	FETCH_UNSEEN = 8,              /* fresh chunks that no neighbour has: behind */
-	FETCH_REQUESTS = 8,            /* under way at a peer; LIMIT_FETCH_REQUESTS at the origin */
+	FETCH_UNSEEN = 8,   /* fresh chunks that no neighbour has: behind */
+	FETCH_REQUESTS = 8, /* under way at a peer; LIMIT_FETCH_REQUESTS at the origin */
 	FETCH_CREDIT_ORIGIN = 4 << 20, /* bytes; the default of fetch_set_credit() */
 	FETCH_CREDIT_PEER = 512 << 10,
 	FETCH_TIMEOUT_MS = 10000, /* wait for a chunk while a source's rate is not known */
@@ -57,7 +57,7 @@ enum {
 	FETCH_LATER_MS = 500,
 	FETCH_HOLD_MS = 400, /* an origin that was a seed is not asked by number before */
 	FETCH_STRIKES = 3,   /* time-outs in a row after which a source rests and is named */
-	FETCH_LIES = 3,      /* chunks that a peer said it has and then had not: out */
+	FETCH_LIES = 3,	     /* chunks that a peer said it has and then had not: out */
 };
 
 enum fetch_kind { FETCH_ORIGIN, FETCH_PEER };
@@ -66,12 +66,12 @@ enum fetch_role { FETCH_SEED, FETCH_NEIGHBOUR, FETCH_RESERVE };
 struct fetch_request { /* stays open until an answer, a time-out, a cancel or the link's end */
 	uint32_t source;
 	uint32_t chunk; /* or FETCH_ANY */
-	uint32_t size;  /* bytes; FETCH_ANY: of the largest chunk that is missing */
-	bool again;     /* end-game: it is asked of another source too */
+	uint32_t size;	/* bytes; FETCH_ANY: of the largest chunk that is missing */
+	bool again;	/* end-game: it is asked of another source too */
 };
 
 enum fetch_answer {
-	FETCH_TAKEN,     /* first good copy: store it, tell the neighbours */
+	FETCH_TAKEN,	 /* first good copy: store it, tell the neighbours */
 	FETCH_DUPLICATE, /* already there: drop it */
 };
 
@@ -87,8 +87,8 @@ struct fetch_blame {
 };
 
 enum fetch_state {
-	FETCH_RUNNING,  /* requests are out or can be made */
-	FETCH_WAITING,  /* nothing can be asked now: sources are down, rest or lack it; transient */
+	FETCH_RUNNING,	/* requests are out or can be made */
+	FETCH_WAITING,	/* nothing can be asked now: sources are down, rest or lack it; transient */
 	FETCH_HOPELESS, /* there was an origin, and a chunk is left that no source can ever have */
 	FETCH_COMPLETE,
 };
@@ -96,7 +96,7 @@ enum fetch_state {
 struct fetch_progress {
 	uint64_t bytes_done, bytes_total;
 	uint64_t bytes_duplicate; /* good copies that came in vain */
-	uint64_t rate;            /* bytes a second over the last seconds that brought something */
+	uint64_t rate;		  /* bytes a second over the last seconds that brought something */
 	uint32_t chunks_done, chunks_total;
 	uint32_t open; /* requests under way */
 };
@@ -117,7 +117,8 @@ void fetch_done_bits(const struct fetch *fetch, uint8_t *ret_bits);
 /* id is unique; a source starts up, a peer as NEIGHBOUR without chunks, an origin as NEIGHBOUR.
  * -EEXIST, -ENOSPC. */
 int fetch_add_source(struct fetch *fetch, uint32_t id, enum fetch_kind kind) COVEY_MUST_CHECK;
-void fetch_remove_source(struct fetch *fetch, uint32_t id); /* no neighbour any more */
+/* No neighbour any more. An origin that is away is down, never removed: there is hope. */
+void fetch_remove_source(struct fetch *fetch, uint32_t id);
 /* SEED for an origin that takes "any"; its answer "all are out" says what it is from then on. */
 void fetch_set_role(struct fetch *fetch, uint32_t id, enum fetch_role role);
 void fetch_set_credit(struct fetch *fetch, uint32_t id, uint32_t bytes);

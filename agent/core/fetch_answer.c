@@ -162,7 +162,7 @@ static void strike(struct fetch_source *s, uint64_t now_ms, uint64_t random)
 	if (s->strikes < FETCH_STRIKES)
 		return;
 	s->rest_until_ms =
-	    now_ms + backoff_ms(LIMIT_BACKOFF_MIN_MS, LIMIT_BACKOFF_MAX_MS, s->strikes, random);
+		now_ms + backoff_ms(LIMIT_BACKOFF_MIN_MS, LIMIT_BACKOFF_MAX_MS, s->strikes, random);
 	if (!s->told)
 		s->blames |= 1u << FETCH_STALLED;
 	s->told = true;
@@ -189,6 +189,7 @@ void fetch_tick(struct fetch *fetch, uint64_t now_ms, uint64_t random)
 		if (late)
 			strike(s, now_ms, random);
 	}
+	fetch->looked_ms = now_ms;
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -206,7 +207,8 @@ static uint64_t source_deadline(const struct fetch *f, const struct fetch_source
 		if (q->chunk == FETCH_FREE || q->cancel)
 			continue;
 		when = earlier(when, q->deadline_ms);
-		if (f->todo_count <= FETCH_END && f->sources_count > 1 && !q->again)
+		if (f->todo_count <= FETCH_END && f->sources_count > 1 && !q->again &&
+		    q->late_ms > f->looked_ms)
 			when = earlier(when, q->late_ms);
 	}
 	if (!f->todo_count || !s->up || s->out)
@@ -225,7 +227,7 @@ uint64_t fetch_deadline(const struct fetch *fetch)
 {
 	uint64_t when = UINT64_MAX;
 
-	if (fetch->later_until_ms && fetch->todo_count)
+	if (fetch->later_until_ms > fetch->looked_ms && fetch->todo_count)
 		when = fetch->later_until_ms;
 	for (uint32_t i = 0; i < fetch->sources_count; i++)
 		when = earlier(when, source_deadline(fetch, &fetch->sources[i]));
@@ -244,8 +246,8 @@ bool fetch_next_cancel(struct fetch *fetch, struct fetch_request *ret_request)
 
 			if (!q->cancel)
 				continue;
-			*ret_request =
-			    (struct fetch_request){s->id, q->chunk, fetch->sizes[q->chunk], false};
+			*ret_request = (struct fetch_request){s->id, q->chunk,
+							      fetch->sizes[q->chunk], false};
 			fetch_close(fetch, s, q);
 			return true;
 		}
@@ -261,7 +263,7 @@ bool fetch_next_blame(struct fetch *fetch, struct fetch_blame *ret_blame)
 		if (!s->blames)
 			continue;
 		*ret_blame =
-		    (struct fetch_blame){s->id, (enum fetch_fault)__builtin_ctz(s->blames)};
+			(struct fetch_blame){s->id, (enum fetch_fault)__builtin_ctz(s->blames)};
 		s->blames &= (uint8_t)(s->blames - 1);
 		return true;
 	}
@@ -288,12 +290,12 @@ void fetch_progress(const struct fetch *fetch, uint64_t now_ms, struct fetch_pro
 	bool quiet = !fetch->last_ms || now_ms - fetch->last_ms > RATE_FORGET_MS;
 
 	*ret = (struct fetch_progress){
-	    .bytes_done = fetch->bytes_done,
-	    .bytes_total = fetch->bytes_total,
-	    .bytes_duplicate = fetch->bytes_duplicate,
-	    .chunks_done = fetch->done_count,
-	    .chunks_total = fetch->count,
-	    .rate = quiet ? 0 : fetch->rate,
-	    .open = fetch->open,
+		.bytes_done = fetch->bytes_done,
+		.bytes_total = fetch->bytes_total,
+		.bytes_duplicate = fetch->bytes_duplicate,
+		.chunks_done = fetch->done_count,
+		.chunks_total = fetch->count,
+		.rate = quiet ? 0 : fetch->rate,
+		.open = fetch->open,
 	};
 }

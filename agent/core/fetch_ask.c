@@ -274,11 +274,10 @@ bool fetch_next(struct fetch *fetch, uint64_t now_ms, uint64_t random,
 		open_request(fetch, s, c, now_ms);
 		fetch->turn = (at + 1) % fetch->sources_count;
 		*ret_request =
-		    (struct fetch_request){s->id, c, fetch_request_size(fetch, c), false};
+			(struct fetch_request){s->id, c, fetch_request_size(fetch, c), false};
 		return true;
 	}
-	if (fetch->todo_count <= FETCH_END && fetch->open &&
-	    ask_again(fetch, now_ms, ret_request))
+	if (fetch->todo_count <= FETCH_END && fetch->open && ask_again(fetch, now_ms, ret_request))
 		return true;
 	fetch->looked_ms = now_ms;
 	return false;

@@ -9,10 +9,10 @@
 
 enum { FETCH_FREE = UINT32_MAX - 1 };
 
-struct fetch_open {     /* a request under way */
+struct fetch_open {	/* a request under way */
 	uint32_t chunk; /* FETCH_ANY; FETCH_FREE: none */
-	bool cancel;    /* not wanted any more; fetch_next_cancel() tells and frees it */
-	bool again;     /* another source was asked since */
+	bool cancel;	/* not wanted any more; fetch_next_cancel() tells and frees it */
+	bool again;	/* another source was asked since */
 	uint64_t due_ms, late_ms, deadline_ms; /* expected; to be looked at; given up */
 };
 
@@ -21,8 +21,8 @@ struct fetch_source {
 	enum fetch_kind kind;
 	enum fetch_role role;
 	bool up, out;
-	bool hold;      /* was a seed: the neighbours' turn comes first, for FETCH_HOLD_MS */
-	bool told;      /* FETCH_STALLED was told and nothing came since */
+	bool hold;	/* was a seed: the neighbours' turn comes first, for FETCH_HOLD_MS */
+	bool told;	/* FETCH_STALLED was told and nothing came since */
 	uint8_t blames; /* a bit for each fault that is still to be told */
 	uint8_t strikes, lies;
 	uint8_t open, cancels;
@@ -43,15 +43,16 @@ struct fetch {
 	bool had_origin;
 	uint64_t bytes_done, bytes_total, bytes_duplicate;
 	uint64_t rate, window_bytes, window_ms, last_ms;
-	uint64_t began_ms;       /* the first request */
+	uint64_t began_ms;	 /* the first request */
 	uint64_t later_until_ms; /* 0: nothing is put off */
-	uint64_t looked_ms;      /* when fetch_next() last found nothing */
+	uint64_t looked_ms; /* the last tick, or when fetch_next() found nothing: what was due by
+			       then is no reason to wake up again */
 	uint64_t *bits;
-	uint64_t *done, *todo;       /* todo: neither done nor asked for by number */
-	uint64_t *unseen;            /* fresh from the origin; no neighbour has it */
-	uint64_t *later;             /* the origin gave it to somebody just now */
-	uint8_t *live;               /* neighbours that are up and have it: what makes it rare */
-	uint8_t *could;              /* sources that are not out and have it, up or down */
+	uint64_t *done, *todo;	     /* todo: neither done nor asked for by number */
+	uint64_t *unseen;	     /* fresh from the origin; no neighbour has it */
+	uint64_t *later;	     /* the origin gave it to somebody just now */
+	uint8_t *live;		     /* neighbours that are up and have it: what makes it rare */
+	uint8_t *could;		     /* sources that are not out and have it, up or down */
 	uint32_t ids[FETCH_SOURCES]; /* of the sources, close together: looked at all the time */
 	struct fetch_source sources[FETCH_SOURCES];
 };
@@ -85,7 +86,7 @@ void fetch_todo_remove(struct fetch *f, uint32_t c);
 uint32_t fetch_request_size(const struct fetch *f, uint32_t c);
 void fetch_close(struct fetch *f, struct fetch_source *s, struct fetch_open *q);
 void fetch_give_back(struct fetch *f, struct fetch_source *s); /* all that it was asked for */
-void fetch_finish(struct fetch *f, uint32_t c);                /* the chunk lies on disk */
+void fetch_finish(struct fetch *f, uint32_t c);		       /* the chunk lies on disk */
 void fetch_cancel(struct fetch *f, struct fetch_source *s, struct fetch_open *q);
 void fetch_set_times(struct fetch_source *s, struct fetch_open *q, uint64_t now_ms);
 void fetch_throw_out(struct fetch *f, struct fetch_source *s, enum fetch_fault fault);

@@ -93,14 +93,15 @@ bool serve_may(const struct serve *serve, uint32_t neighbour, uint32_t release)
 
 /* ---- requests ---- */
 
-/* Two chunks may always be open: one on its way, one that waits for its end. */
+/* Four chunks may always be open: two that an honest node asks for, two that it has cancelled and
+ * that are on their way all the same. */
 static bool has_credit(const struct serve *serve, uint32_t neighbour, uint32_t size)
 {
 	uint64_t open = uplink_open_bytes(serve->uplink, neighbour);
 
 	if (uplink_waiting(serve->uplink, neighbour) >= SERVE_REQUESTS)
 		return false;
-	return open + size <= SERVE_CREDIT || open <= size;
+	return open + size <= SERVE_CREDIT || open <= 3ull * size;
 }
 
 static enum serve_verdict judge(struct serve *serve, uint32_t neighbour, uint32_t release,
@@ -114,8 +115,8 @@ static enum serve_verdict judge(struct serve *serve, uint32_t neighbour, uint32_
 		return SERVE_OVERRUN;
 	/* There is room for what the credit of all allows. */
 	return uplink_push(serve->uplink, neighbour, item_of(release, chunk), size) < 0
-		   ? SERVE_OVERRUN
-		   : SERVE_QUEUED;
+		       ? SERVE_OVERRUN
+		       : SERVE_QUEUED;
 }
 
 enum serve_verdict serve_ask(struct serve *serve, uint32_t neighbour, uint32_t release,
@@ -158,8 +159,8 @@ uint64_t serve_deadline(struct serve *serve, uint64_t now_ms)
 void serve_stats(const struct serve *serve, struct serve_stats *ret_stats)
 {
 	*ret_stats = (struct serve_stats){
-	    .sent_bytes = uplink_sent(serve->uplink),
-	    .rate = uplink_rate(serve->uplink),
+		.sent_bytes = uplink_sent(serve->uplink),
+		.rate = uplink_rate(serve->uplink),
 	};
 	for (uint32_t i = 0; i < SERVE_NEIGHBOURS; i++)
 		ret_stats->waiting += uplink_waiting(serve->uplink, i);

@@ -6,7 +6,7 @@
  *
  * Who may ask: a neighbour whose identity record the shell has checked (serve_join()), for releases
  * that the coordinator said are assigned to it (serve_assign()). How much: a neighbour has at most
- * its credit open, SERVE_CREDIT bytes (one chunk always), and SERVE_REQUESTS requests; who asks for
+ * its credit open, SERVE_CREDIT bytes (four chunks always), and SERVE_REQUESTS requests; who asks for
  * more is refused and counted. Order and budget: base/uplink.h. Limits: the operator's rate is a
  * token bucket; a closed door (time window, metered link, `peer: off`) refuses everything.
  *
@@ -28,14 +28,14 @@ enum {
 	SERVE_NEIGHBOURS = 32,
 	SERVE_RELEASES = 64,
 	SERVE_CREDIT = 1 << 20, /* bytes a neighbour; twice what an honest fetch has open */
-	SERVE_REQUESTS = 16,    /* a neighbour */
+	SERVE_REQUESTS = 16,	/* a neighbour */
 };
 
 enum serve_verdict {
 	SERVE_QUEUED,
 	SERVE_STRANGER, /* the neighbour did not join or is not assigned the release */
-	SERVE_OVERRUN,  /* more open than the credit; an honest node never does */
-	SERVE_CLOSED,   /* window, metered link, off: ask elsewhere */
+	SERVE_OVERRUN,	/* more open than the credit; an honest node never does */
+	SERVE_CLOSED,	/* window, metered link, off: ask elsewhere */
 	SERVE_VERDICTS,
 };
 
@@ -71,7 +71,7 @@ uint64_t serve_deadline(struct serve *serve, uint64_t now_ms);
 
 struct serve_stats {
 	uint64_t sent_bytes;
-	uint64_t rate;    /* measured, bytes a second */
+	uint64_t rate;	  /* measured, bytes a second */
 	uint32_t waiting; /* requests */
 	uint64_t refused[SERVE_VERDICTS];
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which addresses, ids and ports a slot has. A slot's number comes from its name (hash, then the next
- * free one) and is written down, so that it stays over restarts and reboots. Slot n of subnet S has
+ * Which addresses, ids and ports a slot has. A slot's number comes from its name (hash, then the
+ * next free one) and is written down, so that it stays over restarts and reboots. Slot n of subnet S has
  * the four addresses from S+4n: +1 the node's end, +2 the slot's. IPv6: fd.. unique local
  * addresses (RFC 4193) whose global id comes from the instance, one /64 a slot.
  */

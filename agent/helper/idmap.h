@@ -17,6 +17,6 @@ enum { IDMAP_SIZE = 65536, IDMAP_RANGES = 4094 };
 /* A user namespace in which id 0 is `first` outside; nobody is in it. A descriptor. */
 int idmap_open(uint32_t first, struct err *err) COVEY_MUST_CHECK;
 /* Mounts the directory source at target, read-only, owners moved as by that namespace. The file
- * system must know how (-EINVAL): ext4, xfs, btrfs, overlay's lower layers; tmpfs since Linux 6.3. */
+ * system must know how (-EINVAL): ext4, xfs, btrfs do, tmpfs since Linux 6.3. */
 int idmap_bind(int space, const char *source, const char *target,
                struct err *err) COVEY_MUST_CHECK;

@@ -3,9 +3,8 @@
  * inotify on the folder sees both appended lines and the new file that conmon renames into place
  * when the log has reached its size. The read position is kept in the slot's run directory, in
  * memory: one small write for each line that is sent, of which there are few a second, so that no
- * line is lost when the helper restarts, and only the one at which it was killed may come twice. The
- * native protocol is one
- * datagram of NAME=value lines for each entry.
+ * line is lost when the helper restarts, and only the one at which it was killed may come twice.
+ * The native protocol is one datagram of NAME=value lines for each entry.
  */
 #include "agent/helper/pump.h"
 

@@ -137,7 +137,8 @@ static int mount_tree(struct worker *worker, const struct slot_name *slot,
 
 	for (size_t i = 0; i < release->blobs_count; i++) {
 		if (release->blobs[i].kind == BLOB_FILE)
-			tree.model = paths_release(config, &worker->request.release, model, "/model");
+			tree.model = paths_release(config, &worker->request.release, model,
+			                           "/model");
 		if (release->blobs[i].kind != BLOB_LAYER || tree.layers_count == LIMIT_LAYERS)
 			continue;
 		layers[tree.layers_count] = paths_layer(config, release->blobs[i].diff_id,

@@ -20,7 +20,8 @@ int slot_exec(struct worker *worker, struct err *err) COVEY_MUST_CHECK;
 int slot_clear(struct worker *worker, const struct slot_name *slot,
                struct err *err) COVEY_MUST_CHECK;
 
-#define SLOT_MODEL "/model" /* below the slot's run directory: model files with their owners mapped */
+/* Below the slot's run directory: model files with their owners mapped. */
+#define SLOT_MODEL "/model"
 
 struct slot_tree { /* what a container sees; borrowed paths */
 	const char *const *layers; /* bottom first */

@@ -2,8 +2,8 @@
 /*
  * The trial is a container that is made and never started, from one layer of one file on the disk
  * where layers are, in a process of its own because it changes its mount namespace. What can go
- * wrong: a kernel before 5.19, a file system that cannot map owners, a runtime that cannot reach the
- * bundle from inside, a /proc or /sys that may not be mounted there, namespaces that an
+ * wrong: a kernel before 5.19, a file system that cannot map owners, a runtime that cannot reach
+ * the bundle from inside, a /proc or /sys that may not be mounted there, namespaces that an
  * administrator forbade. A trial that fails for another reason (no memory) is not repeated before
  * the next boot either: containers then are as confined as they are without.
  */
@@ -22,7 +22,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-static const struct slot_name trial = {"trial"}; /* no slot is called that: it would end in a colour */
+/* No slot is called that: it would end in a colour. */
+static const struct slot_name trial = {"trial"};
 
 static int make_layer(const struct agent_config *config, char path[PATHS_MAX], struct err *err)
 {

@@ -93,22 +93,103 @@ static void print_excluded(FILE *file, const json_t *excluded)
 	}
 }
 
-static void print_bytes(FILE *file, const json_t *plan)
+static uint64_t number(const json_t *object, const char *name)
 {
-	const json_t *nodes = output_member(plan, "nodes");
+	return (uint64_t)json_integer_value(output_member(object, name));
+}
+
+static uint64_t most_of(const json_t *nodes, const char *name)
+{
 	uint64_t most = 0;
-	char total_text[STR_SIZE_MAX], most_text[STR_SIZE_MAX];
 
 	for (size_t i = 0; i < json_array_size(nodes); i++) {
-		uint64_t disk = (uint64_t)json_integer_value(
-		    output_member(json_array_get(nodes, i), "disk_bytes"));
+		uint64_t value = number(json_array_get(nodes, i), name);
 
-		most = disk > most ? disk : most;
+		most = value > most ? value : most;
 	}
-	str_format_size(total_text,
-	                (uint64_t)json_integer_value(output_member(plan, "bytes_total")));
-	str_format_size(most_text, most);
-	fprintf(file, "  to move: %s; disk needed: at most %s a node\n", total_text, most_text);
+	return most;
+}
+
+/* The node that takes longest by itself, in ms; 0: no rate is known. */
+static uint64_t longest(const json_t *nodes, uint64_t rate)
+{
+	uint64_t most = 0;
+
+	for (size_t i = 0; i < json_array_size(nodes); i++) {
+		const json_t *node = json_array_get(nodes, i);
+		uint64_t at = rate ? rate : number(node, "rate");
+		uint64_t ms = at ? number(node, "bytes") * 1000 / at : 0;
+
+		most = ms > most ? ms : most;
+	}
+	return most;
+}
+
+static void print_time(FILE *file, const json_t *plan, uint64_t rate)
+{
+	uint64_t origin = number(plan, "origin_bytes"), total = number(plan, "bytes_total");
+	uint64_t alone = longest(output_member(plan, "nodes"), rate);
+	uint64_t exchanged = rate ? origin * 1000 / rate : 0;
+	char rate_text[STR_SIZE_MAX], first[STR_DURATION_MAX], second[STR_DURATION_MAX];
+
+	if (!alone)
+		return;
+	str_format_duration(first, alone > exchanged ? alone : exchanged);
+	if (!rate) {
+		fprintf(file, "  time: %s for the slowest node at the rate that it had last\n",
+		        first);
+		return;
+	}
+	str_format_size(rate_text, rate);
+	str_format_duration(second, total * 1000 / rate);
+	fprintf(file,
+	        "  time at %s/s a link: %s where nodes exchange, %s from the coordinator alone\n",
+	        rate_text, first, second);
+}
+
+/* A line for each node where they differ, one for all where they do not. */
+static void print_node_bytes(FILE *file, const json_t *nodes)
+{
+	uint64_t most = most_of(nodes, "bytes");
+	bool alike = true;
+	char text[STR_SIZE_MAX];
+
+	for (size_t i = 0; i < json_array_size(nodes); i++)
+		alike = alike && number(json_array_get(nodes, i), "bytes") == most;
+	str_format_size(text, most);
+	if (alike && json_array_size(nodes))
+		fprintf(file, "    %s to each node\n", text);
+	for (size_t i = 0; !alike && i < json_array_size(nodes) && i < NAMES_SHOWN; i++) {
+		AUTO_STR struct str line = {0};
+
+		str_format_size(text, number(json_array_get(nodes, i), "bytes"));
+		str_addf(&line, "    %s to ", text);
+		output_safe(&line, output_text(json_array_get(nodes, i), "node"), false);
+		fprintf(file, "%s\n", str_get(&line));
+	}
+	if (!alike && json_array_size(nodes) > NAMES_SHOWN)
+		fprintf(file, "    at most %s to each of %zu more\n", text,
+		        json_array_size(nodes) - NAMES_SHOWN);
+}
+
+static void print_bytes(FILE *file, const json_t *plan, uint64_t rate)
+{
+	const json_t *nodes = output_member(plan, "nodes");
+	char total[STR_SIZE_MAX], most[STR_SIZE_MAX], saved[STR_SIZE_MAX], origin[STR_SIZE_MAX];
+	uint64_t bytes = number(plan, "bytes_total"), chunks = number(plan, "chunk_bytes_total");
+
+	str_format_size(total, bytes);
+	str_format_size(most, most_of(nodes, "disk_bytes"));
+	str_format_size(saved, chunks > bytes ? chunks - bytes : 0);
+	str_format_size(origin, number(plan, "origin_bytes"));
+	fprintf(file,
+	        "  to move: %s (%s leave the coordinator, deltas save %s); disk needed: at most %s "
+	        "a node\n",
+	        total, origin, saved, most);
+	if (json_is_true(output_member(plan, "deltas_pending")))
+		fprintf(file, "    deltas are being made: plan again, and it is less\n");
+	print_node_bytes(file, nodes);
+	print_time(file, plan, rate);
 }
 
 /* How long gates that require evidence will take; the guard rail waits for nothing. */
@@ -139,7 +220,7 @@ static void print_evidence(FILE *file, const json_t *gates)
 	}
 }
 
-static void print_plan(FILE *file, const json_t *plan)
+static void print_plan(FILE *file, const json_t *plan, uint64_t rate)
 {
 	const json_t *removed = output_member(plan, "removed");
 	const char *from = output_text(plan, "from");
@@ -161,7 +242,7 @@ static void print_plan(FILE *file, const json_t *plan)
 		add_names(&gone, removed);
 		fprintf(file, "  removed from: %s\n", str_get(&gone));
 	}
-	print_bytes(file, plan);
+	print_bytes(file, plan, rate);
 	print_evidence(file, output_member(plan, "evidence"));
 }
 
@@ -185,7 +266,7 @@ int cmd_plan(struct cli *cli)
 	if (cli->options.output == OUTPUT_JSON)
 		output_json(&cli->out, plan);
 	else
-		print_plan(cli->out.file, plan);
+		print_plan(cli->out.file, plan, cli->options.rate);
 	return EXIT_DONE;
 }
 
@@ -202,7 +283,7 @@ static int start(struct cli *cli, const struct bytes *blob, json_t **ret_answer)
 		return code;
 	if (json_is_true(output_member(plan, "changed"))) {
 		if (cli->options.output != OUTPUT_JSON)
-			print_plan(cli->out.file, plan);
+			print_plan(cli->out.file, plan, cli->options.rate);
 		fflush(cli->out.file);
 		if (!cli_confirm(cli, "start this rollout?"))
 			return cli_fail(cli, EXIT_ERROR, "nothing was changed");

@@ -93,6 +93,55 @@ static int make_pack(struct cli *cli, const struct sign_key *key, struct image *
 	return r == -ENOSPC || r == -EIO ? EXIT_ERROR : EXIT_USAGE; /* this machine, or the input */
 }
 
+enum { FILES_SHOWN = 16 };
+
+static json_t *show_blobs(const struct pack *pack, const struct push_result *result)
+{
+	json_t *files = json_array();
+
+	for (size_t i = 0; i < pack->blobs_count; i++) {
+		const struct release_blob *blob = &pack->release.blobs[i];
+		const struct push_blob *sent = &result->blobs[i];
+
+		json_array_append_new(files,
+		                      json_pack("{ssss*sIsIsIsI}", "kind",
+		                                blob->kind == BLOB_LAYER ? "layer" : "file", "path",
+		                                blob->path, "bytes", (json_int_t)sent->bytes,
+		                                "new_bytes", (json_int_t)sent->new_bytes, "chunks",
+		                                (json_int_t)sent->objects, "new_chunks",
+		                                (json_int_t)sent->new_objects));
+	}
+	return files;
+}
+
+/* What holds anything new, a line each. */
+static void print_blobs(FILE *file, const struct pack *pack, const struct push_result *result)
+{
+	size_t shown = 0, more = 0;
+
+	for (size_t i = 0; i < pack->blobs_count; i++) {
+		const struct release_blob *blob = &pack->release.blobs[i];
+		const struct push_blob *sent = &result->blobs[i];
+		char new_bytes[STR_SIZE_MAX], bytes[STR_SIZE_MAX], layer[32];
+		AUTO_STR struct str name = {0};
+
+		if (!sent->new_objects || shown == FILES_SHOWN) {
+			more += sent->new_objects > 0;
+			continue;
+		}
+		shown++;
+		str_format_size(new_bytes, sent->new_bytes);
+		str_format_size(bytes, sent->bytes);
+		snprintf(layer, sizeof(layer), "layer %zu", i + 1);
+		output_safe(&name, blob->path ? blob->path : layer, false);
+		fprintf(file, "  %s: %s of %s are new, %llu of %llu chunks\n", str_get(&name),
+		        new_bytes, bytes, (unsigned long long)sent->new_objects,
+		        (unsigned long long)sent->objects);
+	}
+	if (more)
+		fprintf(file, "  and %zu more\n", more);
+}
+
 static void print_pushed(struct cli *cli, const struct pack *pack, struct push_result *result)
 {
 	char new_bytes[STR_SIZE_MAX], known[STR_SIZE_MAX];
@@ -107,6 +156,7 @@ static void print_pushed(struct cli *cli, const struct pack *pack, struct push_r
 		                    json_integer((json_int_t)result->objects));
 		json_object_set_new(result->answer, "new_objects",
 		                    json_integer((json_int_t)result->new_objects));
+		json_object_set_new(result->answer, "blobs", show_blobs(pack, result));
 		output_json(&cli->out, result->answer);
 		return;
 	}
@@ -115,6 +165,7 @@ static void print_pushed(struct cli *cli, const struct pack *pack, struct push_r
 	fprintf(cli->out.file, "%s@%s %s: %s new, %s were known\n", pack->release.model,
 	        pack->release.version, created ? "is stored" : "was stored already", new_bytes,
 	        known);
+	print_blobs(cli->out.file, pack, result);
 }
 
 int cmd_release_push(struct cli *cli)
@@ -138,6 +189,7 @@ int cmd_release_push(struct cli *cli)
 	if (code == EXIT_DONE)
 		print_pushed(cli, &pack, &result);
 	json_decref(result.answer);
+	free(result.blobs);
 	pack_free(&pack);
 	image_free(&image);
 	return code;

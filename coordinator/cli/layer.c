@@ -301,8 +301,8 @@ static int check_entry(struct check *c, struct archive_entry *entry)
 	bool folder = archive_entry_filetype(entry) == AE_IFDIR && !archive_entry_hardlink(entry);
 	AUTO_STR struct str path = {0};
 
-	if (!name)
-		return refuse(c, "?", "has a name that is not UTF-8");
+	if (!name || !*name)
+		return refuse(c, "?", "has no name, or one that is not UTF-8");
 	if (clean(name, &path) < 0)
 		return refuse(c, name, "has a name that leads outside the image's root");
 	if (path.size > LIMIT_PATH)

@@ -12,7 +12,7 @@
 #include <ctype.h>
 #include <string.h>
 
-enum kind { FLAG, TEXT, CHOICE, DURATION, NUMBER, LIST };
+enum kind { FLAG, TEXT, CHOICE, DURATION, NUMBER, RATE, LIST };
 
 struct option_def {
 	const char *name;
@@ -60,6 +60,8 @@ static const struct option_def defs[OPTION_COUNT] = {
                           "end a rollout of this deployment that is under way"},
     [OPTION_ALLOW_REMOVAL] = {"allow-removal", 0, FLAG, AT(allow_removal), NULL,
                               "take the deployment away from nodes that left the selector"},
+    [OPTION_RATE] = {"rate", 0, RATE, AT(rate), "RATE",
+                     "what each link carries: 100mbit, 12MiB (default: as last measured)"},
     [OPTION_OUT] = {"out", 'o', TEXT, AT(out), "FILE", "what to write (default: standard output)"},
     [OPTION_SCHEMA] = {"schema", 0, TEXT, AT(schema), "FILE",
                        "YAML: COLUMN: numeric, categorical or ignore"},
@@ -119,6 +121,33 @@ static int add_to_list(struct option_list *list, const char *text)
 	return 0;
 }
 
+/* 100mbit, 1gbit as networks are sold; or bytes: 12MiB. A second, in any case. */
+static int parse_rate(const char *text, uint64_t *ret_bytes)
+{
+	static const struct {
+		const char *unit;
+		uint64_t bits;
+	} units[] = {{"kbit", 1000}, {"mbit", 1000000}, {"gbit", 1000000000}};
+	size_t digits = strspn(text, "0123456789");
+	uint64_t value = 0;
+
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+		char number[24] = "";
+
+		if (!str_equal(text + digits, units[i].unit) || digits >= sizeof(number))
+			continue;
+		memcpy(number, text, digits);
+		if (str_parse_u64(number, 1000000, &value) < 0 || value == 0)
+			return -EINVAL;
+		*ret_bytes = value * units[i].bits / 8;
+		return 0;
+	}
+	if (str_parse_size(text, &value) < 0 || value == 0)
+		return -EINVAL;
+	*ret_bytes = value;
+	return 0;
+}
+
 static int set_value(struct options *options, const struct option_def *def, const char *text)
 {
 	void *place = (char *)options + def->offset;
@@ -137,6 +166,8 @@ static int set_value(struct options *options, const struct option_def *def, cons
 		return str_parse_duration(text, place);
 	case NUMBER:
 		return str_parse_u64(text, 1000000, place);
+	case RATE:
+		return parse_rate(text, place);
 	case LIST:
 		return add_to_list(place, text);
 	}
@@ -152,6 +183,8 @@ static const char *wanted(const struct option_def *def)
 		return "a time such as 30s, 5m, 2h";
 	case NUMBER:
 		return "a whole number up to 1000000";
+	case RATE:
+		return "what a link carries in a second: 100mbit, 12MiB";
 	case TEXT:
 	case CHOICE:
 	case LIST:

@@ -75,6 +75,8 @@ static int mark_missing(struct push *p, const json_t *list)
 			p->missing[object - p->pack->objects] = true;
 			p->result.new_objects++;
 			p->result.new_bytes += object->size;
+			p->result.blobs[object->blob].new_objects += !object->index;
+			p->result.blobs[object->blob].new_bytes += object->size;
 		}
 	}
 	return EXIT_DONE;
@@ -95,6 +97,8 @@ static int ask_missing(struct push *p)
 			digest_text(text, &pack->objects[i].digest);
 			json_array_append_new(digests, json_string(text));
 			p->result.bytes += pack->objects[i].size;
+			p->result.blobs[pack->objects[i].blob].objects += !pack->objects[i].index;
+			p->result.blobs[pack->objects[i].blob].bytes += pack->objects[i].size;
 		}
 		code = client_ask(p->cli, p->client, "object.missing",
 		                  json_pack("{so}", "digests", digests), NULL, &reply);
@@ -210,6 +214,7 @@ int push_send(struct cli *cli, struct client *client, const struct pack *pack,
 	int code;
 
 	p.missing = mem_array(pack->objects_count, sizeof(*p.missing));
+	p.result.blobs = mem_array(pack->blobs_count + 1, sizeof(*p.result.blobs));
 	code = ask_missing(&p);
 	if (code == EXIT_DONE)
 		code = send_missing(&p);

@@ -8,9 +8,14 @@
 #include "coordinator/cli/client.h"
 #include "coordinator/cli/pack.h"
 
+struct push_blob { /* chunks that are this blob's: one that is in two is counted with the first */
+	uint64_t objects, bytes, new_objects, new_bytes;
+};
+
 struct push_result {
 	uint64_t objects, bytes;         /* of the release, each once */
 	uint64_t new_objects, new_bytes; /* that were sent */
+	struct push_blob *blobs;         /* in the order of the pack's; owned */
 	json_t *answer;                  /* of release.put; owned */
 };
 

@@ -68,6 +68,10 @@ bool fleet_assign(const struct fleet_deployment *deployment, const struct fleet_
 		return !digest_is_zero(&ret_assignment->base);
 	}
 	if (node != ROLLOUT_NO_NODE) {
+		/* evidence spoke against the node and not against the release: until `retry` it
+		 * keeps what it served before */
+		if (rollout->state == ROLLOUT_COMPLETED && rollout->nodes[node].quarantined)
+			ret_assignment->base = rollout->from;
 		write_goal(rollout, node, ret_assignment);
 		if (rollout->state == ROLLOUT_COMPLETED)
 			write_late_retry(rollout, node, ret_assignment);

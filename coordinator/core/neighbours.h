@@ -5,9 +5,9 @@
  * it is a random regular graph of about NEIGHBOURS_DEGREE links a node (between NEIGHBOURS_LEAST
  * and NEIGHBOURS_MOST): such graphs are expanders, whatever is in one place is everywhere after
  * log(nodes) steps. A node's neighbours are of its own site first; each site has a few links to
- * others, a site that is too small for LEAST takes the rest from elsewhere. A thin site (its link
- * to the world is scarce) has NEIGHBOURS_FAR links to others and they are far: reserves, for the
- * time when the origin is away.
+ * others, one that is too small for LEAST takes the rest from elsewhere (and passes MOST when it
+ * grows). A thin site (its link to the world is scarce) has about NEIGHBOURS_FAR links to others
+ * and they are far: reserves, for the time when the origin is away.
  *
  * Stable: a node that joins is put into the middle of existing links (Law, Siu: "Distributed
  * construction of random expander networks", INFOCOM 2003), about half as many as its degree; one
@@ -35,9 +35,9 @@ enum {
 	NEIGHBOURS_LEAST = 8,
 	NEIGHBOURS_DEGREE = 10,
 	NEIGHBOURS_MOST = 12,
-	NEIGHBOURS_FAR = 4,              /* links of a whole thin site to others */
+	NEIGHBOURS_FAR = 4,		 /* links of a whole thin site to others */
 	NEIGHBOURS_MAX = NEIGHBOURS_ALL, /* most that neighbours_of() answers */
-	NEIGHBOURS_CLOSED = 2,           /* so many could not reach a node: it dials itself */
+	NEIGHBOURS_CLOSED = 2,		 /* so many could not reach a node: it dials itself */
 };
 
 struct neighbours_node {

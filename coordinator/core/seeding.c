@@ -298,7 +298,7 @@ bool seeding_next(struct seeding *seeding, uint64_t now_ms, struct seeding_send 
 		note_sent(&r->groups[n->group], send.chunk, now_ms);
 	if (send.chunk != SEEDING_ANY)
 		n->gifts[n->gifts_count++ % SEEDING_RECENT] =
-		    (struct gift){send.release, send.chunk, now_ms, n->sent};
+			(struct gift){send.release, send.chunk, now_ms, n->sent};
 	*ret_send = send;
 	return true;
 }

@@ -20,7 +20,7 @@
  * 0..SEEDING_RELEASES-1, chunks numbers of the release's list (protocol/chunk_list.h). Fair order
  * between nodes, the budget of the uplink, the cumulative confirmation ("taken"): base/uplink.h,
  * one for all releases. Whether a node may have a release is the shell's question, before it asks
- * here. Memory is allocated in seeding_create() (about 200 bytes a node) and seeding_open() (12
+ * here. Memory is allocated in seeding_create() (about 400 bytes a node) and seeding_open() (12
  * bytes a chunk and group).
  */
 #pragma once
@@ -43,9 +43,9 @@ enum {
 };
 
 enum seeding_answer {
-	SEEDING_QUEUED,  /* seeding_next() will bring it */
+	SEEDING_QUEUED,	 /* seeding_next() will bring it */
 	SEEDING_ALL_OUT, /* nothing fresh is left for this node's group */
-	SEEDING_LATER,   /* the chunk is on its way into the node's site: ask the neighbours */
+	SEEDING_LATER,	 /* the chunk is on its way into the node's site: ask the neighbours */
 	SEEDING_REFUSED, /* more than LIMIT_FETCH_REQUESTS open, no such chunk, slot or release */
 };
 

@@ -93,7 +93,7 @@ bool coding_needs_base(const uint8_t *data)
 	enum coding_method method = coding_method_of(data);
 
 	return method == CODING_INTEGER || method == CODING_SPARSE || method == CODING_PREFIX ||
-	       method == CODING_RARE;
+	       method == CODING_RARE || method == CODING_SORTED;
 }
 
 enum coding_method coding_method_of(const uint8_t *data)

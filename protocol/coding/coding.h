@@ -10,7 +10,8 @@
  *   PLANES   numbers cut into byte planes, each a stream of its own (as in ZipNN, arXiv 2411.05239)
  *   INTEGER  distance to the base's number, in planes
  *   SPARSE   the same, but only what changed: gaps and values
- *   RARE     the same where little changed: a range coder that looks at the base's exponents
+ *   SORTED   as INTEGER, in order of the base's exponents
+ *   RARE     as SPARSE where little changed: a range coder that looks at the base's exponents
  *   PREFIX   one frame that may refer to the base, of whatever length
  *
  * Form: 1 byte method, 1 byte width (bits 0-3) and float flag (bit 7), 2 bytes stride, 4 bytes size
@@ -27,7 +28,7 @@
 #include "covey/release.h"
 
 enum coding_method { CODING_RAW, CODING_ZSTD, CODING_PLANES, CODING_INTEGER, CODING_SPARSE,
-		     CODING_PREFIX, CODING_RARE, CODING_METHOD_COUNT };
+		     CODING_PREFIX, CODING_RARE, CODING_SORTED, CODING_METHOD_COUNT };
 enum {
 	CODING_HEAD = 8,    /* most that the encoded form is longer than the chunk */
 	CODING_STRIDE_MAX = 1024,

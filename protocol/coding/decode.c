@@ -6,6 +6,7 @@
  * still only a claim, which its digest proves or not.
  */
 #include "protocol/coding/parts.h"
+#include "protocol/coding/sorted.h"
 #include "protocol/coding/words.h"
 
 struct in {
@@ -155,12 +156,38 @@ static int decode_rare(struct in *in, uint8_t *to)
 	return 0;
 }
 
+static int decode_sorted(struct in *in, uint8_t *to)
+{
+	size_t width = in->element.width, count = in->numbers / width;
+	uint8_t *classes = coding_scratch(in->coding, SCRATCH_GAPS, count + 1);
+	uint8_t *sorted = coding_scratch(in->coding, SCRATCH_OTHER, in->numbers + 1), *words;
+	struct sorted_order order;
+
+	if (!in->element.is_float)
+		return -EBADMSG;
+	sorted_order(&in->element, in->base, count, classes, &order);
+	for (size_t i = 0; i < order.count; i++) {
+		size_t size = order.first[i + 1] - order.first[i];
+		int r = take_words(in, size, SCRATCH_VALUES, &words);
+
+		if (r < 0)
+			return r;
+		memcpy(sorted + order.first[i] * width, words, size * width);
+	}
+	words = coding_scratch(in->coding, SCRATCH_WORDS, in->numbers + 1);
+	sorted_together(&order, classes, sorted, in->element.width, count, words);
+	words_back(&in->element, words, in->base, count, to);
+	return take_tail(in, to);
+}
+
 static int decode_with_base(struct in *in, uint8_t *to)
 {
 	if (!in->base || in->base_size != in->size)
 		return -EBADMSG;
 	if (in->method == CODING_RARE)
 		return decode_rare(in, to);
+	if (in->method == CODING_SORTED)
+		return decode_sorted(in, to);
 	return in->method == CODING_SPARSE ? decode_sparse(in, to)
 	                                   : decode_planes(in, in->base, to);
 }
@@ -223,6 +250,7 @@ static int decode(struct in *in, uint8_t *to)
 	case CODING_INTEGER:
 	case CODING_SPARSE:
 	case CODING_RARE:
+	case CODING_SORTED:
 		return decode_with_base(in, to);
 	case CODING_METHOD_COUNT:
 		break;

@@ -6,19 +6,22 @@
  * their entropy. A chunk that nothing makes smaller is left as it is.
  */
 #include "protocol/coding/parts.h"
+#include "protocol/coding/sorted.h"
 #include "protocol/coding/words.h"
 
 enum {
 	LEVEL = 1,
 	RARE_PERCENT =
 	    3, /* of numbers changed: up to here RARE, which is slow where much changed */
-	SPARSE_PERCENT = 30, /* below it SPARSE, */
-	DENSE_PERCENT = 45,  /* above it INTEGER, in between the smaller of both */
-	MIN_MATCH = 7,       /* what repeats in planes is chance: keep zstd from looking for it, */
-	HASH_LOG = 6,        /* it is faster and smaller so */
-	POOR_PERCENT = 60,   /* of the size: a base that helps no more is compared with none */
-	DULL_PERCENT = 97,   /* ... and a sample that shrinks no further is not worth a try */
-	WINDOW_LOG = 24,     /* chunk and base together */
+	SPARSE_PERCENT = 30,   /* below it SPARSE, */
+	DENSE_PERCENT = 45,    /* above it INTEGER, in between the smaller of both */
+	SORTED_MIN = 64 << 10, /* bytes: fewer are not worth several tables */
+	MIN_MATCH = 7,     /* what repeats in planes is chance: keep zstd from looking for it, */
+	HASH_LOG = 6,      /* it is faster and smaller so */
+	POOR_PERCENT = 60, /* of the size: a base that helps no more is compared with none */
+	DULL_PERCENT = 97, /* ... and a sample that shrinks no further is not worth a try */
+	NOISE_PERCENT = 110, /* of what noise would have */
+	WINDOW_LOG = 24,   /* chunk and base together */
 	SAMPLES = 8,
 	SAMPLE_SIZE = 1024,
 };
@@ -196,6 +199,23 @@ static size_t write_rare(const struct job *job, const uint8_t *words, struct out
 	return n ? out->at + n : 0;
 }
 
+static size_t write_sorted(const struct job *job, const uint8_t *words, struct out *out)
+{
+	size_t width = job->element.width, size = job->size - job->size % width;
+	uint8_t *sorted = coding_scratch(job->coding, SCRATCH_VALUES, size + 1);
+	uint8_t *classes = coding_scratch(job->coding, SCRATCH_GAPS, size / width + 1);
+	struct sorted_order order;
+
+	begin(out, CODING_SORTED, job);
+	sorted_order(&job->element, job->base, size / width, classes, &order);
+	sorted_apart(&order, classes, words, job->element.width, size / width, sorted);
+	for (size_t i = 0; i < order.count; i++)
+		put_planes(job, out, sorted + order.first[i] * width,
+		           order.first[i + 1] - order.first[i]);
+	put_bytes(out, job->data + size, job->size - size);
+	return end(out);
+}
+
 static const uint8_t *words_of(const struct job *job)
 {
 	size_t size = job->size - job->size % coding_unit(&job->element);
@@ -203,6 +223,13 @@ static const uint8_t *words_of(const struct job *job)
 
 	words_from(&job->element, job->data, job->base, size / job->element.width, words);
 	return words;
+}
+
+static size_t write_dense(const struct job *job, const uint8_t *words, struct out *out)
+{
+	if (job->element.is_float && job->size >= SORTED_MIN)
+		return write_sorted(job, words, out);
+	return write_planes(job, words, out);
 }
 
 /* The form that the share of changed numbers asks for. ret_second: one that might be smaller. */
@@ -215,7 +242,7 @@ static size_t write_delta(const struct job *job, const uint8_t *words,
 	if (changed * 100 <= RARE_PERCENT * count)
 		return write_rare(job, words, out);
 	if (changed * 100 >= DENSE_PERCENT * count)
-		return write_planes(job, words, out);
+		return write_dense(job, words, out);
 	*ret_second = changed * 100 >= SPARSE_PERCENT * count ? CODING_INTEGER : CODING_RAW;
 	return write_sparse(job, words, out);
 }
@@ -254,6 +281,29 @@ static size_t write_alone(const struct job *job, struct out *out)
 	return write_planes(job, words_of(job), out);
 }
 
+/* Bytes that look drawn by lot, whichever of four places they stand in: nothing makes them smaller,
+ * and to see that is much cheaper than to try. The sum of squares of n such bytes' frequencies is
+ * about n + n^2 / 256. */
+static bool is_noise(const struct job *s)
+{
+	uint32_t counts[4][256] = {0};
+	uint64_t n = s->size / 4;
+
+	if (s->base || s->size < SAMPLES * SAMPLE_SIZE)
+		return false;
+	for (size_t i = 0; i < s->size; i++)
+		counts[i % 4][s->data[i]]++;
+	for (size_t p = 0; p < 4; p++) {
+		uint64_t squares = 0;
+
+		for (size_t b = 0; b < 256; b++)
+			squares += (uint64_t)counts[p][b] * counts[p][b];
+		if (squares * 100 > NOISE_PERCENT * (n + n * n / 256))
+			return false;
+	}
+	return true;
+}
+
 /* Fills job->element from samples. Returns the percentage that they shrank to. */
 static size_t guess(struct job *job, struct out *out)
 {
@@ -261,6 +311,8 @@ static size_t guess(struct job *job, struct out *out)
 	size_t best = s.size;
 
 	job->element = candidates[0];
+	if (is_noise(&s))
+		return 100;
 	for (size_t i = 0; i < ARRAY_SIZE(candidates); i++) {
 		enum coding_method second;
 		size_t size;
@@ -294,7 +346,7 @@ static void try_delta(const struct job *job, struct out *best, struct out *other
 
 	keep(best, other, write_delta(job, words, &second, other));
 	if (second == CODING_INTEGER)
-		keep(best, other, write_planes(job, words, other));
+		keep(best, other, write_dense(job, words, other));
 }
 
 static bool is_poor(const struct job *job, const struct out *best)

@@ -57,6 +57,24 @@ static void there_and_back(const struct bytes *data, const struct bytes *base,
 	assert(memcmp(back, data->data, size) == 0);
 }
 
+/* As an object on the wire: restored from whatever came, and there and back. */
+static void on_the_wire(const struct bytes *data)
+{
+	struct bytes object = {mem_copy(data->data, data->size), data->size};
+
+	if (coding_restore(coding, &object, RESULT_MAX) < 0)
+		assert(object.size == data->size);
+	assert(object.size <= RESULT_MAX || object.size == data->size);
+	free(object.data);
+	object = (struct bytes){mem_copy(data->data, data->size), data->size};
+	if (coding_shrink(coding, &object)) {
+		assert(object.size < data->size);
+		assert(coding_restore(coding, &object, data->size) == 0);
+	}
+	assert(object.size == data->size && memcmp(object.data, data->data, data->size) == 0);
+	free(object.data);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz_input input = {data, size};
@@ -71,6 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	decode(&chunk, &base);
 	decode(&chunk, &none);
 	if (chunk.size > 0) {
+		on_the_wire(&chunk);
 		there_and_back(&chunk, &base, element);
 		there_and_back(&chunk, &none, element);
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A node's chunk store: per version a manifest, an index, two chunks and the seal. It verifies like
- * the real one, fails at times, and may be full for a while; what it holds may rot. What it holds outlives the agent.
+ * the real one, fails at times, and may be full for a while. What it holds outlives the agent, and
+ * may rot.
  */
 #include "sim.h"
 

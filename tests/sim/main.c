@@ -74,6 +74,8 @@ static void come_to_rest(struct sim *sim)
 			sim_break(sim, "%s", text);
 		sim_run(sim, sim->now_ms + 3 * LOOK_MS, false);
 	}
+	if (!sim->broken[0])
+		watch_observed(sim);
 }
 
 static void run_phases(struct sim *sim)

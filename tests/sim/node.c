@@ -49,21 +49,6 @@ static void world_scrape(void *context, const struct agent_probe *probe)
 {
 }
 
-static int world_observe_open(void *context, const char *deployment, enum colour colour,
-			      uint64_t handle)
-{
-	return -ENOENT;
-}
-
-static ssize_t world_observe_read(void *context, uint64_t handle, void *data, size_t size)
-{
-	return -EAGAIN;
-}
-
-static void world_observe_close(void *context, uint64_t handle)
-{
-}
-
 static bool world_memory_is_short(void *context)
 {
 	return sim_chance(((struct sim_node *)context)->sim, 0.002);
@@ -210,9 +195,9 @@ static struct agent_world node_world(struct sim_node *node)
 		.relink = world_relink,
 		.refused = world_refused,
 		.scrape = world_scrape,
-		.observe_open = world_observe_open,
-		.observe_read = world_observe_read,
-		.observe_close = world_observe_close,
+		.observe_open = sim_observe_open,
+		.observe_read = sim_observe_read,
+		.observe_close = sim_observe_close,
 		.memory_is_short = world_memory_is_short,
 		.arm = world_arm,
 		.log = world_log,
@@ -442,6 +427,8 @@ static void to_agent(struct sim_node *node, struct sim_event *event)
 		node->armed_ms = UINT64_MAX;
 		agent_tick(node->agent, world_now(node));
 	}
+	if (event->kind == SIM_PROBE)
+		sim_talk(node);
 }
 
 void sim_node_event(struct sim_node *node, struct sim_event *event)

@@ -65,6 +65,8 @@ struct sim_slot {
 	uint64_t life; /* counts starts: an exit belongs to one life */
 	uint64_t busy_until_ms; /* the helper answers a slot's requests in order */
 	uint32_t exit_code;
+	uint64_t handle;  /* of the socket by which its server is heard; 0: not */
+	uint32_t waiting; /* observations in it */
 };
 
 /* Why clients cannot reach a deployment on a node. */
@@ -138,6 +140,7 @@ struct sim_node {
 	struct sim_held held[SIM_VERSIONS];
 	struct sim_place places[SIM_DEPLOYMENTS];
 	bool smoked[SIM_VERSIONS];     /* passed its smoke tests here, once */
+	uint64_t said; /* observations of its servers, ever */
 	uint64_t vetoed[SIM_VERSIONS]; /* attempt + 1 at which the node rolled it back; 0: no */
 	/* what it was told */
 	struct sim_sent sent[SIM_SENT], last_sent;
@@ -145,6 +148,8 @@ struct sim_node {
 	struct rollout_id told[SIM_DEPLOYMENTS]; /* newest rollout that it was told to serve ... */
 	uint64_t told_attempt[SIM_DEPLOYMENTS];	 /* ... in this attempt */
 };
+
+enum { SIM_TALKERS = 6 }; /* nodes whose servers say what they do */
 
 enum sim_event_kind {
 	SIM_TO_COORDINATOR, SIM_TO_NODE, SIM_DATA_GET, SIM_OBJECT, SIM_HELPER, SIM_HELPER_UP,
@@ -342,6 +347,12 @@ static inline uint64_t sim_between(struct sim *sim, uint64_t least, uint64_t mos
 }
 
 /* watch_fleet.c: what must hold, seen from the coordinator */
+/* talk.c */
+int sim_observe_open(void *context, const char *deployment, enum colour colour, uint64_t handle);
+ssize_t sim_observe_read(void *context, uint64_t handle, void *data, size_t size);
+void sim_observe_close(void *context, uint64_t handle);
+void sim_talk(struct sim_node *node);
+void watch_observed(struct sim *sim); /* talk.c: never more than was said */
 void watch_create(struct sim *sim);
 void watch_free(struct sim *sim);
 void watch_coordinator(struct sim *sim); /* after each call into it */

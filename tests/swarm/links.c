@@ -216,7 +216,7 @@ static void propagate(struct swarm *s, uint32_t wire, uint32_t side, uint64_t by
 	}
 	if (from) {
 		s->sites[from].free_out =
-		    later(at, s->sites[from].free_out) + takes(bytes, s->ns_per_mib_site);
+			later(at, s->sites[from].free_out) + takes(bytes, s->ns_per_mib_site);
 		s->sites[from].bytes += bytes;
 		at = s->sites[from].free_out;
 	}

@@ -127,12 +127,15 @@ static void print_table(void)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-	    {"bars", no_argument, NULL, 'b'},        {"faults", no_argument, NULL, 'f'},
-	    {"planted", no_argument, NULL, 'p'},     {"twice", no_argument, NULL, 't'},
-	    {"table", no_argument, NULL, 'T'},       {"seeds", required_argument, NULL, 's'},
-	    {"nodes", required_argument, NULL, 'n'},
-		{"case", required_argument, NULL, 'c'}, {NULL, 0, NULL, 0}};
+	static const struct option options[] = {{"bars", no_argument, NULL, 'b'},
+						{"faults", no_argument, NULL, 'f'},
+						{"planted", no_argument, NULL, 'p'},
+						{"twice", no_argument, NULL, 't'},
+						{"table", no_argument, NULL, 'T'},
+						{"seeds", required_argument, NULL, 's'},
+						{"nodes", required_argument, NULL, 'n'},
+						{"case", required_argument, NULL, 'c'},
+						{NULL, 0, NULL, 0}};
 	uint32_t seeds = 1;
 	int option, what = 'b';
 

@@ -139,7 +139,7 @@ static void build(struct swarm *s)
 	s->sizes = mem_array(s->chunks, sizeof(s->sizes[0]));
 	for (uint32_t i = 0; i < s->chunks; i++)
 		s->sizes[i] =
-		    i + 1 < s->chunks ? c->chunk : (uint32_t)(c->size - (uint64_t)i * c->chunk);
+			i + 1 < s->chunks ? c->chunk : (uint32_t)(c->size - (uint64_t)i * c->chunk);
 	s->nodes = mem_array(c->nodes + 1, sizeof(s->nodes[0]));
 	s->bits = mem_alloc(s->chunks / 8 + 1);
 	s->given = mem_array((size_t)(c->sites + 1) * s->chunks, sizeof(s->given[0]));

@@ -68,7 +68,7 @@ struct swarm_case {
 	double seed_mbit, up_mbit, down_mbit;
 	double latency_ms;
 	uint32_t slow, slow_divisor; /* so many nodes (the first) have so much less */
-	uint32_t sites;              /* thin sites; nodes are dealt out in turn */
+	uint32_t sites;		     /* thin sites; nodes are dealt out in turn */
 	double site_mbit;
 	double limit_up_mbit, limit_down_mbit; /* an operator's limits on all nodes; 0: none */
 	struct fault faults[SWARM_MAX_FAULTS];
@@ -78,7 +78,7 @@ struct swarm_case {
 	double most_origin;    /* times the size */
 	double most_site;      /* bytes over each site's link, times the size */
 	double most_duplicate; /* share of what was received */
-	uint32_t names;        /* faults that must be named, a bit for each enum fetch_fault */
+	uint32_t names;	       /* faults that must be named, a bit for each enum fetch_fault */
 };
 
 struct wire { /* one connection; side 0 made it */
@@ -104,8 +104,8 @@ struct swarm_node {
 	bool busy, here, killed, stalled, corrupt, liar, revoked, full, done;
 	bool excused; /* from the bars: it has a fault */
 	struct watch {
-		uint8_t *asked;              /* open requests of each chunk */
-		uint64_t *good;              /* a bit for each chunk whose bytes were verified */
+		uint8_t *asked;		     /* open requests of each chunk */
+		uint64_t *good;		     /* a bit for each chunk whose bytes were verified */
 		double up_level, down_level; /* leaky buckets of the watcher's own */
 		uint64_t up_at, down_at, bytes_in, bytes_duplicate;
 		uint32_t missing; /* chunks that are neither verified nor asked for */
@@ -129,7 +129,7 @@ struct swarm {
 	uint64_t now, limit, began;
 	uint32_t chunks, sequence;
 	uint32_t *sizes;
-	uint8_t *bits;            /* a HAVE on its way */
+	uint8_t *bits;		  /* a HAVE on its way */
 	struct swarm_node *nodes; /* 0: the origin */
 	struct wire *wires;
 	uint32_t wires_count, wires_cap;
@@ -218,7 +218,7 @@ void watch_send(struct swarm *s, uint32_t wire, uint32_t side, uint32_t chunk);
 void watch_fresh(struct swarm *s, uint32_t node, uint32_t chunk);
 void watch_left(struct swarm *s, uint32_t node); /* the origin: what it had may be given again */
 void watch_violation(struct swarm *s, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+	__attribute__((format(printf, 2, 3)));
 
 /* ---- run.c ---- */
 

@@ -30,7 +30,8 @@ struct broker_answer {
 };
 
 /* fds: go with the packet, as far as they are not negative. */
-static inline ssize_t broker_send(int peer, const void *data, size_t size, const int fds[BROKER_FDS])
+static inline ssize_t broker_send(int peer, const void *data, size_t size,
+				  const int fds[BROKER_FDS])
 {
 	size_t count = fds[0] < 0 ? 0 : fds[1] < 0 ? 1 : 2;
 	_Alignas(struct cmsghdr) char room[CMSG_SPACE(BROKER_FDS * sizeof(int))] = {0};

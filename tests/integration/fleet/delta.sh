@@ -72,6 +72,17 @@ same_file 1 1.0.0 && same_file 2 1.5.0
 ok "each node holds its own version"
 
 expect 0 "release 2.0.0 is pushed" fleet_covey release push -f "$(large_release 2.0.0 9 10)"
+plan_says() { # node, jq expression on the plan
+	sed "s/^deployment: .*/deployment: $1/; s/on=.*\"/on=$2\"/; s/^release: .*/release: digits@2.0.0/" \
+		"$WORK/deployment-one-1.0.0.yaml" >"$WORK/plan.yaml"
+	fleet_covey plan -f "$WORK/plan.yaml" -o json | jq -e "$3" >/dev/null
+}
+wait_for 20 plan_says one n1 '.deltas_pending | not'
+plan_says one n1 '.bytes_total < 200000 and .chunk_bytes_total > 8000000'
+ok "the plan counts what deltas save"
+fleet_covey plan -f "$WORK/plan.yaml" --rate 8mbit >"$WORK/out"
+grep -qE 'deltas save [78]' "$WORK/out" && grep -qE 'time at 976.6 KiB/s a link' "$WORK/out"
+ok "the plan says bytes and time to people"
 for at in "one 1" "two 2"; do
 	set -- $at
 	before=$(received "$2")

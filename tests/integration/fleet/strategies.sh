@@ -128,13 +128,16 @@ gap=$(first_answers 2.0.0 | awk 'NR == 1 {a = $1} {b = $1} END {print NR == 3 ? 
 ok "the second batch waited for the first one's bake (${gap} ms)"
 
 # ---- stop-first ----
-listing() { # node number: pid and command line of each process
+listing() { # node number: pid, slot and command line of each process
 	processes "$1" | while read -r pid; do
-		echo "$pid $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null)"
+		echo "$pid $(grep -o 'digits-[a-z]*' "/proc/$pid/cgroup" 2>/dev/null | head -1)" \
+			"$(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null)"
 	done
 }
 servers() { listing "$1" | grep -c ' /server'; }
-wait_for 40 slots_are 1.0.0 warm 0 # of the rollout before
+one_server() { slots_are 1.0.0 warm 0 && [ "$(servers 1)" = 1 ]; }
+wait_for 90 one_server
+ok "the warm slot of the rollout before is gone"
 most=0 least=9
 file=$(steps '{rolling: {batch: 3, bake: 1s}}' stop-first | make_deployment 1.0.0)
 fleet_covey apply -y -f "$file" >"$WORK/stop" 2>&1 &

@@ -270,7 +270,8 @@ static void a_kill_overtakes_a_hanging_start(void **state)
 
 	(void)state;
 	fixture_shell("", NULL,
-	              "printf \"#!/bin/bash\\nexec -a \\$0 sleep 30\\n\" >%s/slow; chmod 755 %s/slow; "
+	              "printf \"#!/bin/bash\\nexec -a \\$0 sleep 30\\n\" >%s/slow; "
+	              "chmod 755 %s/slow; "
 	              "sed -i \"s|^runtime.*|runtime = %s/slow|\" %s/agent.conf",
 	              fx.dir, fx.dir, fx.dir, fx.dir);
 	send_request(HELPER_START, COLOUR_BLUE, &one);

@@ -3,33 +3,18 @@
  * The world's functions put their answers into a queue that node_run() hands over as virtual time
  * passes: so nothing calls back into the agent from inside a call, as world.h demands.
  */
-#include "fleetless.h"
+#include "fleetless_inside.h"
 
 #include "base/mem.h"
 #include "base/str.h"
-#include "evidence/record.h"
 #include "protocol/codec_tables.h"
-#include "protocol/digest.h"
 
 #include <assert.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <unistd.h>
 
-static const uint64_t unix_start_ms = 1750000000000;
-
 /* ---- the queue ---- */
-
-static struct answer *enqueue(struct node *node, enum answer_kind kind, uint64_t delay_ms)
-{
-	struct answer *answer;
-
-	assert(node->queued < NODE_QUEUE);
-	answer = &node->queue[node->queued++];
-	*answer = (struct answer){
-		.kind = kind, .at_ms = node->now_ms + delay_ms, .order = node->order++};
-	return answer;
-}
 
 static bool take_due(struct node *node, struct answer *ret)
 {
@@ -56,415 +41,6 @@ static uint64_t next_due(const struct node *node)
 	return at;
 }
 
-/* ---- the world ---- */
-
-static uint64_t world_now(void *context)
-{
-	return ((struct node *)context)->now_ms;
-}
-
-static uint64_t world_unix(void *context)
-{
-	return unix_start_ms + ((struct node *)context)->now_ms;
-}
-
-static uint64_t world_random(void *context)
-{
-	struct node *node = context;
-
-	node->random = node->random * 6364136223846793005u + 1442695040888963407u;
-	return node->random >> 11;
-}
-
-static void world_boot_id(void *context, char ret_text[BOOT_ID_TEXT_MAX])
-{
-	str_cut(ret_text, BOOT_ID_TEXT_MAX, ((struct node *)context)->boot_id);
-}
-
-static void world_inventory(void *context, struct inventory *ret)
-{
-	*ret = (struct inventory){.cpus = 2, .hostname = "n1", .os = "linux", .arch = "amd64"};
-}
-
-/* As the coordinator does: what is not above the mark was counted already. */
-static void take_observed(struct node *node, struct msg_observed *message)
-{
-	struct msg_observed_ack ack;
-
-	node->observed_messages++;
-	for (size_t i = 0; i < message->records_count; i++) {
-		struct observation_record *record = &message->records[i];
-
-		if (i > 0)
-			assert(record_order(&record[-1], record->boot_epoch, record->sequence) < 0);
-		if (record_order(record, node->mark_boot_epoch, node->mark_sequence) <= 0)
-			continue;
-		node->mark_boot_epoch = record->boot_epoch;
-		node->mark_sequence = record->sequence;
-		node->observations++;
-		record_add(&node->observed, record);
-		codec_free(&codec_observation_record, &node->newest);
-		codec_copy(&codec_observation_record, &node->newest, record);
-	}
-	if (message->proposals_count > 0) {
-		free(node->proposal.data);
-		node->proposal = message->proposals[0].baseline;
-		message->proposals[0].baseline = (struct bytes){0};
-	}
-	ack = (struct msg_observed_ack){node->mark_boot_epoch, node->mark_sequence};
-	if (!node->no_observed_acks)
-		enqueue(node, ANSWER_OBSERVED_ACK, 10)->ack = ack;
-}
-
-static int world_send(void *context, const void *data, size_t size)
-{
-	struct node *node = context;
-	struct message message;
-
-	if (!node->link_up)
-		return -ENOTCONN;
-	assert(message_decode(data, size, CHANNEL_AGENTS, FROM_AGENT, &message, NULL) == 0);
-	switch ((int)message.type) {
-	case MESSAGE_SUBSCRIBE:
-		node->subscribes++;
-		node->subscribed = *(struct msg_subscribe *)message.body;
-		break;
-	case MESSAGE_HEARTBEAT:
-		node->heartbeats++;
-		node->beat = *(struct msg_heartbeat *)message.body;
-		break;
-	case MESSAGE_STATUS:
-		node->statuses++;
-		codec_free(&codec_node_status, &node->status);
-		codec_copy(&codec_node_status, &node->status, message.body);
-		break;
-	case MESSAGE_OBSERVED:
-		take_observed(node, message.body);
-		break;
-	case MESSAGE_PEER_REPORT:
-		node->peer_reports++;
-		codec_free(&codec_msg_peer_report, &node->peers_said);
-		codec_copy(&codec_msg_peer_report, &node->peers_said, message.body);
-		break;
-	case MESSAGE_LEAVE:
-		node->leaves++;
-		break;
-	case MESSAGE_LOGS:
-		node->log_answers++;
-		free(node->logs);
-		node->logs = TAKE_PTR(((struct msg_logs *)message.body)->text);
-		break;
-	default:
-		abort(); /* a message that agents do not send */
-	}
-	message_free(&message);
-	return 0;
-}
-
-static int world_helper(void *context, const struct helper_request *request)
-{
-	struct node *node = context;
-	struct answer *answer;
-
-	if (!node->helper_up)
-		return -ENOTCONN;
-	node->asked[request->op]++;
-	answer = enqueue(node, ANSWER_HELPER, 20);
-	codec_copy(&codec_helper_request, &answer->request, request);
-	return 0;
-}
-
-static void world_probe(void *context, const struct agent_probe *probe)
-{
-	struct answer *answer = enqueue(context, ANSWER_PROBE, 2);
-
-	answer->probe = *probe;
-	answer->id = probe->id;
-	STR_CUT(answer->address, probe->address);
-}
-
-static void world_smoke(void *context, const struct agent_smoke *smoke)
-{
-	struct answer *answer = enqueue(context, ANSWER_SMOKE, 100);
-
-	answer->smoke = *smoke;
-	answer->id = smoke->id;
-	STR_CUT(answer->address, smoke->address);
-}
-
-static void world_cancel(void *context, uint64_t id)
-{
-	struct node *node = context;
-
-	for (size_t i = 0; i < node->queued;)
-		if ((node->queue[i].kind == ANSWER_PROBE || node->queue[i].kind == ANSWER_SMOKE) &&
-		    node->queue[i].id == id)
-			node->queue[i] = node->queue[--node->queued];
-		else
-			i++;
-}
-
-static int world_get(void *context, uint32_t source, const struct wanted_object *object)
-{
-	struct node *node = context;
-
-	if (!node->origin_up) {
-		if (!node->origin_cut)
-			enqueue(node, ANSWER_SOURCE_UP, 30);
-		return -ENOTCONN;
-	}
-	if (node->busy_gets > 0 && node->random % 2 == 0) {
-		node->busy_gets--;
-		return -EAGAIN;
-	}
-	node->gets++;
-	node->chunk_gets += object->kind == OBJECT_CHUNK;
-	enqueue(node, ANSWER_OBJECT, 5)->object = *object;
-	return 0;
-}
-
-static void world_get_idle(void *context)
-{
-	((struct node *)context)->origin_up = false;
-}
-
-static void world_relink(void *context)
-{
-	((struct node *)context)->relinks++;
-}
-
-static void world_refused(void *context, const char *text)
-{
-	(void)context;
-	(void)text;
-}
-
-static void world_scrape(void *context, const struct agent_probe *probe)
-{
-	struct node *node = context;
-
-	assert(str_equal(probe->http_path, "/metrics") && probe->port == 8000);
-	node->scrapes++;
-	enqueue(node, ANSWER_SCRAPE, 5)->id = probe->id;
-}
-
-static struct node_socket *find_socket(struct node *node, uint64_t handle)
-{
-	for (size_t i = 0; i < NODE_SLOTS; i++)
-		if (node->sockets[i].handle == handle)
-			return &node->sockets[i];
-	return NULL;
-}
-
-static int world_observe_open(void *context, const char *deployment, enum colour colour,
-			      uint64_t handle)
-{
-	struct node_socket *s = find_socket(context, 0);
-
-	assert(s);
-	*s = (struct node_socket){.handle = handle, .colour = colour};
-	STR_CUT(s->deployment, deployment);
-	return 0;
-}
-
-static ssize_t world_observe_read(void *context, uint64_t handle, void *data, size_t size)
-{
-	struct node_socket *s = find_socket(context, handle);
-	ssize_t got;
-
-	if (!s || s->count == 0)
-		return -EAGAIN;
-	got = s->waiting[0].size > size ? -EMSGSIZE : (ssize_t)s->waiting[0].size;
-	if (got > 0)
-		memcpy(data, s->waiting[0].data, (size_t)got);
-	free(s->waiting[0].data);
-	s->count--;
-	memmove(s->waiting, s->waiting + 1, s->count * sizeof(s->waiting[0]));
-	return got;
-}
-
-static void world_observe_close(void *context, uint64_t handle)
-{
-	struct node_socket *s = find_socket(context, handle);
-
-	if (!s)
-		return;
-	for (size_t i = 0; i < s->count; i++)
-		free(s->waiting[i].data);
-	*s = (struct node_socket){0};
-}
-
-static bool world_memory_is_short(void *context)
-{
-	return ((struct node *)context)->is_short;
-}
-
-static void world_arm(void *context, uint64_t at_ms)
-{
-	((struct node *)context)->armed_ms = at_ms;
-}
-
-static void world_log(void *context, enum log_level level, const char *text)
-{
-	struct node *node = context;
-
-	node->errors += level == LOG_LEVEL_ERR;
-	if (node->verbose || getenv("NODE_VERBOSE"))
-		fprintf(stderr, "%8llu <%d> %s\n", (unsigned long long)node->now_ms, (int)level,
-			text);
-}
-
-/* ---- the helper ---- */
-
-static struct node_slot *find_slot(struct node *node, const char *deployment, enum colour colour)
-{
-	for (size_t i = 0; i < NODE_SLOTS; i++)
-		if (node->slots[i].used && node->slots[i].colour == colour &&
-		    str_equal(node->slots[i].deployment, deployment))
-			return &node->slots[i];
-	return NULL;
-}
-
-static bool is_bad(const struct node *node, const struct digest *release)
-{
-	return digest_equal(&node->bad, release);
-}
-
-static void fill_slot(struct helper_slot *ret, const struct node_slot *slot)
-{
-	*ret = (struct helper_slot){.colour = slot->colour,
-				    .release = slot->release,
-				    .state = slot->exited ? HELPER_SLOT_EXITED
-							  : HELPER_SLOT_RUNNING,
-				    .exit_code = slot->exited ? 7 : 0,
-				    .probe_port = 8000};
-	STR_CUT(ret->deployment, slot->deployment);
-	snprintf(ret->address, sizeof(ret->address), "10.0.0.%u", slot->number);
-}
-
-static void fail(struct helper_reply *reply, int error, const char *check, const char *text)
-{
-	reply->error = (uint32_t)error;
-	STR_CUT(reply->check, check);
-	STR_CUT(reply->text, text);
-}
-
-static void help_start(struct node *node, const struct helper_request *request,
-		       struct helper_reply *reply)
-{
-	struct node_slot *slot = find_slot(node, request->deployment, request->colour);
-
-	if (node->forgotten) {
-		fail(reply, ENOENT, "unpacked", "the release is not unpacked");
-		return;
-	}
-	if (node->bad_start && is_bad(node, &request->release)) {
-		fail(reply, EIO, "start", "exec: no such file");
-		reply->logs = mem_str("runc: exec failed\n");
-		return;
-	}
-	for (size_t i = 0; !slot && i < NODE_SLOTS; i++)
-		if (!node->slots[i].used)
-			slot = &node->slots[i];
-	assert(slot);
-	slot->number = (uint32_t)(slot - node->slots) + 2;
-	slot->used = true;
-	slot->exited = false;
-	slot->colour = request->colour;
-	slot->release = request->release;
-	STR_CUT(slot->deployment, request->deployment);
-	reply->slots = mem_array(1, sizeof(*reply->slots));
-	reply->slots_count = 1;
-	fill_slot(&reply->slots[0], slot);
-}
-
-static void help_traffic(struct node *node, const struct helper_request *request,
-			 struct helper_reply *reply)
-{
-	if (node->bad_traffic) {
-		fail(reply, EIO, "nftables", "netlink: no");
-		return;
-	}
-	node->map_changes++;
-	node->map_count = request->routes_count;
-	for (size_t i = 0; i < request->routes_count; i++) {
-		const struct helper_route *route = &request->routes[i];
-		struct node_slot *slot = find_slot(node, route->deployment, route->colour);
-
-		node->map[i] = *route;
-		if (!slot || slot->exited || !digest_equal(&slot->release, &route->release))
-			node->unroutable++;
-	}
-}
-
-static void help_list(struct node *node, struct helper_reply *reply)
-{
-	reply->slots = mem_array(NODE_SLOTS, sizeof(*reply->slots));
-	for (size_t i = 0; i < NODE_SLOTS; i++)
-		if (node->slots[i].used)
-			fill_slot(&reply->slots[reply->slots_count++], &node->slots[i]);
-}
-
-static void help(struct node *node, const struct helper_request *request,
-		 struct helper_reply *reply)
-{
-	struct node_slot *slot = find_slot(node, request->deployment, request->colour);
-
-	switch (request->op) {
-	case HELPER_HELLO:
-		STR_CUT(reply->runtime, "runc 1.1.5");
-		break;
-	case HELPER_PREFLIGHT:
-		if (node->bad_preflight && is_bad(node, &request->release))
-			fail(reply, ENOMEM, "memory", "the release asks for more than there is");
-		break;
-	case HELPER_UNPACK:
-		node->forgotten = false;
-		if ((node->bad_unpack || node->damaged_once) && is_bad(node, &request->release))
-			fail(reply, EBADMSG, "layer", "a layer is not what it should be");
-		node->damaged_once = false;
-		break;
-	case HELPER_START:
-		help_start(node, request, reply);
-		break;
-	case HELPER_STOP:
-		if (slot)
-			slot->used = false;
-		break;
-	case HELPER_TRAFFIC:
-		help_traffic(node, request, reply);
-		break;
-	case HELPER_LIST:
-		help_list(node, reply);
-		break;
-	case HELPER_EXEC:
-		reply->exit_code = node->bad_probe && is_bad(node, &request->release) ? 1 : 0;
-		break;
-	case HELPER_LOGS:
-		reply->logs = mem_str("line one\nline two\n");
-		break;
-	case HELPER_CONNECTIONS:
-		reply->connections = node->connections;
-		break;
-	case HELPER_CLOSE:
-	case HELPER_PRUNE:
-	case HELPER_OP_COUNT:
-		break;
-	}
-}
-
-static void answer_helper(struct node *node, struct answer *answer)
-{
-	struct helper_reply reply = {.id = answer->request.id};
-
-	if (node->helper_up) {
-		help(node, &answer->request, &reply);
-		agent_on_helper(node->agent, &reply);
-	}
-	codec_free(&codec_helper_reply, &reply);
-	codec_free(&codec_helper_request, &answer->request);
-}
-
 /* ---- probes, objects ---- */
 
 static struct node_slot *slot_at(struct node *node, const char *address)
@@ -480,14 +56,15 @@ static struct node_slot *slot_at(struct node *node, const char *address)
 static void answer_probe(struct node *node, const struct answer *answer)
 {
 	const struct node_slot *slot = slot_at(node, answer->address);
-	bool ok = slot && !slot->exited && !(node->bad_probe && is_bad(node, &slot->release));
+	bool ok = slot && !slot->exited &&
+		  !(node->bad_probe && fleetless_is_bad(node, &slot->release));
 
 	agent_on_probe(node->agent, answer->id, ok, ok ? "" : "status 500");
 }
 
 static void answer_smoke(struct node *node, const struct answer *answer)
 {
-	bool ok = !(node->bad_smoke && is_bad(node, &answer->smoke.release));
+	bool ok = !(node->bad_smoke && fleetless_is_bad(node, &answer->smoke.release));
 
 	agent_on_smoke(node->agent, answer->id, ok, ok ? "" : "seven",
 		       ok ? "" : "expected label 7, got 1");
@@ -522,7 +99,7 @@ static void hand_over(struct node *node, struct answer *answer)
 {
 	switch (answer->kind) {
 	case ANSWER_HELPER:
-		answer_helper(node, answer);
+		fleetless_answer_helper(node, answer);
 		break;
 	case ANSWER_PROBE:
 		answer_probe(node, answer);
@@ -666,7 +243,7 @@ void node_observe(struct node *node, const struct digest *release, const char *t
 	for (size_t i = 0; i < NODE_SLOTS; i++) {
 		struct node_socket *s = &node->sockets[i];
 		const struct node_slot *slot =
-			s->handle == 0 ? NULL : find_slot(node, s->deployment, s->colour);
+			s->handle == 0 ? NULL : fleetless_slot(node, s->deployment, s->colour);
 
 		if (!slot || slot->exited || !digest_equal(&slot->release, release))
 			continue;
@@ -688,7 +265,7 @@ void node_exit_slot(struct node *node, const struct digest *release)
 		if (!node->slots[i].used || !digest_equal(&node->slots[i].release, release))
 			continue;
 		node->slots[i].exited = true;
-		fill_slot(&slot, &node->slots[i]);
+		fleetless_describe(&slot, &node->slots[i]);
 		if (node->helper_up)
 			agent_on_helper(node->agent, &reply);
 	}
@@ -709,7 +286,7 @@ struct digest node_reached(const struct node *node)
 	for (size_t i = 0; i < node->map_count; i++) {
 		const struct helper_route *route = &node->map[i];
 		struct node_slot *slot =
-			find_slot((struct node *)node, route->deployment, route->colour);
+			fleetless_slot((struct node *)node, route->deployment, route->colour);
 
 		if (str_equal(route->deployment, "ocr") && slot && !slot->exited)
 			return slot->release;
@@ -717,125 +294,7 @@ struct digest node_reached(const struct node *node)
 	return none;
 }
 
-/* ---- releases ---- */
-
-static struct digest put_object(struct node *node, const void *data, size_t size)
-{
-	struct node_object *object;
-	struct digest digest;
-
-	digest_of(&digest, data, size);
-	for (size_t i = 0; i < node->objects_count; i++)
-		if (digest_equal(&node->objects[i].digest, &digest))
-			return digest;
-	assert(node->objects_count < NODE_OBJECTS);
-	object = &node->objects[node->objects_count++];
-	object->digest = digest;
-	object->data = (struct bytes){mem_copy(data, size), size};
-	return digest;
-}
-
-static void make_blob(struct node *node, unsigned seed, size_t chunk_size, size_t chunks,
-		      struct release_blob *blob)
-{
-	struct chunk_index index = {.chunks = mem_array(chunks, sizeof(struct chunk_ref)),
-				    .chunks_count = chunks};
-	AUTO_FREE uint8_t *content = mem_alloc(chunk_size * chunks);
-	struct bytes bytes = {0};
-	uint64_t x = seed * 0x9e3779b97f4a7c15u + 1;
-
-	for (size_t i = 0; i < chunk_size * chunks; i++) {
-		x ^= x << 13;
-		x ^= x >> 7;
-		x ^= x << 17;
-		content[i] = (uint8_t)x;
-	}
-	for (size_t i = 0; i < chunks; i++)
-		index.chunks[i] = (struct chunk_ref){
-			put_object(node, content + i * chunk_size, chunk_size), chunk_size};
-	digest_of(&blob->content, content, chunk_size * chunks);
-	blob->size = chunk_size * chunks;
-	assert(codec_encode(&codec_chunk_index, &index, LIMIT_OBJECT, &bytes, NULL) == 0);
-	blob->index = put_object(node, bytes.data, bytes.size);
-	blob->index_size = bytes.size;
-	free(bytes.data);
-	free(index.chunks);
-}
-
-struct digest node_release(struct node *node, const char *version, unsigned seed,
-			   size_t blobs_count, size_t chunk_size)
-{
-	struct release release = {.model = "ocr", .os = "linux", .arch = "amd64"};
-	struct envelope envelope = {0};
-	struct bytes bytes = {0};
-	struct digest digest;
-	struct err err = {0};
-
-	STR_CUT(release.version, version);
-	release.serve = (struct release_serve){.port = 8080, .container_port = 8000};
-	release.health = (struct release_health){.kind = HEALTH_HTTP,
-						 .http_path = mem_str("/healthz"),
-						 .interval_ms = 2000,
-						 .timeout_ms = 1000,
-						 .failures = 3,
-						 .start_period_ms = 3000};
-	if (node->by_command) {
-		release.health.kind = HEALTH_COMMAND;
-		release.health.command = mem_array(1, sizeof(struct text_item));
-		release.health.command[0].text = mem_str("/check");
-		release.health.command_count = 1;
-		free(release.health.http_path);
-		release.health.http_path = NULL;
-	}
-	release.argv = mem_array(1, sizeof(*release.argv));
-	release.argv[0].text = mem_str("/server");
-	release.argv_count = 1;
-	release.user = mem_str("");
-	release.workdir = mem_str("/");
-	release.smokes = mem_array(1, sizeof(*release.smokes));
-	release.smokes_count = 1;
-	release.smokes[0] = (struct release_smoke){
-		.name = mem_str("seven"), .method = mem_str("GET"), .path = mem_str("/")};
-	release.blobs = mem_array(blobs_count, sizeof(*release.blobs));
-	release.blobs_count = blobs_count;
-	if (node->with_metrics)
-		release.observe = (struct release_observe){
-			.metrics = mem_str("/metrics"),
-			.requests = mem_str("requests_total"),
-			.errors = mem_str("requests_total{code=\"5*\"}"),
-			.latency = mem_str("seconds"),
-		};
-	if (node->baseline.size > 0)
-		release.baseline = (struct bytes){mem_copy(node->baseline.data, node->baseline.size),
-						  node->baseline.size};
-	for (size_t i = 0; i < blobs_count; i++) {
-		release.blobs[i].kind = i == 0 ? BLOB_LAYER : BLOB_FILE;
-		if (i > 0) {
-			release.blobs[i].path = mem_format("file-%03zu", i);
-			release.blobs[i].mode = 0644;
-		}
-		make_blob(node, seed + (unsigned)i, chunk_size, 1 + i % 5, &release.blobs[i]);
-	}
-	memset(release.blobs[0].diff_id, 7, DIGEST_SIZE);
-	if (release_encode(&release, &envelope.payload, &digest, &err) < 0) {
-		fprintf(stderr, "%s\n", err.text);
-		abort();
-	}
-	envelope_sign(&envelope, SIGNED_RELEASE, &node->key);
-	assert(codec_encode(&codec_envelope, &envelope, LIMIT_MANIFEST, &bytes, NULL) == 0);
-	assert(node->objects_count < NODE_OBJECTS);
-	node->objects[node->objects_count++] = (struct node_object){digest, bytes, false};
-	codec_free(&codec_envelope, &envelope);
-	release_free(&release);
-	return digest;
-}
-
 /* ---- life and death ---- */
-
-uint64_t node_unix_ms(void)
-{
-	return unix_start_ms;
-}
 
 static void open_all(struct node *node)
 {
@@ -873,30 +332,7 @@ void node_create(struct node *node)
 		.version = 1, .release_threshold = 1, .release_keys_count = 1};
 	node->root.release_keys = mem_array(1, sizeof(struct public_key));
 	node->root.release_keys[0] = node->key.public_key;
-	node->world = (struct agent_world){
-		.context = node,
-		.now_ms = world_now,
-		.unix_ms = world_unix,
-		.random = world_random,
-		.boot_id = world_boot_id,
-		.inventory = world_inventory,
-		.send = world_send,
-		.helper = world_helper,
-		.probe = world_probe,
-		.smoke = world_smoke,
-		.cancel = world_cancel,
-		.get = world_get,
-		.get_idle = world_get_idle,
-		.relink = world_relink,
-		.refused = world_refused,
-		.scrape = world_scrape,
-		.observe_open = world_observe_open,
-		.observe_read = world_observe_read,
-		.observe_close = world_observe_close,
-		.memory_is_short = world_memory_is_short,
-		.arm = world_arm,
-		.log = world_log,
-	};
+	fleetless_world(node, &node->world);
 	open_all(node);
 }
 
@@ -932,7 +368,7 @@ void node_restart_agent(struct node *node)
 		if (node->queue[i].kind == ANSWER_HELPER) {
 			struct helper_reply reply = {0};
 
-			help(node, &node->queue[i].request, &reply);
+			fleetless_help(node, &node->queue[i].request, &reply);
 			codec_free(&codec_helper_reply, &reply);
 		}
 	close_all(node);

@@ -232,7 +232,8 @@ static void say(struct exchange_test *t, uint32_t peer, enum message_type type, 
 	free(bytes.data);
 }
 
-static void ask(struct exchange_test *t, uint32_t peer, const struct digest *release, uint32_t chunk)
+static void ask(struct exchange_test *t, uint32_t peer, const struct digest *release,
+		uint32_t chunk)
 {
 	const struct msg_request request = {.release = *release, .chunk = chunk};
 
@@ -367,6 +368,28 @@ static void off_takes_no_part(void **state)
 	assert_int_equal(t->sets, 0);
 }
 
+/* The clock of the fake begins at 15:23:20 UTC. */
+static void a_window_opens(void **state)
+{
+	static const struct agent_peering peering = {
+		.on = true, .port = 7410, .window = "15:25-15:27"};
+	struct exchange_test *t = mem_alloc(sizeof(*t));
+
+	begin(t, &peering);
+	*state = t;
+	make_release(t);
+	tell(t, 1, &t->release);
+	assert_int_equal(t->sets, 0);
+	assert_true(t->node.peers_said.off);
+	assert_string_equal(t->node.peers_said.text, "outside of its window");
+	node_run(&t->node, 120000);
+	assert_int_equal(t->places, 1);
+	assert_false(t->node.peers_said.off);
+	node_run(&t->node, 120000);
+	assert_int_equal(t->places, 0);
+	assert_true(t->node.peers_said.off);
+}
+
 /* ---- taking ---- */
 
 static const struct node_object *object_of(const struct node *node, const struct digest *digest)
@@ -479,7 +502,7 @@ static void tells_what_came(void **state)
 	offer_all(t, 1, chunk_list_count(t->list));
 	chunk = last(t, MESSAGE_PEER_REQUEST)->request.chunk;
 	give(t, 1, chunk, false);
-	assert_null(last(t, MESSAGE_PEER_HAVE)); /* it has it itself */
+	assert_int_equal(count_of(t, MESSAGE_PEER_HAVE), 1); /* who sent it knows that it came */
 	ask(t, 1, &t->release, chunk);
 	assert_true(last(t, MESSAGE_PEER_CHUNK)->right);
 }
@@ -511,6 +534,7 @@ int main(void)
 		TEST(more_than_the_credit_is_refused),
 		cmocka_unit_test_teardown(metered_gives_nothing, teardown),
 		cmocka_unit_test_teardown(off_takes_no_part, teardown),
+		cmocka_unit_test_teardown(a_window_opens, teardown),
 		TEST(takes_all_from_a_neighbour),
 		TEST(wrong_bytes_cost_the_place),
 		TEST(impossible_lists_cost_the_place),

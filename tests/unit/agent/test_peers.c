@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "protocol/codec_tables.h"
 #include "protocol/digest.h"
+#include "protocol/transport/link.h"
 #include "protocol/transport/zcontext.h"
 
 #include <arpa/inet.h>
@@ -184,7 +185,8 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* node is told that its only neighbours are the others of `mask`; it connects to those of `dial`. */
+/* node is told that its only neighbours are the others of `mask`; it connects to those of
+ * `dial`. */
 static void tell(struct fleet *fleet, struct node *node, unsigned mask, unsigned dial)
 {
 	struct msg_neighbour of[NODES] = {0};
@@ -322,6 +324,31 @@ static void record_that_has_expired(void **state)
 
 	check_rejected(fleet, &fleet->nodes[1],
 		       sign_identity(&fleet->online, &fleet->nodes[1], unix_ms), "has expired");
+}
+
+/* What comes over a connection that has not greeted is nothing, not even a fault. */
+static void silence_before_the_greeting(void **state)
+{
+	struct fleet *fleet = *state;
+	struct node *a = &fleet->nodes[0], *b = &fleet->nodes[1];
+	const struct link_events events = {0};
+	const struct link_config config = {.endpoint = b->endpoint,
+					   .key = &a->link,
+					   .server_key = &b->link.public_key,
+					   .max_message_size = LIMIT_CHUNK_MESSAGE};
+	struct link *link = NULL;
+
+	pair(fleet);
+	assert_int_equal(link_new(a->hub, &config, &events, NULL, &link, NULL), 0);
+	for (int i = 0; i < 50 && !link_is_up(link); i++)
+		run_for(fleet, 20);
+	assert_int_equal(link_send(link, "\x92\x52\x80", 3), 0); /* HAVE */
+	assert_int_equal(link_send(link, "garbage", 7), 0);
+	run_for(fleet, 200);
+	link_free(link);
+	assert_int_equal(b->downs + b->messages[PEER_NEWS] + b->messages[PEER_DATA], 0);
+	assert_int_equal(send_to(a, 2, PEER_NEWS, "x"), 0);
+	assert_true(wait_for(fleet, &b->messages[PEER_NEWS], 1, WAIT_MS));
 }
 
 /* The coordinator leaves it out in the middle: from then on it is not heard. */
@@ -478,6 +505,7 @@ int main(void)
 		TEST(record_of_another_fleet),
 		TEST(record_of_another_node),
 		TEST(record_that_has_expired),
+		TEST(silence_before_the_greeting),
 		TEST(revoked_in_the_middle),
 		TEST(dropped_for_misbehaving),
 		TEST(comes_back_after_its_end),

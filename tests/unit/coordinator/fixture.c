@@ -39,7 +39,13 @@ static void world_random(void *user, void *data, size_t size)
 
 static int world_send_data(void *user, const struct node_id *node, void *data, size_t size)
 {
-	return -EHOSTUNREACH; /* nobody asks for chunks by number here */
+	struct fixture *f = user;
+
+	if (f->data_fails)
+		return -EHOSTUNREACH;
+	assert_true(f->data_count < ARRAY_SIZE(f->data));
+	f->data[f->data_count++] = (struct packet){*node, {data, size}};
+	return 0;
 }
 
 static void world_send(void *user, const struct node_id *node, const void *data, size_t size)
@@ -263,7 +269,10 @@ void fixture_free(struct fixture *f)
 		codec_free(&codec_desired_state, &f->nodes[i].desired);
 		codec_free(&codec_node_status, &f->nodes[i].status);
 		free(f->nodes[i].baseline.data);
+		codec_free(&codec_msg_neighbours, &f->nodes[i].neighbours);
 	}
+	for (size_t i = 0; i < f->data_count; i++)
+		free(f->data[i].data.data);
 	codec_free(&codec_msg_control_reply, &f->reply);
 	json_decref(f->body);
 	free(f->config.root.data);
@@ -283,6 +292,17 @@ void fixture_send(struct fixture *f, struct fake_node *node, enum message_type t
 	if (message_encode(type, body, &data, &err) < 0)
 		fail_msg("%s", err.text);
 	coordinator_on_agent(f->coordinator, &node->id, "192.0.2.1", data.data, data.size);
+	free(data.data);
+}
+
+void fixture_send_data(struct fixture *f, struct fake_node *node, enum message_type type,
+		       const void *body)
+{
+	struct bytes data, reply = {0};
+
+	assert_int_equal(message_encode(type, body, &data, NULL), 0);
+	coordinator_on_data(f->coordinator, &node->id, data.data, data.size, &reply);
+	assert_null(reply.data);
 	free(data.data);
 }
 
@@ -450,6 +470,10 @@ static void hear(struct fixture *f, struct fake_node *node, const struct bytes *
 			fixture_send_status(f, node);
 	} else if (message.type == MESSAGE_OBSERVED_ACK) {
 		node->observed = *(struct msg_observed_ack *)message.body;
+	} else if (message.type == MESSAGE_NEIGHBOURS) {
+		codec_free(&codec_msg_neighbours, &node->neighbours);
+		codec_copy(&codec_msg_neighbours, &node->neighbours, message.body);
+		node->neighbours_count++;
 	} else if (message.type == MESSAGE_BASELINE) {
 		struct msg_baseline *baseline = message.body;
 

@@ -31,6 +31,8 @@ struct fake_node {
 	struct msg_ack ack;
 	struct msg_observed_ack observed;
 	struct bytes baseline; /* of the newest BASELINE; owned */
+	struct msg_neighbours neighbours; /* as last told; owned */
+	size_t neighbours_count;	  /* NEIGHBOURS messages so far */
 };
 
 struct fake_object {
@@ -55,6 +57,9 @@ struct fixture {
 	struct fake_object objects[256];
 	size_t objects_count;
 	struct packet queue[4096];
+	struct packet data[64]; /* sent over the data channel by world.send_data; newest at the end */
+	size_t data_count;
+	bool data_fails;
 	size_t queue_count;
 	struct fake_node nodes[FAKE_NODES_MAX];
 	size_t nodes_count;
@@ -112,3 +117,6 @@ void fixture_send(struct fixture *f, struct fake_node *node, enum message_type t
 /* A lazy node does at last what it was told. */
 void fixture_obey(struct fixture *f, struct fake_node *node);
 void fixture_send_status(struct fixture *f, struct fake_node *node);
+/* A message on the data channel that is answered through world.send_data, if at all. */
+void fixture_send_data(struct fixture *f, struct fake_node *node, enum message_type type,
+		       const void *body);

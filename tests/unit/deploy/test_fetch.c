@@ -290,7 +290,7 @@ static void big_chunks_on_a_thin_link_get_time(void **state)
 		fetch_progress(f, 60000 * (i + 1), &p);
 		assert_int_equal(p.open, 4 - i);
 		assert_int_equal(fetch_received(f, ORIGIN, q[i].chunk, 60000 * (i + 1)),
-		                 FETCH_TAKEN);
+				 FETCH_TAKEN);
 	}
 	assert_int_equal(fetch_state(f), FETCH_COMPLETE);
 	fetch_free(f);
@@ -385,7 +385,7 @@ static void backoff_doubles_caps_and_jitters(void **state)
 			assert_in_range(backoff_ms(500, 30000, failures, random * 7919), low, step);
 	}
 	assert_in_range(backoff_ms(1, UINT64_MAX, UINT32_MAX, UINT64_MAX), UINT64_MAX / 2,
-	                UINT64_MAX);
+			UINT64_MAX);
 	assert_in_range(backoff_ms(100, 10, 1, 3), 5, 10); /* a base above the cap */
 	assert_int_equal(backoff_ms(0, 0, 5, 3), 0);
 }
@@ -393,22 +393,22 @@ static void backoff_doubles_caps_and_jitters(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(nothing_to_fetch_is_complete),
-	    cmocka_unit_test(at_most_four_requests_to_a_source),
-	    cmocka_unit_test(every_chunk_is_asked_once_and_the_end_is_complete),
-	    cmocka_unit_test(what_lies_there_is_not_asked_for),
-	    cmocka_unit_test(a_source_that_goes_down_gives_its_requests_back),
-	    cmocka_unit_test(a_bad_chunk_costs_the_source_its_place),
-	    cmocka_unit_test(a_chunk_that_nobody_has_is_hopeless_until_a_peer_has_it),
-	    cmocka_unit_test(peers_are_asked_only_for_what_they_have),
-	    cmocka_unit_test(the_rarest_chunk_is_asked_first),
-	    cmocka_unit_test(overdue_requests_are_given_to_others),
-	    cmocka_unit_test(a_late_answer_is_still_taken),
-	    cmocka_unit_test(a_source_that_never_answers_rests_longer_and_longer),
-	    cmocka_unit_test(big_chunks_on_a_thin_link_get_time),
-	    cmocka_unit_test(the_rate_is_measured),
-	    cmocka_unit_test(random_fetches_end),
-	    cmocka_unit_test(backoff_doubles_caps_and_jitters),
+		cmocka_unit_test(nothing_to_fetch_is_complete),
+		cmocka_unit_test(at_most_four_requests_to_a_source),
+		cmocka_unit_test(every_chunk_is_asked_once_and_the_end_is_complete),
+		cmocka_unit_test(what_lies_there_is_not_asked_for),
+		cmocka_unit_test(a_source_that_goes_down_gives_its_requests_back),
+		cmocka_unit_test(a_bad_chunk_costs_the_source_its_place),
+		cmocka_unit_test(a_chunk_that_nobody_has_is_hopeless_until_a_peer_has_it),
+		cmocka_unit_test(peers_are_asked_only_for_what_they_have),
+		cmocka_unit_test(the_rarest_chunk_is_asked_first),
+		cmocka_unit_test(overdue_requests_are_given_to_others),
+		cmocka_unit_test(a_late_answer_is_still_taken),
+		cmocka_unit_test(a_source_that_never_answers_rests_longer_and_longer),
+		cmocka_unit_test(big_chunks_on_a_thin_link_get_time),
+		cmocka_unit_test(the_rate_is_measured),
+		cmocka_unit_test(random_fetches_end),
+		cmocka_unit_test(backoff_doubles_caps_and_jitters),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

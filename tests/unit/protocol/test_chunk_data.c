@@ -42,7 +42,7 @@ static void test_both_ways_agree(void **state)
 			by_head = write_by_head(&data);
 			assert_int_equal(by_head.size, by_codec.size);
 			assert_memory_equal(by_head.data, by_codec.data, by_codec.size);
-			assert_true(chunk_data_is(by_head.data, by_head.size, MESSAGE_PEER_CHUNK));
+			assert_true(message_is(by_head.data, by_head.size, MESSAGE_PEER_CHUNK));
 			assert_int_equal(chunk_data_open(by_head.data, by_head.size, &view, NULL), 0);
 			assert_true(digest_equal(&view.release, &data.release));
 			assert_int_equal(view.chunk, chunks[k]);
@@ -72,7 +72,7 @@ static void test_damage(void **state)
 
 		for (uint64_t n = rng_below(&rng, 3); n && size; n--)
 			exact[rng_below(&rng, size)] ^= (uint8_t)(1 << rng_below(&rng, 8));
-		if (!chunk_data_is(exact, size, MESSAGE_PEER_CHUNK))
+		if (!message_is(exact, size, MESSAGE_PEER_CHUNK))
 			continue;
 		by_view = chunk_data_open(exact, size, &view, NULL);
 		by_codec = message_decode(exact, size, CHANNEL_PEERS, FROM_PEER, &decoded, NULL);

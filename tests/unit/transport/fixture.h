@@ -58,6 +58,8 @@ void fixture_open(struct fixture *fixture, int max_sockets);
 void fixture_open_zap(struct fixture *fixture);
 void fixture_close(struct fixture *fixture);
 
+/* A time limit: as many times longer as COVEY_PATIENCE says (under valgrind). */
+uint64_t patient(uint64_t ms);
 /* Turns the loop until *value >= wanted; false when that takes longer than ms. */
 bool wait_count(struct fixture *fixture, const unsigned *value, unsigned wanted, uint64_t ms);
 void run_for(struct fixture *fixture, uint64_t ms);

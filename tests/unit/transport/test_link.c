@@ -432,7 +432,7 @@ static unsigned count_failed(const struct caller *herd)
 
 static void wait_herd(struct fixture *fixture, const struct caller *herd, unsigned wanted)
 {
-	uint64_t deadline = clock_mono_ms() + HERD_MS;
+	uint64_t deadline = clock_mono_ms() + patient(HERD_MS);
 
 	while (count_up(herd) != wanted && clock_mono_ms() < deadline)
 		run_for(fixture, 20);
