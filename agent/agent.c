@@ -66,6 +66,15 @@ static int restore_record(void *context, const char *deployment, const void *dat
 	return 0;
 }
 
+/* A journal that is new begins with the clock: when it takes the place of one that was lost, the
+ * coordinator must not take this node's reports for older ones than it has. */
+static uint64_t next_boot_epoch(const struct agent *agent, uint64_t last)
+{
+	uint64_t now = agent->world->unix_ms(agent->world->context);
+
+	return last > 0 || now == 0 ? last + 1 : now;
+}
+
 static int load(struct agent *agent, struct err *err)
 {
 	struct journal_node node;
@@ -75,7 +84,7 @@ static int load(struct agent *agent, struct err *err)
 	if (r < 0)
 		return r;
 	agent->world->boot_id(agent->world->context, boot_id);
-	agent->boot_epoch = node.boot_epoch + 1;
+	agent->boot_epoch = next_boot_epoch(agent, node.boot_epoch);
 	agent->rebooted = node.boot_id[0] != '\0' && !str_equal(node.boot_id, boot_id);
 	node_core_restore_generation(agent->core, node.epoch, node.generation);
 	agent->epoch = node.epoch;

@@ -402,6 +402,23 @@ static void on_release_answer(struct agent *agent, const struct pending *about,
 					 .log = reply->logs});
 }
 
+/* A disk that forgot is not the release's fault; when what was fetched anew is wrong as well, it is
+ * not the disk's. */
+static bool fetch_again(struct agent *agent, const struct pending *about,
+			const struct helper_reply *reply)
+{
+	struct work *work = shell_work(agent, about->deployment);
+
+	if (digest_equal(&work->mended, &about->release))
+		return false;
+	work->mended = about->release;
+	shell_log(agent, LOG_LEVEL_WARNING, "%s: %s: the release is fetched again",
+		  about->deployment, reply->text);
+	shell_tell(agent, about->deployment,
+		   (struct deploy_event){.kind = DEPLOY_EVENT_DAMAGED, .release = about->release});
+	return true;
+}
+
 static void on_unpacked(struct agent *agent, const struct pending *about,
 			const struct helper_reply *reply)
 {
@@ -410,6 +427,8 @@ static void on_unpacked(struct agent *agent, const struct pending *about,
 		return;
 	}
 	note_damage(agent, about, reply);
+	if (reply->error == EBADMSG && fetch_again(agent, about, reply))
+		return;
 	on_release_answer(agent, about, reply, DEPLOY_EVENT_UNPACKED,
 			  DEPLOY_EVENT_UNPACK_FAILED);
 }

@@ -13,7 +13,7 @@
 struct journal;
 
 struct journal_node { /* the node's own row */
-	uint64_t boot_epoch;	   /* counts the agent's starts */
+	uint64_t boot_epoch;	   /* counts the agent's starts, from the time of the first; 0: none yet */
 	char boot_id[40];	   /* the kernel's, at the agent's last start */
 	uint64_t epoch, generation; /* of the desired state that the records follow; 0, 0: none */
 };

@@ -80,6 +80,7 @@ struct work { /* beside each deployment of the core */
 	struct slot_work slots[COLOUR_COUNT];
 	uint64_t preflight_id, unpack_id;
 	struct digest preflight, unpack;
+	struct digest mended; /* found damaged on the disk once, and fetched again */
 	bool windows_told, download_open, switch_open;
 	struct window_spec windows_of; /* that they were told of */
 	uint64_t windows_at_ms;	       /* look again */

@@ -80,6 +80,7 @@ static bool admits(const struct deploy *d, const struct deploy_event *e)
 		return of_target(d, e, DEPLOY_PREFLIGHT);
 	case DEPLOY_EVENT_UNPACKED:
 	case DEPLOY_EVENT_UNPACK_FAILED:
+	case DEPLOY_EVENT_DAMAGED:
 		return of_target(d, e, DEPLOY_UNPACKING);
 	case DEPLOY_EVENT_SMOKE_PASSED:
 	case DEPLOY_EVENT_SMOKE_FAILED:

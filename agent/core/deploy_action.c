@@ -367,6 +367,12 @@ ACTION(begin_again)
 	r->fetched = (struct deploy_release){0};
 }
 
+/* Nothing of it was started. */
+ACTION(fetch_again)
+{
+	d->record.fetched = (struct deploy_release){0};
+}
+
 ACTION(begin_bake)
 {
 	struct deploy_record *r = &d->record;

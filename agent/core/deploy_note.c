@@ -314,6 +314,7 @@ static note_fn *const notes[DEPLOY_EVENT_COUNT] = {
 	[DEPLOY_EVENT_PREFLIGHT_FAILED] = note_failed,
 	[DEPLOY_EVENT_UNPACKED] = note_nothing,
 	[DEPLOY_EVENT_UNPACK_FAILED] = note_failed,
+	[DEPLOY_EVENT_DAMAGED] = note_nothing,
 	[DEPLOY_EVENT_SLOT_STARTED] = note_slot_started,
 	[DEPLOY_EVENT_START_FAILED] = note_slot_ended,
 	[DEPLOY_EVENT_SLOT_EXITED] = note_slot_ended,

@@ -84,7 +84,7 @@ void deploy_tidy(struct deploy *d);
 	X(nothing) X(begin_removal) X(begin_fallback) X(note_crash_loop) X(retire_warm)            \
 	X(begin_recovery) X(begin_return) X(note_refusal) X(begin_rebake) X(begin_change)          \
 	X(drop) X(drop_and_return) X(end_failed) X(begin_rollback) X(begin_clearing)               \
-	X(take_warm) X(begin_stop) X(begin_start) X(prove) X(begin_again) X(abandon)               \
+	X(take_warm) X(begin_stop) X(begin_start) X(prove) X(begin_again) X(fetch_again) X(abandon) \
 	X(begin_bake) X(rebegin_bake) X(commit) X(keep_what_answers) X(start_back)                 \
 	X(end_return) X(stay) X(forget)
 

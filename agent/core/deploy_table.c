@@ -42,6 +42,7 @@
 	X(PREFLIGHT, PREFLIGHT_OK, is_of_target, nothing, UNPACKING)                               \
 	CHANGE(X, UNPACKING)                                                                       \
 	X(UNPACKING, UNPACKED, is_of_target, nothing, PREPARED)                                    \
+	X(UNPACKING, DAMAGED, is_of_target, fetch_again, FETCHING)                                 \
 	CHANGE(X, PREPARED)                                                                        \
 	X(PREPARED, GRANT, target_is_warm, take_warm, READYING)                                    \
 	X(PREPARED, GRANT, must_stop_first, begin_stop, STOPPING)                                  \

@@ -45,6 +45,7 @@
 	X(PREFLIGHT_FAILED, "preflight_failed", "it cannot: check and text")                       \
 	X(UNPACKED, "unpacked", "root file system and model files are ready")                      \
 	X(UNPACK_FAILED, "unpack_failed", "check and text")                                        \
+	X(DAMAGED, "damaged", "what was fetched is not right on the disk any more")                \
 	X(SLOT_STARTED, "slot_started", "runs, has an address")                                    \
 	X(START_FAILED, "start_failed", "check, text, log; the slot may hold leftovers")           \
 	X(SLOT_EXITED, "slot_exited", "its container ended by itself; text, log")                  \

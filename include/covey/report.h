@@ -92,7 +92,7 @@ struct inventory {
 };
 
 struct node_status { /* sequence counts up with each change; not kept over a boot epoch */
-	uint64_t boot_epoch; /* counts the agent's starts, from its journal */
+	uint64_t boot_epoch; /* rises with each start of the agent, also when its journal was lost */
 	uint64_t sequence;
 	uint64_t epoch;	     /* of the desired state that this answers */
 	uint64_t generation;

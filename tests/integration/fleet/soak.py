@@ -187,6 +187,7 @@ strategy: {{canary: {{stages: [{{nodes: 1, bake: 300ms}}, {{percent: 100, bake: 
 max_unavailable: {len(self.nodes)}
 failures: {{nodes: 1, percent: 100, unreachable: 100%}}
 deadlines: {{node: 3m, stage: 5m, rollout: 10m}}
+gates: [{{metric: latency, dry_run: true}}]
 """)
         self.insist(None, "release", "push", "-f", f"{folder}/release.yaml")
         return folder, version

@@ -97,6 +97,7 @@ struct node { /* the fake and the agent on it */
 
 	/* what goes wrong */
 	struct digest bad; /* the release that these speak of */
+	bool damaged_once; /* the next UNPACK of a bad release finds damage */
 	bool bad_preflight, bad_unpack, bad_start, bad_smoke, bad_probe, forgotten;
 	bool bad_traffic;
 	bool is_short;

@@ -112,8 +112,10 @@ void fleetless_help(struct node *node, const struct helper_request *request,
 		break;
 	case HELPER_UNPACK:
 		node->forgotten = false;
-		if (node->bad_unpack && fleetless_is_bad(node, &request->release))
+		if ((node->bad_unpack || node->damaged_once) &&
+		    fleetless_is_bad(node, &request->release))
 			fail(reply, EBADMSG, "layer", "a layer is not what it should be");
+		node->damaged_once = false;
 		break;
 	case HELPER_START:
 		help_start(node, request, reply);

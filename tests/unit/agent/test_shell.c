@@ -130,6 +130,22 @@ static void damage_is_looked_at_before_the_next_attempt(void **state)
 	assert_true(node->world.store.sealed(node->world.store.context, &second));
 }
 
+/* A disk that forgot is not the release's fault. */
+static void damage_is_mended_without_blame(void **state)
+{
+	struct node *node = *state;
+	struct digest first, second;
+
+	node_start(node);
+	first = steps_install(node);
+	node->damaged_once = true;
+	second = steps_bad(node, &first);
+	assert_true(node_run_until(node, NODE_STATE_BAKING, 30000));
+	assert_false(node->damaged_once);
+	assert_digest_equal(node_reached(node), second);
+	assert_true(node->world.store.sealed(node->world.store.context, &second));
+}
+
 static void start_that_fails_leaves_the_old_one(void **state)
 {
 	struct node *node = *state;
@@ -294,6 +310,7 @@ int main(void)
 		STEPS_TEST(preflight_that_fails_leaves_the_old_one),
 		STEPS_TEST(unpack_that_fails_leaves_the_old_one),
 		STEPS_TEST(damage_is_looked_at_before_the_next_attempt),
+		STEPS_TEST(damage_is_mended_without_blame),
 		STEPS_TEST(start_that_fails_leaves_the_old_one),
 		STEPS_TEST(server_that_never_answers_leaves_the_old_one),
 		STEPS_TEST(smoke_test_that_fails_leaves_the_old_one),

@@ -36,6 +36,32 @@ static void kill_during_rollout(unsigned at, bool bad)
 	free(node);
 }
 
+/* The coordinator keeps the newest status of a node by boot epoch and sequence. */
+static void a_lost_journal_does_not_make_reports_look_old(void **state)
+{
+	struct node *node = mem_alloc(sizeof(*node));
+	AUTO_FREE char *command = NULL;
+	struct node_status first, second, third;
+
+	node_create(node);
+	node_start(node);
+	agent_status(node->agent, &first);
+	node_restart_agent(node);
+	agent_status(node->agent, &second);
+	assert_true(second.boot_epoch == first.boot_epoch + 1);
+	command = mem_format("rm -f %s/journal.db*", node->dir);
+	node->now_ms += 60000;
+	assert_int_equal(system(command), 0);
+	node_restart_agent(node);
+	agent_status(node->agent, &third);
+	assert_true(third.boot_epoch > second.boot_epoch);
+	codec_free(&codec_node_status, &first);
+	codec_free(&codec_node_status, &second);
+	codec_free(&codec_node_status, &third);
+	node_destroy(node);
+	free(node);
+}
+
 /* spec: NODE-24 */
 static void agent_may_be_killed_at_any_moment(void **state)
 {
@@ -220,6 +246,7 @@ static void verdict_that_is_not_written_is_not_told(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		STEPS_TEST(a_lost_journal_does_not_make_reports_look_old),
 		STEPS_TEST(agent_may_be_killed_at_any_moment),
 		STEPS_TEST(kill_does_not_hide_a_failure),
 		STEPS_TEST(reboot_starts_what_was_committed_without_the_network),
