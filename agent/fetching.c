@@ -544,11 +544,12 @@ static void on_chunk(struct agent *agent, struct fetch_job *job, const struct ms
 
 	if (chunk == CHUNK_NONE)
 		return;
-	if (object->missing)
-		fetch_received_missing(job->fetch, SOURCE_ORIGIN, chunk);
-	else
+	if (!object->missing) {
 		fetching_take(agent, job, SOURCE_ORIGIN, chunk, object->data.data,
 			      object->data.size);
+		return;
+	}
+	fetch_received_missing(job->fetch, SOURCE_ORIGIN, chunk);
 	job->at_ms = 0;
 }
 
