@@ -126,6 +126,7 @@ void agent_free(struct agent *agent)
 		free(agent->works[i]);
 	}
 	observing_free(agent);
+	coded_idle(agent);
 	for (size_t i = 0; i < agent->facts_count; i++)
 		facts_free(&agent->facts[i]);
 	free(agent->facts);

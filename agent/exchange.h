@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The shell's part about neighbours (exchanging.c, talking.c, serving.c): one struct, and who does
- * what. A neighbour has a number from 1 to LIMIT_NEIGHBOURS: as a source of the fetch scheduler, less
- * one as a slot of the serving side. Not for others.
+ * what. A neighbour has a number from 1 to LIMIT_NEIGHBOURS: as a source of the fetch scheduler,
+ * less one as a slot of the serving side. Not for others.
  */
 #pragma once
 
@@ -35,6 +35,7 @@ struct peer_state { /* a neighbour; its place is its number - 1 */
 	struct peer_news news[SHELL_SHARES];
 	uint64_t taken; /* bytes of chunks over the connection of now */
 	bool owes;	/* it does not know of all of them */
+	bool takes_coded;
 	uint64_t got, given; /* bytes, since it is a neighbour */
 	enum peer_fault fault;
 	char complaint[LIMIT_SHORT_TEXT + 1]; /* "": none */
@@ -59,9 +60,10 @@ struct peering { /* what is there without neighbours, too */
 /* exchanging.c: who the neighbours are, as sources of what is fetched. */
 void exchanging_start(struct agent *agent, const struct agent_peering *options);
 void exchanging_neighbours(struct agent *agent, const struct msg_neighbours *neighbours);
-void exchanging_started(struct agent *agent, struct fetch_job *job); /* a fetch of a whole release */
-void exchanging_complete(struct agent *agent, struct fetch_job *job); /* all chunks are here */
-void exchanging_spoiled(struct agent *agent, const struct digest *release); /* they were not */
+/* A fetch of a whole release began; all its chunks are here; they were not what they should be. */
+void exchanging_started(struct agent *agent, struct fetch_job *job);
+void exchanging_complete(struct agent *agent, struct fetch_job *job);
+void exchanging_spoiled(struct agent *agent, const struct digest *release);
 void exchanging_blame(struct agent *agent, struct fetch_job *job, const struct fetch_blame *blame);
 void exchanging_drop(struct agent *agent, uint32_t peer, enum peer_fault fault, const char *text);
 void exchanging_step(struct agent *agent, uint64_t now_ms); /* after each event */

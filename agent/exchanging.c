@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Neighbours. Who they are is the coordinator's word (NEIGHBOURS, always the whole list), and stays
- * in force while the coordinator is away. A neighbour keeps its number as long as it is in the list:
- * by that number it is a source of the fetch scheduler and, less one, a slot of the serving side.
+ * Neighbours. Who they are is the coordinator's word (NEIGHBOURS, always the whole list), and
+ * stays in force while the coordinator is away. A neighbour keeps its number as long as it is in
+ * the list: by that number it is a source of the fetch scheduler and, less one, a slot of the
+ * serving side.
  *
- * A neighbour that sends bytes which are not what was asked for, or lies about what it has, is dropped
- * and named to the coordinator.
+ * A neighbour that sends bytes which are not what was asked for, or lies about what it has, is
+ * dropped and named to the coordinator.
  */
 #include "agent/shell.h"
 

@@ -2,13 +2,13 @@
 /*
  * Releases on their way to the disk. The chunk store says what is missing; the pure scheduler
  * (agent/core/fetch.h) says what to ask which source for; the store takes what comes. The manifest
- * and the chunk indices come from the coordinator, by digest. From then on the release is a list of
- * numbered chunks (protocol/chunk_list.h), and neighbours are sources, too (exchanging.c). A release
- * with more chunks than LIMIT_PEER_CHUNKS comes in parts, from the coordinator alone.
+ * and the chunk indices come from the coordinator, by digest. From then on the release is a list
+ * of numbered chunks (protocol/chunk_list.h), and neighbours are sources, too (exchanging.c). A
+ * release with more chunks than LIMIT_PEER_CHUNKS comes in parts, from the coordinator alone.
  *
  * A job is stepped, never waited for: copying, hashing and sealing go in bounded steps, one a turn
- * of the loop, so that probes and heartbeats are never late. Whatever goes wrong in passing is tried
- * again with a growing pause; only what no waiting can mend is told to the core as final.
+ * of the loop, so that probes and heartbeats are never late. Whatever goes wrong in passing is
+ * tried again with a growing pause; only what no waiting can mend is told to the core as final.
  */
 #include "agent/shell.h"
 
@@ -180,6 +180,7 @@ void fetching_end(struct agent *agent)
 		return;
 	agent->world->store.idle(agent->world->store.context);
 	agent->world->get_idle(agent->world->context);
+	coded_idle(agent);
 	seeds_lost(agent); /* the next one is another connection */
 }
 
@@ -297,7 +298,8 @@ static int refill(struct agent *agent, struct fetch_job *job, struct err *err)
 	if (job->sealing || job->manifest)
 		return 0;
 	if (job->list) /* of the whole release: it begins when all of it was looked for here */
-		return job->progress.looked && count > 0 ? start_whole(agent, job, items, count) : 0;
+		return job->progress.looked && count > 0 ? start_whole(agent, job, items, count)
+							 : 0;
 	if (count == 0)
 		return 0;
 	r = load_list(agent, job, err);

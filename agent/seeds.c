@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The coordinator as the seed of a release that several nodes fetch. It is asked for "any" chunk and
- * gives each one out once, so that its link carries the release once and the nodes do the rest
- * (coordinator/core/seeding.h). How much it sends ahead depends on what it knows to have come. A node
- * that fetches alone asks it for what is missing, by digest (fetching.c).
+ * The coordinator as the seed of a release that several nodes fetch. It is asked for "any" chunk
+ * and gives each one out once, so that its link carries the release once and the nodes do the rest
+ * (coordinator/core/seeding.h). How much it sends ahead depends on what it knows to have come. A
+ * node that fetches alone asks it for what is missing, by digest (fetching.c).
  */
 #include "agent/shell.h"
 
@@ -51,6 +51,7 @@ void seeds_use(struct agent *agent, struct fetch_job *job, bool on)
 	job->seed = on;
 	fetch_source_down(job->fetch, SOURCE_ORIGIN);
 	fetch_set_role(job->fetch, SOURCE_ORIGIN, on ? FETCH_SEED : FETCH_NEIGHBOUR);
+	fetch_set_credit(job->fetch, SOURCE_ORIGIN, FETCH_CREDIT_ORIGIN);
 	if (!on || seeds_offer(agent, job) == 0) /* else when its channel is there */
 		fetch_source_up(job->fetch, SOURCE_ORIGIN);
 	job->at_ms = 0;
@@ -58,7 +59,8 @@ void seeds_use(struct agent *agent, struct fetch_job *job, bool on)
 
 int seeds_ask(struct agent *agent, struct fetch_job *job, const struct fetch_request *request)
 {
-	struct msg_request seed = {.release = job->release,
+	struct msg_request seed = {.takes_coded = true,
+				   .release = job->release,
 				   .taken = agent->seeds.taken,
 				   .behind = fetch_is_behind(job->fetch)};
 
@@ -101,7 +103,8 @@ static void on_refusal(struct agent *agent, struct fetch_job *job,
 {
 	if (!refusal->any && refusal->chunk >= chunk_list_count(job->list))
 		return;
-	if (refusal->reason == REFUSAL_ALL_OUT) {
+	if (refusal->reason == REFUSAL_ALL_OUT) { /* one among others, and no more than that */
+		fetch_set_credit(job->fetch, SOURCE_ORIGIN, FETCH_CREDIT_PEER);
 		fetch_set_role(job->fetch, SOURCE_ORIGIN,
 			       refusal->neighbour ? FETCH_NEIGHBOUR : FETCH_RESERVE);
 	} else if (refusal->reason == REFUSAL_LATER) {
@@ -113,6 +116,7 @@ static void on_refusal(struct agent *agent, struct fetch_job *job,
 		/* It began anew and knows nothing of us: it is asked by digest again. */
 		job->seed = false;
 		seeds_lost(agent);
+		fetch_set_credit(job->fetch, SOURCE_ORIGIN, FETCH_CREDIT_ORIGIN);
 		fetch_source_down(job->fetch, SOURCE_ORIGIN);
 		fetch_set_role(job->fetch, SOURCE_ORIGIN, FETCH_NEIGHBOUR);
 		fetch_source_up(job->fetch, SOURCE_ORIGIN);
@@ -122,9 +126,10 @@ static void on_refusal(struct agent *agent, struct fetch_job *job,
 	job->at_ms = 0;
 }
 
-static void on_seed_chunk(struct agent *agent, const struct chunk_data *data)
+static void on_seed_chunk(struct agent *agent, struct chunk_data *data)
 {
 	struct fetch_job *job = fetching_find(agent, &data->release);
+	__attribute__((unused)) AUTO_FREE uint8_t *owned = coded_restore(agent, data);
 
 	agent->seeds.taken += data->size;
 	agent->seeds.owes = true;
@@ -142,7 +147,8 @@ static void hear(struct agent *agent, const void *data, size_t size)
 	if (message_is(data, size, MESSAGE_SEED_CHUNK)) {
 		if (chunk_data_open(data, size, &chunk, NULL) == 0)
 			on_seed_chunk(agent, &chunk);
-	} else if (message_decode(data, size, CHANNEL_DATA, FROM_COORDINATOR, &message, NULL) == 0) {
+	} else if (message_decode(data, size, CHANNEL_DATA, FROM_COORDINATOR, &message, NULL) ==
+		   0) {
 		job = message.type == MESSAGE_SEED_REFUSE
 			      ? fetching_find(agent,
 					      &((const struct msg_refuse *)message.body)->release)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What neighbours are given: chunks of the releases that the coordinator's list names for them, as
- * far as they lie here. Whether one may ask, how much, and who comes next is the pure serving side's
- * business (agent/core/serve.h). A chunk goes from the disk right behind the head of its message to
- * the socket, and nowhere else. It is not verified again: the receiver does that, and a disk that
- * changes bytes is found when the release is read as a whole.
+ * far as they lie here. Whether one may ask, how much, and who comes next is the pure serving
+ * side's business (agent/core/serve.h). A chunk goes from the disk right behind the head of its
+ * message to the socket, and nowhere else. It is not verified again: the receiver does that, and a
+ * disk that changes bytes is found when the release is read as a whole.
  */
 #include "agent/shell.h"
 
@@ -183,6 +183,7 @@ void serving_request(struct agent *agent, uint32_t peer, const struct msg_reques
 	size_t at;
 	const struct shared *share = serving_find(agent, &request->release, &at);
 
+	exchange->peers[peer - 1].takes_coded = request->takes_coded;
 	serving_taken(agent, peer, request->taken);
 	if (!share || !serve_may(exchange->serve, peer - 1, (uint32_t)at)) {
 		refuse(agent, peer, request, REFUSAL_RELEASE);
@@ -217,9 +218,10 @@ void serving_taken(struct agent *agent, uint32_t peer, uint64_t taken)
 /* ---- sending ---- */
 
 static int read_chunk(struct agent *agent, const struct shared *share, const struct serve_send *send,
-		      uint8_t **ret_message, size_t *ret_size)
+		      struct bytes *ret_message)
 {
 	const struct chunk_store_ops *store = &agent->world->store;
+	const struct chunk_data about = {.release = share->release, .chunk = send->chunk};
 	AUTO_FREE uint8_t *message = mem_resize(NULL, 1, CHUNK_DATA_HEAD_MAX + send->size);
 	size_t head = chunk_data_head(message, MESSAGE_PEER_CHUNK, &share->release, send->chunk,
 				      send->size);
@@ -229,8 +231,10 @@ static int read_chunk(struct agent *agent, const struct shared *share, const str
 
 	if (r < 0)
 		return r;
-	*ret_size = head + send->size;
-	*ret_message = TAKE_PTR(message);
+	*ret_message = (struct bytes){TAKE_PTR(message), head + send->size};
+	if (exchange_of(agent)->peers[send->neighbour].takes_coded)
+		chunk_data_shrink(coded_coder(agent), MESSAGE_PEER_CHUNK, &about, head,
+				  ret_message);
 	return 0;
 }
 
@@ -240,15 +244,14 @@ static void send_one(struct agent *agent, const struct serve_send *send)
 	const struct shared *share = &exchange_of(agent)->shares[send->release];
 	const struct msg_request request = {.release = share->release, .chunk = send->chunk};
 	uint32_t peer = send->neighbour + 1;
-	uint8_t *message = NULL;
-	size_t size = 0;
+	struct bytes message = {0};
 
-	if (read_chunk(agent, share, send, &message, &size) < 0) {
+	if (read_chunk(agent, share, send, &message) < 0) {
 		refuse(agent, peer, &request, REFUSAL_MISSING);
 		return;
 	}
-	if (ops->send_owned(ops->context, peer, PEER_DATA, message, size) < 0)
-		free(message); /* it is gone, or will ask again */
+	if (ops->send_owned(ops->context, peer, PEER_DATA, message.data, message.size) < 0)
+		free(message.data); /* it is gone, or will ask again */
 	else
 		exchange_of(agent)->peers[send->neighbour].given += send->size;
 }

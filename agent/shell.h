@@ -105,6 +105,9 @@ struct traffic { /* the map, as it was last asked for */
 	bool repeat; /* ask again, whatever the core says: the helper was away */
 };
 
+struct chunk_data;
+struct coding;
+
 struct fetch_job { /* one release on its way to the disk */
 	struct fetch_job *next;
 	struct digest release;
@@ -156,6 +159,7 @@ struct observing {
 
 struct agent {
 	const struct agent_world *world;
+	struct coding *coding; /* of chunks on their way; NULL while there are none */
 	struct journal *journal;
 	struct node_core *core;
 	char name[LIMIT_NAME + 1];
@@ -239,6 +243,12 @@ void helping_down(struct agent *agent);
 void helping_reply(struct agent *agent, const struct helper_reply *reply);
 void helping_tick(struct agent *agent, uint64_t now_ms);
 bool helping_under_way(const struct agent *agent, uint64_t id);
+
+/* coded.c: gives memory back with coded_idle(). */
+struct coding *coded_coder(struct agent *agent);
+/* A chunk that came takes its own form; free() what it returns after use. */
+uint8_t *coded_restore(struct agent *agent, struct chunk_data *data);
+void coded_idle(struct agent *agent);
 
 /* sets.c */
 /* The job goes on when the set is done, or given up. */

@@ -28,7 +28,9 @@ bool talking_send(struct agent *agent, uint32_t peer, enum message_type type, co
 int talking_ask(struct agent *agent, struct fetch_job *job, const struct fetch_request *request)
 {
 	struct peer_state *peer = exchanging_peer(agent, request->source);
-	struct msg_request message = {.release = job->release, .chunk = request->chunk};
+	struct msg_request message = {.release = job->release,
+				      .chunk = request->chunk,
+				      .takes_coded = true};
 
 	if (!peer || !peer->up)
 		return -ENOTCONN;
@@ -221,10 +223,11 @@ static void on_refusal(struct agent *agent, uint32_t number, const struct msg_re
 	job->at_ms = 0;
 }
 
-static void on_chunk(struct agent *agent, uint32_t number, const struct chunk_data *data)
+static void on_chunk(struct agent *agent, uint32_t number, struct chunk_data *data)
 {
 	struct peer_state *peer = &agent->peering.exchange->peers[number - 1];
 	struct fetch_job *job = fetching_find(agent, &data->release);
+	__attribute__((unused)) AUTO_FREE uint8_t *owned = coded_restore(agent, data);
 
 	peer->taken += data->size;
 	peer->got += data->size;

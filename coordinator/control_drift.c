@@ -58,7 +58,7 @@ static void free_groups(struct groups *groups)
 }
 
 static void add_record(const struct adding *a, uint64_t *bins,
-		       const struct observation_record *record)
+                       const struct observation_record *record)
 {
 	const struct baseline *baseline = &a->watch->baseline;
 
@@ -73,7 +73,7 @@ static void add_record(const struct adding *a, uint64_t *bins,
 }
 
 static int take_row(void *arg, const struct store_observation *row,
-		    const struct observation_record *record)
+                    const struct observation_record *record)
 {
 	struct adding *a = arg;
 	const struct shell_node *node = agents_find(a->c, &row->node);
@@ -115,7 +115,7 @@ static void add_scores(json_t *object, const struct baseline_feature *feature, c
 		seen += bins[i];
 	json_object_set_new(object, "observations", json_u64(seen));
 	json_object_set_new(object, "ln_e",
-			    real(lookout_ln_e(feature, bins, feature->counts_count)));
+	                    real(lookout_ln_e(feature, bins, feature->counts_count)));
 	json_object_set_new(object, "now", show_bins(bins, feature->counts_count));
 	if (drift_score(&counts, DRIFT_ALPHA, &scores) < 0)
 		return;
@@ -126,7 +126,7 @@ static void add_scores(json_t *object, const struct baseline_feature *feature, c
 }
 
 static json_t *show_groups(const struct groups *groups, const char *what,
-			   const struct baseline_feature *feature, size_t offset)
+                           const struct baseline_feature *feature, size_t offset)
 {
 	json_t *list = json_array();
 
@@ -152,13 +152,12 @@ static json_t *find_feature(json_t *features, const char *name)
 
 /* The watch's own picture of a feature (drifting, its sites' alarms) with the counts beside it. */
 static void fill_feature(json_t *object, struct adding *a, const struct baseline_feature *feature,
-			 size_t offset)
+                         size_t offset)
 {
-	json_object_set_new(object, "kind",
-			    json_string(feature->kind == FEATURE_NUMERIC ? "numeric"
-									 : "categorical"));
-	json_object_set_new(object, "baseline",
-			    show_bins(feature->counts, feature->counts_count));
+	json_object_set_new(
+	    object, "kind",
+	    json_string(feature->kind == FEATURE_NUMERIC ? "numeric" : "categorical"));
+	json_object_set_new(object, "baseline", show_bins(feature->counts, feature->counts_count));
 	json_object_set_new(object, "watched", json_incref(json_object_get(object, "sites")));
 	add_scores(object, feature, bins_of(a, &a->all, "") + offset);
 	json_object_set_new(object, "sites", show_groups(&a->sites, "site", feature, offset));
@@ -182,7 +181,7 @@ static int show_one(struct control_call *call, const struct shell_watch *w)
 		a.rows = 0;
 		if (r == 0)
 			r = observations_each(c, w->deployment, a.seen, ROWS_AT_ONCE, take_row, &a,
-					      &call->err);
+			                      &call->err);
 	} while (r == 0 && a.rows == ROWS_AT_ONCE);
 	object = show_watch(c, w);
 	features = json_object_get(object, "features");
@@ -219,8 +218,9 @@ int verb_drift_show(struct control_call *call)
 			r = show_one(call, w);
 	}
 	if (!known)
-		return err_set(&call->err, -ENOENT,
-			       "no deployment serves a model %.80s; `covey deployment ls` lists them",
-			       model ? model : "");
+		return err_set(
+		    &call->err, -ENOENT,
+		    "no deployment serves a model %.80s; `covey deployment ls` lists them",
+		    model ? model : "");
 	return r;
 }

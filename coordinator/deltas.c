@@ -12,6 +12,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "coordinator/exchange.h"
+#include "protocol/delta_set.h"
 
 enum { RETRY_MS = 500, PAUSE_MIN_MS = 1 };
 
@@ -145,6 +147,42 @@ void deltas_answer(struct coordinator *c, const struct shell_node *node, const s
 	object->data = (struct bytes){mem_copy(best.set.bytes, DIGEST_SIZE), DIGEST_SIZE};
 }
 
+const struct store_delta *deltas_for(const struct coordinator *c, const struct shell_node *node,
+				     const struct digest *target)
+{
+	const struct store_delta *best = NULL;
+
+	for (size_t i = 0; i < c->deltas_count; i++) {
+		const struct store_delta *delta = &c->deltas[i].record;
+
+		if (digest_equal(&delta->target, target) && !digest_is_zero(&delta->set) &&
+		    is_held_by(node, &delta->base) && (!best || delta->bytes < best->bytes))
+			best = delta;
+	}
+	return best;
+}
+
+bool deltas_objects(struct coordinator *c, const struct digest *set,
+		    struct chunk_ref **ret_chunks, size_t *ret_count)
+{
+	struct delta_set list = {0};
+	struct bytes data = {0};
+	bool known = false;
+
+	for (size_t i = 0; i < c->deltas_count; i++)
+		known |= digest_equal(&c->deltas[i].record.set, set);
+	if (!known || c->world.object_get(c->world.user, set, &data, NULL) < 0)
+		return false;
+	known = delta_set_open(data.data, data.size, set, &list, NULL) == 0;
+	free(data.data);
+	*ret_chunks = mem_array(list.objects_count + 1, sizeof(**ret_chunks));
+	*ret_count = list.objects_count;
+	for (size_t i = 0; i < list.objects_count; i++)
+		(*ret_chunks)[i] = (struct chunk_ref){list.objects[i].digest, list.objects[i].size};
+	codec_free(&codec_delta_set, &list);
+	return known;
+}
+
 bool deltas_may_have(const struct coordinator *c, const struct shell_node *node,
 		     const struct digest *set)
 {
@@ -165,6 +203,7 @@ static void end(struct coordinator *c, struct shell_delta *delta, int r, const s
 		delta_work_free(c->delta_work);
 	c->delta_work = NULL;
 	delta->state = r < 0 ? SHELL_DELTA_FAILED : SHELL_DELTA_MADE;
+	exchange_changed(c);
 	artifacts_name(c, &delta->record.target, target);
 	artifacts_name(c, &delta->record.base, base);
 	str_format_size(size, delta->record.bytes);

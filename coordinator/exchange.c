@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who exchanges with whom. A release is in exchange while some node that takes part fetches it; then
- * all that fetch or hold it and can be reached stand in a graph (coordinator/core/neighbours.h), and
- * each is told its neighbours. Two that both hold it already have nothing to give each other: their
- * link is left out. When nobody fetches any more, everybody is told an empty list and closes its
- * sockets.
+ * Who exchanges with whom. A release is in exchange while some node that takes part fetches it;
+ * then all that fetch or hold it and can be reached stand in a graph
+ * (coordinator/core/neighbours.h), and each is told its neighbours. Two that both hold it already
+ * have nothing to give each other: their link is left out. When nobody fetches any more, everybody
+ * is told an empty list and closes its sockets.
  *
  * All of this is in memory only, and follows from what nodes report: after a restart they report
  * again, and until then they go on with the lists that they have.
@@ -156,12 +156,17 @@ static void each_release(struct coordinator *c, struct shell_node *node,
 {
 	for (size_t i = 0; i < node->desired.assignments_count; i++) {
 		const struct assignment *a = &node->desired.assignments[i];
+		const struct store_delta *set;
 
 		if (!digest_is_zero(&a->base))
 			fn(c, node, &a->base, fetches(node, a, &a->base) && !a->revert &&
 						      digest_is_zero(&a->next));
-		if (is_wanted(a, &a->next))
-			fn(c, node, &a->next, fetches(node, a, &a->next));
+		if (!is_wanted(a, &a->next))
+			continue;
+		fn(c, node, &a->next, fetches(node, a, &a->next));
+		set = deltas_for(c, node, &a->next);
+		if (set)
+			fn(c, node, &set->set, fetches(node, a, &a->next));
 	}
 }
 
@@ -201,7 +206,12 @@ static struct chunk_list *load_list(struct coordinator *c, const struct digest *
 	AUTO_FREE struct chunk_ref *refs = NULL;
 	size_t count = 0;
 	struct err err = {0};
-	int r = artifacts_open(c, digest, &release, &envelope, &err);
+	int r;
+
+	if (deltas_objects(c, digest, &refs, &count))
+		return chunk_list_create(refs, count);
+	free(TAKE_PTR(refs));
+	r = artifacts_open(c, digest, &release, &envelope, &err);
 
 	if (r < 0)
 		return NULL;

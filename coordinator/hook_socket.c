@@ -26,7 +26,7 @@ static int open_socket(const char *path, struct err *err)
 	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
 		if (errno == ENOENT || errno == ECONNREFUSED)
 			return err_set(err, -ENOENT,
-				       "nobody listens at %s; enable covey-hook.socket", path);
+			               "nobody listens at %s; enable covey-hook.socket", path);
 		return err_errno(err, -errno, "%s", path);
 	}
 	return TAKE_FD(fd);

@@ -42,30 +42,30 @@ static struct judge *new_judge(const struct shell_judging *j)
 {
 	struct judge_feature features[LIMIT_FEATURES];
 	struct judge_frozen frozen = {&j->policy, features, j->baseline.features_count,
-				      j->start.declared};
+	                              j->start.declared};
 
 	for (size_t i = 0; i < frozen.features_count; i++) {
 		const struct baseline_feature *f = &j->baseline.features[i];
 
 		features[i] = (struct judge_feature){
-			.name = f->name,
-			.input = !str_equal(f->name, FEATURE_SCORE) &&
-				 !str_equal(f->name, FEATURE_CLASS),
-			.baseline = f->counts,
-			.bins = f->counts_count,
+		    .name = f->name,
+		    .input =
+		        !str_equal(f->name, FEATURE_SCORE) && !str_equal(f->name, FEATURE_CLASS),
+		    .baseline = f->counts,
+		    .bins = f->counts_count,
 		};
 	}
 	return judge_new(&frozen);
 }
 
 static int apply_start(struct shell_judging *j, const struct rollout *machine,
-		       struct judge_entry *entry)
+                       struct judge_entry *entry)
 {
 	const struct judge_start *start = &j->start;
 	struct gather_setup setup = {.policy = &j->policy,
-				     .from = machine->from,
-				     .to = machine->to,
-				     .nodes_count = entry->start.members_count};
+	                             .from = machine->from,
+	                             .to = machine->to,
+	                             .nodes_count = entry->start.members_count};
 
 	if (j->sequence != 0 || !entry->start.gates_count || !entry->start.period_ms)
 		return -EUCLEAN;
@@ -73,7 +73,7 @@ static int apply_start(struct shell_judging *j, const struct rollout *machine,
 	entry->start = (struct judge_start){0};
 	if (start->baseline_body.size &&
 	    baseline_decode(start->baseline_body.data, start->baseline_body.size, &j->baseline,
-			    NULL) < 0)
+	                    NULL) < 0)
 		return -EUCLEAN;
 	memcpy(j->policy.gates, start->gates, start->gates_count * sizeof(*start->gates));
 	j->policy.gates_count = start->gates_count;
@@ -178,7 +178,7 @@ static int replay(void *arg, const struct store_judgement *row)
 /* What belongs to periods that had not closed is read again: those records were taken after the
  * last closing but one. */
 int judging_read(struct coordinator *c, const struct shell_rollout *ro,
-		 struct shell_judging **ret_judging, struct err *err)
+                 struct shell_judging **ret_judging, struct err *err)
 {
 	COVEY_CLEANUP(judging_free_p) struct shell_judging *j = mem_alloc(sizeof(*j));
 	struct replay replay_arg = {j, ro->machine};
@@ -186,7 +186,7 @@ int judging_read(struct coordinator *c, const struct shell_rollout *ro,
 
 	if (r == -EUCLEAN)
 		return err_set(err, r, "the judge's journal of the rollout of %s is damaged",
-			       ro->head.deployment);
+		               ro->head.deployment);
 	if (r < 0)
 		return r;
 	j->seen = j->closed_at[1];
@@ -226,7 +226,7 @@ static int start(struct rollout_batch *batch, struct shell_rollout *ro)
 /* ---- records ---- */
 
 uint64_t judging_ended_at(int64_t *clock, uint64_t received_ms,
-			  const struct observation_record *record)
+                          const struct observation_record *record)
 {
 	uint64_t end_ms = record->start_unix_ms + record->length_ms;
 	int64_t behind = (int64_t)(received_ms - end_ms);
@@ -243,7 +243,7 @@ struct taking {
 };
 
 static int take_row(void *arg, const struct store_observation *row,
-		    const struct observation_record *record)
+                    const struct observation_record *record)
 {
 	struct taking *taking = arg;
 	struct shell_judging *j = taking->ro->judging;
@@ -256,7 +256,7 @@ static int take_row(void *arg, const struct store_observation *row,
 	    (node < JUDGE_NODE_ROWS && (j->quarantined >> node & 1)))
 		return 0;
 	(void)gather_add(j->gather, node,
-			 judging_ended_at(&j->clocks[node], row->received_ms, record), record);
+	                 judging_ended_at(&j->clocks[node], row->received_ms, record), record);
 	return 0;
 }
 
@@ -268,7 +268,7 @@ static int take_rows(struct coordinator *c, struct shell_rollout *ro, struct err
 	do {
 		taking.rows = 0;
 		r = observations_each(c, ro->head.deployment, ro->judging->seen, ROWS_AT_ONCE,
-				      take_row, &taking, err);
+		                      take_row, &taking, err);
 	} while (r == 0 && taking.rows == ROWS_AT_ONCE);
 	return r;
 }
@@ -330,20 +330,20 @@ static uint32_t carrier(const struct shell_judging *j, uint32_t gate)
 }
 
 static int quarantine(struct rollout_batch *batch, struct shell_rollout *ro, uint32_t node,
-		      const struct judge_verdict *verdict)
+                      const struct judge_verdict *verdict)
 {
-	struct judge_entry entry = {.kind = JUDGE_QUARANTINE, .seen = ro->judging->seen,
-				    .node = node};
+	struct judge_entry entry = {
+	    .kind = JUDGE_QUARANTINE, .seen = ro->judging->seen, .node = node};
 	struct rollout_event event =
-		rollout_event_make(EVENT_QUARANTINE, shell_now(batch->c), node);
+	    rollout_event_make(EVENT_QUARANTINE, shell_now(batch->c), node);
 	int r = append(batch, ro, &entry);
 
 	STR_CUT(event.why.phase, "coordinator");
 	STR_CUT(event.why.check, "quarantine");
 	snprintf(event.why.text, sizeof(event.why.text),
-		 "this node alone carries the verdict, so it is taken back and the release is not "
-		 "blamed: %s",
-		 verdict->why);
+	         "this node alone carries the verdict, so it is taken back and the release is not "
+	         "blamed: %s",
+	         verdict->why);
 	return r < 0 ? r : rollouts_batch_feed(batch, ro, &event);
 }
 
@@ -367,17 +367,17 @@ static enum verdict verdict_of(enum judge_decision decision)
 
 /* A word is said once to each stage; its numbers are in `gates` of rollout show. */
 static int tell(struct rollout_batch *batch, struct shell_rollout *ro,
-		const struct judge_verdict *verdict, bool news)
+                const struct judge_verdict *verdict, bool news)
 {
 	const struct rollout *machine = ro->machine;
-	struct rollout_event event = rollout_event_make(EVENT_GATE_VERDICT, shell_now(batch->c),
-							ROLLOUT_NO_NODE);
+	struct rollout_event event =
+	    rollout_event_make(EVENT_GATE_VERDICT, shell_now(batch->c), ROLLOUT_NO_NODE);
 	const struct shell_judging *j = ro->judging;
 
 	STR_CUT(event.why.phase, "coordinator");
-	STR_CUT(event.why.check,
-		verdict->gate < j->policy.gates_count ? j->policy.gates[verdict->gate].metric
-						      : "evidence");
+	STR_CUT(event.why.check, verdict->gate < j->policy.gates_count
+	                             ? j->policy.gates[verdict->gate].metric
+	                             : "evidence");
 	STR_CUT(event.why.text, verdict->why);
 	event.stage = (uint32_t)machine->stage;
 	event.verdict = verdict_of(verdict->decision);
@@ -463,7 +463,7 @@ void judging_take(struct coordinator *c)
 		int r;
 
 		if (!is_judged(ro) || (ro->judging && !c->observations_fresh &&
-				       gather_deadline(ro->judging->gather) > now))
+		                       gather_deadline(ro->judging->gather) > now))
 			continue;
 		r = step(c, ro, &err);
 		if (r < 0)

@@ -19,17 +19,17 @@ static json_t *real(double value) /* JSON has neither infinity nor NaN */
 /* ---- periods ---- */
 
 static void add_numbers(json_t *list, const struct judge_gate *gate, const struct judge_count *c,
-			const struct judge_count *b)
+                        const struct judge_count *b)
 {
 	const struct judge_count *sides[] = {c, b};
 
 	for (size_t i = 0; i < 2; i++)
-		json_array_append_new(list, json_u64(gate->incidents ? sides[i]->minutes
-								     : sides[i]->attempts));
+		json_array_append_new(
+		    list, json_u64(gate->incidents ? sides[i]->minutes : sides[i]->attempts));
 	for (size_t i = 0; i < 2; i++) {
 		if (gate->test != TEST_LATENCY)
-			json_array_append_new(list, json_u64(gate->incidents ? sides[i]->incidents
-									     : sides[i]->bad));
+			json_array_append_new(
+			    list, json_u64(gate->incidents ? sides[i]->incidents : sides[i]->bad));
 		for (size_t t = 0; t < LATENCY_THRESHOLDS && gate->test == TEST_LATENCY; t++)
 			json_array_append_new(list, json_u64(sides[i]->over[t]));
 	}
@@ -38,7 +38,7 @@ static void add_numbers(json_t *list, const struct judge_gate *gate, const struc
 }
 
 static void add_period(json_t *list, const struct shell_judging *j,
-		       const struct judge_period *period, size_t gate)
+                       const struct judge_period *period, size_t gate)
 {
 	for (uint32_t s = 0; s < JUDGE_STRATA_MAX; s++) {
 		struct judge_count sums[COHORT_COUNT];
@@ -48,7 +48,7 @@ static void add_period(json_t *list, const struct shell_judging *j,
 			continue;
 		numbers = json_array();
 		add_numbers(numbers, &j->policy.gates[gate], &sums[COHORT_CANARY],
-			    &sums[COHORT_CONTROL]);
+		            &sums[COHORT_CONTROL]);
 		json_array_append_new(list, numbers);
 	}
 }
@@ -79,9 +79,9 @@ static void add_drift(json_t *object, const struct shell_judging *j, const char 
 		if (!str_equal(f->name, feature))
 			continue;
 		json_object_set_new(object, "baseline", show_bins(f->counts, f->counts_count));
-		json_object_set_new(object, "window",
-				    show_bins(judge_bins_of(j->judge, i, COHORT_CANARY),
-					      f->counts_count));
+		json_object_set_new(
+		    object, "window",
+		    show_bins(judge_bins_of(j->judge, i, COHORT_CANARY), f->counts_count));
 	}
 }
 
@@ -90,7 +90,7 @@ static void add_drift(json_t *object, const struct shell_judging *j, const char 
 static json_t *show_side(const char *release, const struct judge_sum *sum)
 {
 	return json_pack("{so so so}", "release", json_text_or_null(release), "observations",
-			 json_u64(sum->attempts), "bad", json_u64(sum->bad));
+	                 json_u64(sum->attempts), "bad", json_u64(sum->bad));
 }
 
 static json_t *show_words(const struct judge_gate *gate, const struct judge_result *r)
@@ -105,12 +105,12 @@ static json_t *show_words(const struct judge_gate *gate, const struct judge_resu
 		str_addf(&s, ", ln E %.1f of %.1f", r->ln_e, r->ln_fail);
 	else if (gate->test != TEST_ABSOLUTE)
 		str_addf(&s, " against %llu of %llu", (unsigned long long)b->bad,
-			 (unsigned long long)b->attempts);
+		         (unsigned long long)b->attempts);
 	if (isfinite(r->ratio))
 		str_addf(&s, ", ratio %.2f (%.2f to %.2f)", r->ratio, r->ratio_lo, r->ratio_hi);
 	if (gate->test != TEST_DRIFT)
 		str_addf(&s, ", E %.3g of %.3g", exp(gate->required ? r->ln_e_promote : r->ln_e),
-			 exp(gate->required ? r->ln_pass : r->ln_fail));
+		         exp(gate->required ? r->ln_pass : r->ln_fail));
 	if (isfinite(r->more) && r->more >= 1)
 		str_addf(&s, ", about %.0f more", ceil(r->more));
 	return json_string(str_get(&s));
@@ -143,9 +143,9 @@ static void add_result(json_t *object, const struct judge_result *r)
 	json_object_set_new(object, "ratio_lo", real(r->ratio_lo));
 	json_object_set_new(object, "ratio_hi", real(r->ratio_hi));
 	json_object_set_new(object, "observations",
-			    json_u64(r->cohorts[0].attempts + r->cohorts[1].attempts));
+	                    json_u64(r->cohorts[0].attempts + r->cohorts[1].attempts));
 	json_object_set_new(object, "expected_more",
-			    isfinite(r->more) ? json_u64((uint64_t)ceil(r->more)) : json_null());
+	                    isfinite(r->more) ? json_u64((uint64_t)ceil(r->more)) : json_null());
 }
 
 static json_t *show_gate(const struct coordinator *c, const struct shell_rollout *ro, size_t i)
@@ -161,16 +161,15 @@ static json_t *show_gate(const struct coordinator *c, const struct shell_rollout
 	if (!digest_is_zero(&machine->from))
 		artifacts_name(c, &machine->from, from);
 	judge_result(j->judge, i, &result);
-	object = json_pack("{ss ss ss ss ss ss so so so ss}", "name", gate->metric, "metric",
-			   gate->metric, "stage", machine->stages[machine->stage].plan.name,
-			   "verdict", judge_result_word(gate, &result), "test", judge_test_name(gate->test),
-			   "against", gate->absolute ? "absolute" : "control", "text",
-			   show_words(gate, &result), "canary",
-			   show_side(to, &result.cohorts[COHORT_CANARY]), "control",
-			   show_side(from, &result.cohorts[COHORT_CONTROL]), "evidence",
-			   result.evidence ? "counts" : "none");
-	json_object_set_new(object, "unit",
-			    json_string(gate->incidents ? "incidents" : "events"));
+	object = json_pack(
+	    "{ss ss ss ss ss ss so so so ss}", "name", gate->metric, "metric", gate->metric,
+	    "stage", machine->stages[machine->stage].plan.name, "verdict",
+	    judge_result_word(gate, &result), "test", judge_test_name(gate->test), "against",
+	    gate->absolute ? "absolute" : "control", "text", show_words(gate, &result), "canary",
+	    show_side(to, &result.cohorts[COHORT_CANARY]), "control",
+	    show_side(from, &result.cohorts[COHORT_CONTROL]), "evidence",
+	    result.evidence ? "counts" : "none");
+	json_object_set_new(object, "unit", json_string(gate->incidents ? "incidents" : "events"));
 	add_result(object, &result);
 	add_frozen(object, gate);
 	if (!ro->head.ended)
@@ -194,14 +193,14 @@ json_t *show_gates(const struct coordinator *c, const struct shell_rollout *ro)
 json_t *show_verdict(const struct shell_rollout *ro)
 {
 	static const char *const words[JUDGE_DECISION_COUNT] = {
-		"no_evidence", "continue", "promote", "pause", "halt", "roll_back"};
+	    "no_evidence", "continue", "promote", "pause", "halt", "roll_back"};
 	const struct judge_verdict *verdict = ro->judging ? &ro->judging->verdict : NULL;
 
 	if (!verdict || verdict->decision >= JUDGE_DECISION_COUNT)
 		return json_null();
 	return json_pack("{ss so so}", "decision", words[verdict->decision], "gate",
-			 verdict->gate < ro->judging->policy.gates_count
-				 ? json_string(ro->judging->policy.gates[verdict->gate].metric)
-				 : json_null(),
-			 "text", json_text(verdict->why));
+	                 verdict->gate < ro->judging->policy.gates_count
+	                     ? json_string(ro->judging->policy.gates[verdict->gate].metric)
+	                     : json_null(),
+	                 "text", json_text(verdict->why));
 }

@@ -19,51 +19,63 @@ enum {
 
 /* ---- history ---- */
 
+struct place { /* of a node in what history counts by */
+	struct node_id id;
+	uint32_t index;
+};
+
 struct reading {
 	const struct digest *release;
-	const struct node_id *nodes;
-	size_t nodes_count;
+	struct place *places; /* by id */
+	size_t places_count;
 	struct history *history;
 	uint64_t oldest_ms, first_ms, seen;
 	size_t rows;
 };
 
-static size_t find_node(const struct reading *reading, const struct node_id *id)
+static int compare_places(const void *a, const void *b)
 {
-	size_t i = 0;
+	return memcmp(a, b, NODE_ID_SIZE); /* the id comes first */
+}
 
-	while (i < reading->nodes_count && !node_id_equal(&reading->nodes[i], id))
-		i++;
-	return i;
+static struct place *make_places(const struct node_id *nodes, size_t count)
+{
+	struct place *places = mem_array(count + 1, sizeof(*places));
+
+	for (size_t i = 0; i < count; i++)
+		places[i] = (struct place){nodes[i], (uint32_t)i};
+	qsort(places, count, sizeof(*places), compare_places);
+	return places;
 }
 
 static int read_row(void *arg, const struct store_observation *row,
-		    const struct observation_record *record)
+                    const struct observation_record *record)
 {
 	struct reading *reading = arg;
-	size_t node = find_node(reading, &row->node);
+	const struct place *place = bsearch(&row->node, reading->places, reading->places_count,
+	                                    sizeof(*place), compare_places);
 
 	reading->rows++;
 	reading->seen = row->id;
-	if (node == reading->nodes_count || row->received_ms < reading->oldest_ms ||
+	if (!place || row->received_ms < reading->oldest_ms ||
 	    !digest_equal(&row->release, reading->release))
 		return 0;
 	if (!reading->first_ms)
 		reading->first_ms = row->received_ms;
-	history_add(reading->history, (uint32_t)node, record);
+	history_add(reading->history, place->index, record);
 	return 0;
 }
 
 int judging_history(struct coordinator *c, const char *deployment, const struct digest *release,
-		    const struct node_id *nodes, size_t nodes_count, struct history *history,
-		    uint64_t *ret_seen, uint64_t *ret_window_ms, struct err *err)
+                    const struct node_id *nodes, size_t nodes_count, struct history *history,
+                    uint64_t *ret_seen, uint64_t *ret_window_ms, struct err *err)
 {
 	uint64_t now = shell_now(c), last = 0;
 	struct reading reading = {.release = release,
-				  .nodes = nodes,
-				  .nodes_count = nodes_count,
-				  .history = history,
-				  .oldest_ms = now > HISTORY_MS ? now - HISTORY_MS : 0};
+	                          .places = make_places(nodes, nodes_count),
+	                          .places_count = nodes_count,
+	                          .history = history,
+	                          .oldest_ms = now > HISTORY_MS ? now - HISTORY_MS : 0};
 	int r = c->store->ops->observation_last(c->store, &last, err);
 
 	reading.seen = last > HISTORY_ROWS ? last - HISTORY_ROWS : 0;
@@ -71,8 +83,9 @@ int judging_history(struct coordinator *c, const char *deployment, const struct 
 		reading.rows = 0;
 		if (r == 0)
 			r = observations_each(c, deployment, reading.seen, ROWS_AT_ONCE, read_row,
-					      &reading, err);
+			                      &reading, err);
 	} while (r == 0 && reading.rows == ROWS_AT_ONCE);
+	free(reading.places);
 	*ret_seen = last;
 	*ret_window_ms = reading.first_ms && now > reading.first_ms ? now - reading.first_ms : 0;
 	return r;
@@ -91,7 +104,7 @@ static const char *label_of(const struct shell_node *node, const char *key)
 /* Sites are compared each for itself where every site with a first canary also has a node that
  * changes later; else canaries would be without controls, and all nodes are one stratum. */
 static void set_strata(const struct coordinator *c, const struct shell_rollout *ro,
-		       struct gather_node *nodes)
+                       struct gather_node *nodes)
 {
 	const struct rollout *machine = ro->machine;
 	const char *key = ro->spec.per_label[0] ? ro->spec.per_label : "site";
@@ -122,7 +135,7 @@ static void set_strata(const struct coordinator *c, const struct shell_rollout *
 /* ---- the entry ---- */
 
 static void write_members(const struct judge_policy *policy, const struct gather_node *nodes,
-			  size_t count, struct judge_start *start)
+                          size_t count, struct judge_start *start)
 {
 	start->members = mem_array(count + 1, sizeof(*start->members));
 	start->members_count = count;
@@ -141,7 +154,7 @@ static void write_members(const struct judge_policy *policy, const struct gather
 }
 
 static int write_baseline(struct coordinator *c, const struct shell_rollout *ro,
-			  struct judge_start *start, struct err *err)
+                          struct judge_start *start, struct err *err)
 {
 	struct digest own = baselines_of(c, ro->head.deployment, &ro->head.to);
 
@@ -153,7 +166,7 @@ static int write_baseline(struct coordinator *c, const struct shell_rollout *ro,
 }
 
 int judging_settle(struct coordinator *c, const struct shell_rollout *ro,
-		   struct judge_entry *ret_entry, struct err *err)
+                   struct judge_entry *ret_entry, struct err *err)
 {
 	const struct rollout *machine = ro->machine;
 	size_t count = machine->nodes_count;
@@ -174,13 +187,13 @@ int judging_settle(struct coordinator *c, const struct shell_rollout *ro,
 	}
 	history = history_new(&policy, count);
 	r = judging_history(c, ro->head.deployment, &ro->head.from, ids, count, history,
-			    &entry.seen, &window_ms, err);
+	                    &entry.seen, &window_ms, err);
 	if (r == 0) {
 		history_settle(history, canaries, &policy, nodes, &entry.start.thresholds);
 		set_strata(c, ro, nodes);
 		write_members(&policy, nodes, count, &entry.start);
 		entry.start.period_ms =
-			c->observe_period_ms ? c->observe_period_ms : OBSERVE_PERIOD_MS;
+		    c->observe_period_ms ? c->observe_period_ms : OBSERVE_PERIOD_MS;
 		r = write_baseline(c, ro, &entry.start, err);
 	}
 	if (r < 0)

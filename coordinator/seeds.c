@@ -93,8 +93,8 @@ void seeds_left(struct coordinator *c, uint32_t slot)
 
 /* ---- sending ---- */
 
-static int read_chunk(struct coordinator *c, const struct release_exchange *x, uint32_t chunk,
-		      struct bytes *ret_message)
+static int read_chunk(struct coordinator *c, const struct shell_node *node,
+		      const struct release_exchange *x, uint32_t chunk, struct bytes *ret_message)
 {
 	uint8_t head[CHUNK_DATA_HEAD_MAX];
 	struct bytes data = {0};
@@ -112,6 +112,10 @@ static int read_chunk(struct coordinator *c, const struct release_exchange *x, u
 	memcpy(ret_message->data, head, used);
 	memcpy(ret_message->data + used, data.data, data.size);
 	free(data.data);
+	if (node->takes_coded)
+		chunk_data_shrink(c->coding, MESSAGE_SEED_CHUNK,
+				  &(struct chunk_data){.release = x->release, .chunk = chunk}, used,
+				  ret_message);
 	return 0;
 }
 
@@ -136,7 +140,7 @@ static void send_one(struct coordinator *c, const struct seeding_send *send)
 		refuse(c, node, &refusal);
 		return;
 	}
-	if (read_chunk(c, x, send->chunk, &message) < 0) {
+	if (read_chunk(c, node, x, send->chunk, &message) < 0) {
 		refuse(c, node, &refusal);
 		return;
 	}
@@ -178,13 +182,15 @@ void seeds_held(struct coordinator *c, const struct shell_node *node, uint32_t a
 	size_t size = (chunk_list_count(list) + 7) / 8;
 	AUTO_FREE uint8_t *bits = NULL;
 
-	if (x->joined[node->slot] || seeding_left(x->seeding, at, group) == 0)
+	if (seeding_left(x->seeding, at, group) == 0)
 		return;
 	bits = mem_alloc(size);
 	memset(bits, 0xff, size);
-	seeding_join(x->seeding, node->slot, group);
+	if (!x->joined[node->slot])
+		seeding_join(x->seeding, node->slot, group);
 	(void)!seeding_have(x->seeding, node->slot, at, bits, size);
-	seeding_leave(x->seeding, node->slot, shell_now(c));
+	if (!x->joined[node->slot])
+		seeding_leave(x->seeding, node->slot, shell_now(c));
 }
 
 /* The release's place, when the node takes part in its exchange. */
@@ -194,7 +200,9 @@ static struct release_exchange *admit(struct coordinator *c, const struct shell_
 	struct release_exchange *x = exchange_find(c, release, ret_at);
 
 	return x && x->list && node->slot < c->exchange->slots && !node->record.revoked &&
-			       !node->record.pending && desired_has_release(node, release)
+			       !node->record.pending &&
+			       (desired_has_release(node, release) ||
+				deltas_may_have(c, node, release))
 		       ? x
 		       : NULL;
 }
@@ -239,7 +247,7 @@ static void taken(struct coordinator *c, const struct shell_node *node, uint64_t
 			dismiss(c, node->slot, at);
 }
 
-static void on_request(struct coordinator *c, const struct shell_node *node,
+static void on_request(struct coordinator *c, struct shell_node *node,
 		       const struct msg_request *request)
 {
 	static const enum refusal reasons[] = {[SEEDING_ALL_OUT] = REFUSAL_ALL_OUT,
@@ -253,6 +261,7 @@ static void on_request(struct coordinator *c, const struct shell_node *node,
 	enum seeding_answer answer = SEEDING_REFUSED;
 	uint32_t at;
 
+	node->takes_coded = request->takes_coded;
 	taken(c, node, request->taken);
 	if (admit(c, node, &request->release, &at) && x->joined[node->slot]) {
 		seeding_behind(x->seeding, node->slot, request->behind);

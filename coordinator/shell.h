@@ -30,6 +30,7 @@ struct shell_node {
 	struct inventory inventory;
 	struct node_status status; /* last committed one; owned */
 	bool has_status;
+	bool takes_coded;	  /* as its newest request for a seed said */
 	uint64_t fetch_rate;	  /* bytes a second, as it last said; 0: it never fetched */
 	uint64_t seen_ms;	  /* newest message; written to the store in batches */
 	uint64_t seen_written_ms; /* what the store has of it */
@@ -371,6 +372,12 @@ void deltas_want_for(struct coordinator *c, const struct store_release *release)
 /* A node's question about get->digest, which it may have. */
 void deltas_answer(struct coordinator *c, const struct shell_node *node, const struct msg_get *get,
 		   struct msg_object *object);
+/* The set that the node would be told of now; NULL: none. */
+const struct store_delta *deltas_for(const struct coordinator *c, const struct shell_node *node,
+				     const struct digest *target);
+/* The objects of a set, as chunks; false: it is none, or cannot be read. */
+bool deltas_objects(struct coordinator *c, const struct digest *set,
+		    struct chunk_ref **ret_chunks, size_t *ret_count);
 bool deltas_may_have(const struct coordinator *c, const struct shell_node *node,
 		     const struct digest *set);
 void deltas_step(struct coordinator *c);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * After the rollout: every committed observation goes through its deployment's watch (judge/lookout.h),
- * whose state is written whole, with the id of the newest observation in it, in one transaction; so
- * a restart counts each observation once. News become events; a deployment that drifts, or whose
- * labels raise an alarm, calls the retrain hook, at most once in its cool-down. What the hook
- * produces comes back as a release like any other.
+ * After the rollout: every committed observation goes through its deployment's watch
+ * (judge/lookout.h), whose state is written whole, with the id of the newest observation in it, in
+ * one transaction; so a restart counts each observation once. News become events; a deployment that
+ * drifts, or whose labels raise an alarm, calls the retrain hook, at most once in its cool-down.
+ * What the hook produces comes back as a release like any other.
  */
 #include "coordinator/watching.h"
 #include "coordinator/rollouts.h"
@@ -66,7 +66,7 @@ void watching_drop(struct coordinator *c, const char *deployment)
 }
 
 static int read_baseline(struct coordinator *c, const struct digest *id, struct baseline *ret,
-			 struct err *err)
+                         struct err *err)
 {
 	struct bytes body = {0};
 	int r = baselines_read(c, id, &body, err);
@@ -114,8 +114,8 @@ static void restore(struct shell_watch *w)
 {
 	/* zeros at the end of a list of counts are not stored */
 	for (size_t i = 0; i < w->watch.sites_count; i++)
-		for (size_t f = 0; f < w->watch.sites[i].features_count &&
-				   f < w->baseline.features_count; f++) {
+		for (size_t f = 0;
+		     f < w->watch.sites[i].features_count && f < w->baseline.features_count; f++) {
 			struct lookout_feature *feature = &w->watch.sites[i].features[f];
 			size_t wanted = w->baseline.features[f].counts_count;
 
@@ -147,8 +147,8 @@ static json_t *show_site(const struct lookout_site *site, size_t feature, double
 	for (size_t i = 0; i < f->bins_count; i++)
 		seen += f->bins[i];
 	return json_pack("{so so so sb sb}", "site", json_text_or_null(site->name), "observations",
-			 json_u64(seen), "ln_e", isfinite(ln_e) ? json_real(ln_e) : json_null(),
-			 "alarm", f->alarm, "drifting", f->drifting);
+	                 json_u64(seen), "ln_e", isfinite(ln_e) ? json_real(ln_e) : json_null(),
+	                 "alarm", f->alarm, "drifting", f->drifting);
 }
 
 static json_t *show_feature(const struct shell_watch *w, size_t feature)
@@ -162,22 +162,22 @@ static json_t *show_feature(const struct shell_watch *w, size_t feature)
 
 		drifting = drifting || f->drifting;
 		json_array_append_new(sites, show_site(site, feature,
-						       lookout_ln_e(&w->baseline.features[feature],
-								  f->bins, f->bins_count)));
+		                                       lookout_ln_e(&w->baseline.features[feature],
+		                                                    f->bins, f->bins_count)));
 	}
 	return json_pack("{ss sb so}", "name", w->baseline.features[feature].name, "drifting",
-			 drifting, "sites", sites);
+	                 drifting, "sites", sites);
 }
 
 static json_t *show_labels(const struct lookout_labels *l)
 {
 	return json_pack("{so so so sb so}", "right", json_u64(l->right), "wrong",
-			 json_u64(l->wrong), "expected",
-			 l->detector.p0 > 0 ? json_real(l->detector.p0) : json_null(), "alarm",
-			 l->alarm, "ln_e",
-			 l->detector.p0 > 0 && isfinite(detector_ln_e(&l->detector))
-				 ? json_real(detector_ln_e(&l->detector))
-				 : json_null());
+	                 json_u64(l->wrong), "expected",
+	                 l->detector.p0 > 0 ? json_real(l->detector.p0) : json_null(), "alarm",
+	                 l->alarm, "ln_e",
+	                 l->detector.p0 > 0 && isfinite(detector_ln_e(&l->detector))
+	                     ? json_real(detector_ln_e(&l->detector))
+	                     : json_null());
 }
 
 json_t *show_watch(const struct coordinator *c, const struct shell_watch *w)
@@ -191,12 +191,12 @@ json_t *show_watch(const struct coordinator *c, const struct shell_watch *w)
 	for (size_t f = 0; f < w->baseline.features_count; f++)
 		json_array_append_new(features, show_feature(w, f));
 	return json_pack("{ss so so so sb so so so so}", "deployment", w->deployment, "model",
-			 deployment ? json_string(deployment->spec.model) : json_null(), "release",
-			 json_text_or_null(release), "baseline", json_digest(&w->watch.baseline),
-			 "drifting", w->watch.drifting, "window_started_at",
-			 json_time(w->watch.window * c->drift.window_ms), "window_ms",
-			 json_u64(c->drift.window_ms), "features", features, "labels",
-			 show_labels(&w->watch.labels));
+	                 deployment ? json_string(deployment->spec.model) : json_null(), "release",
+	                 json_text_or_null(release), "baseline", json_digest(&w->watch.baseline),
+	                 "drifting", w->watch.drifting, "window_started_at",
+	                 json_time(w->watch.window * c->drift.window_ms), "window_ms",
+	                 json_u64(c->drift.window_ms), "features", features, "labels",
+	                 show_labels(&w->watch.labels));
 }
 
 static void call_hook(struct coordinator *c, struct shell_watch *w, const char *why)
@@ -217,7 +217,7 @@ static void call_hook(struct coordinator *c, struct shell_watch *w, const char *
 	w->watch.hook_ms = shell_now(c);
 	if (c->world.hook(c->world.user, text, &err) < 0)
 		events_add(c, "retrain", w->deployment, NULL, NULL,
-			   "the hook could not be called: %s", err.text);
+		           "the hook could not be called: %s", err.text);
 	else
 		events_add(c, "retrain", w->deployment, NULL, NULL, "the hook was called: %s", why);
 }
@@ -232,8 +232,8 @@ struct taking {
 	const char *call; /* the hook, and why */
 };
 
-static void on_news(void *arg, enum lookout_news news, const struct lookout_site *site, size_t feature,
-		    double ln_e)
+static void on_news(void *arg, enum lookout_news news, const struct lookout_site *site,
+                    size_t feature, double ln_e)
 {
 	struct taking *t = arg;
 	const struct baseline *baseline = &t->watch->baseline;
@@ -241,24 +241,24 @@ static void on_news(void *arg, enum lookout_news news, const struct lookout_site
 	switch (news) {
 	case LOOKOUT_FEATURE_DRIFTS:
 		events_add(t->c, "drift", t->watch->deployment, NULL, NULL,
-			   "%s drifts%s%s (ln E %.1f, two windows in a row)",
-			   baseline->features[feature].name, *site->name ? " at " : "", site->name,
-			   ln_e);
+		           "%s drifts%s%s (ln E %.1f, two windows in a row)",
+		           baseline->features[feature].name, *site->name ? " at " : "", site->name,
+		           ln_e);
 		break;
 	case LOOKOUT_FEATURE_CLEAN:
 		events_add(t->c, "drift", t->watch->deployment, NULL, NULL,
-			   "%s is as the baseline again%s%s", baseline->features[feature].name,
-			   *site->name ? " at " : "", site->name);
+		           "%s is as the baseline again%s%s", baseline->features[feature].name,
+		           *site->name ? " at " : "", site->name);
 		break;
 	case LOOKOUT_DRIFTS:
 		t->call = "drift";
 		break;
 	case LOOKOUT_LABEL_ALARM:
 		events_add(t->c, "label_error", t->watch->deployment, NULL, NULL,
-			   "answers turn out wrong more often than they used to: %llu of %llu",
-			   (unsigned long long)t->watch->watch.labels.wrong,
-			   (unsigned long long)(t->watch->watch.labels.wrong +
-						t->watch->watch.labels.right));
+		           "answers turn out wrong more often than they used to: %llu of %llu",
+		           (unsigned long long)t->watch->watch.labels.wrong,
+		           (unsigned long long)(t->watch->watch.labels.wrong +
+		                                t->watch->watch.labels.right));
 		t->call = "label_error";
 		break;
 	case LOOKOUT_CLEAN:
@@ -280,7 +280,7 @@ const char *watching_site(const struct shell_node *node)
 
 /* Labels speak of the release that serves; a canary's are its gates' business. */
 static int take_row(void *arg, const struct store_observation *row,
-		    const struct observation_record *record)
+                    const struct observation_record *record)
 {
 	struct taking *t = arg;
 	struct observation_record own = *record;
@@ -290,7 +290,8 @@ static int take_row(void *arg, const struct store_observation *row,
 	if (!digest_equal(&record->release, &t->base))
 		own.counts.labels_right = own.counts.labels_wrong = 0;
 	lookout_add(&t->watch->watch, &t->c->drift, &t->watch->baseline,
-		  watching_site(agents_find(t->c, &row->node)), row->received_ms, &own, on_news, t);
+	            watching_site(agents_find(t->c, &row->node)), row->received_ms, &own, on_news,
+	            t);
 	return 0;
 }
 
@@ -309,7 +310,7 @@ static int save(struct coordinator *c, const struct shell_watch *w, struct err *
 }
 
 static int start(struct coordinator *c, struct shell_watch *w, const struct digest *id,
-		 struct err *err)
+                 struct err *err)
 {
 	struct baseline baseline = {0};
 	int r;
@@ -343,7 +344,7 @@ static int step(struct coordinator *c, const struct shell_deployment *deployment
 		taking.rows = 0;
 		if (r == 0)
 			r = observations_each(c, name, w->seen, ROWS_AT_ONCE, take_row, &taking,
-					      err);
+			                      err);
 		any = any || taking.rows > 0;
 	} while (r == 0 && taking.rows == ROWS_AT_ONCE);
 	if (r == 0 && taking.call)

@@ -1,43 +1,102 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * [type, {1: release, 2: chunk, 3: data}]: the same bytes that the codec would write, in two
- * halves. The last field of the body is the data, so its end is the message's end. A field that is
- * zero is not sent: chunk 0 has no field 2.
+ * [type, {1: release, 2: chunk, 3: data, 4: coded}]: the same bytes that the codec would write, in two
+ * halves. Of a plain chunk the data is the last field, so its end is the message's end. A field that
+ * is zero is not sent: chunk 0 has no field 2.
  */
 #include "protocol/chunk_data.h"
+#include "base/mem.h"
 #include "protocol/wire.h"
 
 #include <assert.h>
 
-enum { FIELD_RELEASE = 1, FIELD_CHUNK, FIELD_DATA };
+enum { FIELD_RELEASE = 1, FIELD_CHUNK, FIELD_DATA, FIELD_CODED };
 
-size_t chunk_data_head(uint8_t dst[CHUNK_DATA_HEAD_MAX], enum message_type type,
-		       const struct digest *release, uint32_t chunk, size_t size)
+static size_t write_head(uint8_t dst[CHUNK_DATA_HEAD_MAX], enum message_type type,
+			 const struct chunk_data *about)
 {
 	struct wire_writer writer;
 	size_t used;
 
 	assert(type == MESSAGE_PEER_CHUNK || type == MESSAGE_SEED_CHUNK);
-	assert(size > 0 && size <= LIMIT_CHUNK);
+	assert(about->size > 0 && about->size <= LIMIT_CHUNK);
 	wire_writer_init(&writer, CHUNK_DATA_HEAD_MAX);
 	msgpack_pack_array(&writer.packer, 2);
 	msgpack_pack_uint64(&writer.packer, type);
-	msgpack_pack_map(&writer.packer, chunk ? 3 : 2);
+	msgpack_pack_map(&writer.packer, 2u + (about->chunk != 0) + about->coded);
 	msgpack_pack_uint64(&writer.packer, FIELD_RELEASE);
 	msgpack_pack_bin(&writer.packer, DIGEST_SIZE);
-	msgpack_pack_bin_body(&writer.packer, release->bytes, DIGEST_SIZE);
-	if (chunk) {
+	msgpack_pack_bin_body(&writer.packer, about->release.bytes, DIGEST_SIZE);
+	if (about->chunk) {
 		msgpack_pack_uint64(&writer.packer, FIELD_CHUNK);
-		msgpack_pack_uint64(&writer.packer, chunk);
+		msgpack_pack_uint64(&writer.packer, about->chunk);
 	}
 	msgpack_pack_uint64(&writer.packer, FIELD_DATA);
-	msgpack_pack_bin(&writer.packer, size);
+	msgpack_pack_bin(&writer.packer, about->size);
 	assert(!writer.full);
 	used = writer.size;
 	memcpy(dst, writer.data, used);
 	wire_writer_free(&writer);
 	return used;
 }
+
+size_t chunk_data_head(uint8_t dst[CHUNK_DATA_HEAD_MAX], enum message_type type,
+		       const struct digest *release, uint32_t chunk, size_t size)
+{
+	return write_head(dst, type,
+			  &(struct chunk_data){.release = *release, .chunk = chunk, .size = size});
+}
+
+/* ---- coded ---- */
+
+void chunk_data_shrink(struct coding *coding, enum message_type type,
+		       const struct chunk_data *about, size_t head, struct bytes *message)
+{
+	static const uint8_t tail[] = {FIELD_CODED, 0xc3}; /* true */
+	const struct coding_chunk chunk = {.data = message->data + head,
+					   .size = message->size - head};
+	struct chunk_data coded = *about;
+	uint8_t *data = mem_resize(NULL, CHUNK_DATA_HEAD_MAX + chunk.size + CODING_HEAD, 1);
+	uint8_t first[CHUNK_DATA_HEAD_MAX];
+	size_t used;
+
+	coded.coded = true;
+	coded.size = coding_encode(coding, &chunk, data + CHUNK_DATA_HEAD_MAX);
+	if (coded.size + sizeof(tail) >= chunk.size) {
+		free(data);
+		return;
+	}
+	used = write_head(first, type, &coded);
+	memmove(data + used, data + CHUNK_DATA_HEAD_MAX, coded.size);
+	memcpy(data, first, used);
+	memcpy(data + used + coded.size, tail, sizeof(tail));
+	free(message->data);
+	*message = (struct bytes){data, used + coded.size + sizeof(tail)};
+}
+
+int chunk_data_restore(struct coding *coding, struct chunk_data *data, uint8_t **ret_owned)
+{
+	AUTO_FREE uint8_t *plain = NULL;
+	size_t size = 0;
+	int r;
+
+	*ret_owned = NULL;
+	if (!data->coded)
+		return 0;
+	r = coding_size(data->data, data->size, LIMIT_CHUNK, &size);
+	if (r < 0)
+		return r;
+	plain = mem_resize(NULL, size, 1);
+	r = coding_decode(coding, data->data, data->size, NULL, 0, plain);
+	if (r < 0)
+		return r;
+	data->data = *ret_owned = TAKE_PTR(plain);
+	data->size = size;
+	data->coded = false;
+	return 0;
+}
+
+/* ---- reading ---- */
 
 static int set_field(struct chunk_data *data, uint64_t field, const struct wire_item *value,
 		     struct err *err)
@@ -50,6 +109,8 @@ static int set_field(struct chunk_data *data, uint64_t field, const struct wire_
 	} else if (field == FIELD_DATA && value->kind == WIRE_BIN) {
 		data->data = value->data;
 		data->size = value->size;
+	} else if (field == FIELD_CODED && value->kind == WIRE_BOOL) {
+		data->coded = value->number != 0;
 	} else {
 		return err_set(err, -EBADMSG, "chunk: field %llu is not what it should be",
 			       (unsigned long long)field);
@@ -69,7 +130,7 @@ static int read_field(struct wire_reader *reader, uint64_t *last, struct chunk_d
 	if (number.kind != WIRE_UINT || number.number <= *last)
 		return err_set(err, -EBADMSG, "chunk: field numbers must rise");
 	*last = number.number;
-	if (number.number > FIELD_DATA) /* of a newer peer */
+	if (number.number > FIELD_CODED) /* of a newer peer */
 		return wire_skip(reader, err);
 	if (wire_read(reader, &value, err) < 0)
 		return -EBADMSG;

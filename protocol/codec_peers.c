@@ -102,6 +102,7 @@ static const struct codec_field msg_request_fields[] = {
 	F_BOOL(3, any),
 	F_U64(4, taken),
 	F_BOOL(5, behind),
+	F_BOOL(6, takes_coded),
 };
 CODEC_STRUCT(msg_request);
 #undef THIS
@@ -118,6 +119,7 @@ static const struct codec_field msg_chunk_fields[] = {
 	F_FIXED(1, release),
 	F_U32(2, chunk),
 	F_BYTES(3, data, LIMIT_CHUNK),
+	F_BOOL(4, coded),
 };
 CODEC_STRUCT(msg_chunk);
 #undef THIS

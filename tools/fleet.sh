@@ -234,6 +234,7 @@ fleet_down() {
 		fleet_stop_daemon "$host" helper
 	done
 	pkill -KILL -f "conmon .*$FLEET_STATE/n[0-9]+/helper" 2>/dev/null || true
+	pkill -KILL -f "covey-[a-z]+ --config $FLEET_STATE/" 2>/dev/null || true # whom no pid file knows
 	fleet_kill_containers
 	for netns in $(ip netns list | awk -v p="^$FLEET_NETNS-(sw|co|n[0-9]+)$" '$1 ~ p {print $1}'); do
 		pids=$(ip netns pids "$netns" 2>/dev/null) && [ -n "$pids" ] && kill -9 $pids 2>/dev/null

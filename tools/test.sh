@@ -22,6 +22,12 @@ test_main() {
 		valgrind_test_main "$@"
 		return
 	fi
+	local only=(--no-suite more)
+	if [ "${1:-}" = --more ]; then
+		shift
+		only=(--suite more)
+	fi
+	[ $# -eq 0 ] || only=()
 	need_root
 	deps_install
 	say "building with sanitizers into $COVEY_BUILD_TEST ..."
@@ -32,11 +38,11 @@ test_main() {
 	local result=0
 	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1:detect_stack_use_after_return=1
 	export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-	meson test -C "$COVEY_BUILD_TEST" --no-rebuild --print-errorlogs "$@" || result=$?
-	if [ $# -eq 0 ]; then
+	meson test -C "$COVEY_BUILD_TEST" --no-rebuild --print-errorlogs "${only[@]}" "$@" || result=$?
+	if [ "${only[*]}" = "--no-suite more" ]; then
 		meson test -C "$COVEY_BUILD_CLANG" --no-rebuild --print-errorlogs --suite sim || result=$?
 	fi
-	[ $# -eq 0 ] || rm -f "$COVEY_BUILD_CLANG/meson-logs/testlog.json"
+	[ "${only[*]}" = "--no-suite more" ] || rm -f "$COVEY_BUILD_CLANG/meson-logs/testlog.json"
 	test_summary "$COVEY_BUILD_TEST/meson-logs/testlog.json" "$COVEY_BUILD_CLANG/meson-logs/testlog.json"
 	return "$result"
 }

@@ -113,8 +113,8 @@ static void on_server_message(void *context, const struct zmessage *message)
 	if (!way && message_is(message->data, message->size, MESSAGE_PEER_HELLO))
 		on_greeting(peer, message);
 	else if (way && peer->up)
-		peers->events.message(peers->context, peer->number, peer_kind_of(way), message->data,
-				      message->size);
+		peers->events.message(peers->context, peer->number, peer_kind_of(way),
+				      message->data, message->size);
 }
 
 bool peer_server_is_wanted(const struct peers *peers)
@@ -129,7 +129,8 @@ void peer_server_close(struct peers *peers)
 {
 	for (size_t i = 0; i < LIMIT_NEIGHBOURS; i++)
 		if (peers->peers[i].up && !peers->peers[i].of.dial)
-			peer_go_down(&peers->peers[i], PEER_UNREACHABLE, "this node does not listen");
+			peer_go_down(&peers->peers[i], PEER_UNREACHABLE,
+				     "this node does not listen");
 	server_free(TAKE_PTR(peers->server));
 	zap_free(TAKE_PTR(peers->zap));
 }

@@ -2,12 +2,13 @@
 /*
  * A pair of neighbours has two connections, both made by the one that the coordinator named, and
  * both with the same session number: when one of them ends, both begin anew. The one that connects
- * is up when the other has greeted back on the first connection and the second one stands; the other
- * is up when it was greeted on both. So whoever is up may speak, and is heard.
+ * is up when the other has greeted back on the first connection and the second one stands; the
+ * other is up when it was greeted on both. So whoever is up may speak, and is heard.
  *
- * set() only notes what is to be; sockets are opened and closed at the next turn of the loop, because
- * a link must not be closed from inside one of its own callbacks. A connection that came in cannot
- * be closed either (ZeroMQ has no call for it): whoever is no neighbour any more is not heard.
+ * set() only notes what is to be; sockets are opened and closed at the next turn of the loop,
+ * because a link must not be closed from inside one of its own callbacks. A connection that came
+ * in cannot be closed either (ZeroMQ has no call for it): whoever is no neighbour any more is not
+ * heard.
  */
 #include "agent/chunks/peer_state.h"
 
@@ -200,8 +201,8 @@ static void on_link_message(void *context, const void *data, size_t size)
 	if (!peer_is_heard(peer))
 		return;
 	if (peer->up) {
-		peer->peers->events.message(peer->peers->context, peer->number, peer_kind_of(way), data,
-					    size);
+		peer->peers->events.message(peer->peers->context, peer->number,
+					    peer_kind_of(way), data, size);
 		return;
 	}
 	if (peer_kind_of(way) != PEER_NEWS || !peer_read_hello(peer, data, size, &hello))
@@ -366,8 +367,9 @@ static void init_peers(struct peers *peers)
 	}
 }
 
-int peers_new(struct zhub *hub, const struct peers_config *config, const struct peers_events *events,
-	      void *context, struct peers **ret_peers, struct err *err)
+int peers_new(struct zhub *hub, const struct peers_config *config,
+	      const struct peers_events *events, void *context, struct peers **ret_peers,
+	      struct err *err)
 {
 	struct peers *peers = mem_alloc(sizeof(*peers));
 	int r;

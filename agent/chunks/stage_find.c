@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Chunks that lie on the disk: in the part that an earlier run left, in another blob, or among those
- * that were just written. What is found for an assembly is verified before it counts; what is read for
- * a neighbour is not, for the neighbour does that.
+ * Chunks that lie on the disk: in the part that an earlier run left, in another blob, or among
+ * those that were just written. What is found for an assembly is verified before it counts; what
+ * is read for a neighbour is not, for the neighbour does that.
  */
 #include "agent/chunks/stage.h"
 

@@ -117,7 +117,8 @@ void fetch_done_bits(const struct fetch *fetch, uint8_t *ret_bits);
 /* id is unique; a source starts up, a peer as NEIGHBOUR without chunks, an origin as NEIGHBOUR.
  * -EEXIST, -ENOSPC. */
 int fetch_add_source(struct fetch *fetch, uint32_t id, enum fetch_kind kind) COVEY_MUST_CHECK;
-void fetch_remove_source(struct fetch *fetch, uint32_t id); /* no neighbour any more */
+/* No neighbour any more. An origin that is away is down, never removed: there is hope. */
+void fetch_remove_source(struct fetch *fetch, uint32_t id);
 /* SEED for an origin that takes "any"; its answer "all are out" says what it is from then on. */
 void fetch_set_role(struct fetch *fetch, uint32_t id, enum fetch_role role);
 void fetch_set_credit(struct fetch *fetch, uint32_t id, uint32_t bytes);

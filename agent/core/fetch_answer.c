@@ -189,6 +189,7 @@ void fetch_tick(struct fetch *fetch, uint64_t now_ms, uint64_t random)
 		if (late)
 			strike(s, now_ms, random);
 	}
+	fetch->looked_ms = now_ms;
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -206,7 +207,8 @@ static uint64_t source_deadline(const struct fetch *f, const struct fetch_source
 		if (q->chunk == FETCH_FREE || q->cancel)
 			continue;
 		when = earlier(when, q->deadline_ms);
-		if (f->todo_count <= FETCH_END && f->sources_count > 1 && !q->again)
+		if (f->todo_count <= FETCH_END && f->sources_count > 1 && !q->again &&
+		    q->late_ms > f->looked_ms)
 			when = earlier(when, q->late_ms);
 	}
 	if (!f->todo_count || !s->up || s->out)
@@ -225,7 +227,7 @@ uint64_t fetch_deadline(const struct fetch *fetch)
 {
 	uint64_t when = UINT64_MAX;
 
-	if (fetch->later_until_ms && fetch->todo_count)
+	if (fetch->later_until_ms > fetch->looked_ms && fetch->todo_count)
 		when = fetch->later_until_ms;
 	for (uint32_t i = 0; i < fetch->sources_count; i++)
 		when = earlier(when, source_deadline(fetch, &fetch->sources[i]));

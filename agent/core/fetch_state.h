@@ -45,7 +45,8 @@ struct fetch {
 	uint64_t rate, window_bytes, window_ms, last_ms;
 	uint64_t began_ms;	 /* the first request */
 	uint64_t later_until_ms; /* 0: nothing is put off */
-	uint64_t looked_ms;	 /* when fetch_next() last found nothing */
+	uint64_t looked_ms; /* the last tick, or when fetch_next() found nothing: what was due by
+			       then is no reason to wake up again */
 	uint64_t *bits;
 	uint64_t *done, *todo;	     /* todo: neither done nor asked for by number */
 	uint64_t *unseen;	     /* fresh from the origin; no neighbour has it */

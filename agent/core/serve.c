@@ -93,14 +93,15 @@ bool serve_may(const struct serve *serve, uint32_t neighbour, uint32_t release)
 
 /* ---- requests ---- */
 
-/* Two chunks may always be open: one on its way, one that waits for its end. */
+/* Four chunks may always be open: two that an honest node asks for, two that it has cancelled and
+ * that are on their way all the same. */
 static bool has_credit(const struct serve *serve, uint32_t neighbour, uint32_t size)
 {
 	uint64_t open = uplink_open_bytes(serve->uplink, neighbour);
 
 	if (uplink_waiting(serve->uplink, neighbour) >= SERVE_REQUESTS)
 		return false;
-	return open + size <= SERVE_CREDIT || open <= size;
+	return open + size <= SERVE_CREDIT || open <= 3ull * size;
 }
 
 static enum serve_verdict judge(struct serve *serve, uint32_t neighbour, uint32_t release,

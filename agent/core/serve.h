@@ -6,7 +6,7 @@
  *
  * Who may ask: a neighbour whose identity record the shell has checked (serve_join()), for releases
  * that the coordinator said are assigned to it (serve_assign()). How much: a neighbour has at most
- * its credit open, SERVE_CREDIT bytes (one chunk always), and SERVE_REQUESTS requests; who asks for
+ * its credit open, SERVE_CREDIT bytes (four chunks always), and SERVE_REQUESTS requests; who asks for
  * more is refused and counted. Order and budget: base/uplink.h. Limits: the operator's rate is a
  * token bucket; a closed door (time window, metered link, `peer: off`) refuses everything.
  *

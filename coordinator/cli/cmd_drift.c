@@ -87,8 +87,7 @@ static void print_feature(FILE *file, const json_t *feature)
 
 	output_safe(&head, output_text(feature, "name"), false);
 	fprintf(file, "  %s: %s\n", str_get(&head),
-	        json_is_true(output_member(feature, "drifting")) ? "drifts"
-	                                                          : "as its baseline");
+	        json_is_true(output_member(feature, "drifting")) ? "drifts" : "as its baseline");
 	add_bars(&bars, baseline, largest_share(baseline, output_member(feature, "now")));
 	fprintf(file, "    %-20s |%s|\n", "baseline", str_get(&bars));
 	print_row(file, "now", baseline, output_member(feature, "now"), feature);
@@ -130,10 +129,9 @@ static void print_deployment(FILE *file, const json_t *deployment)
 	str_add(&head, ", ");
 	output_safe(&head, output_text(deployment, "release"), false);
 	fprintf(file, "%s: %s\n", str_get(&head),
-	        !json_array_size(features) ? "there is no baseline yet"
-	        : json_is_true(output_member(deployment, "drifting"))
-	            ? "drifts"
-	            : "no drift");
+	        !json_array_size(features)                            ? "there is no baseline yet"
+	        : json_is_true(output_member(deployment, "drifting")) ? "drifts"
+	                                                              : "no drift");
 	for (size_t i = 0; i < json_array_size(features); i++)
 		print_feature(file, json_array_get(features, i));
 	print_labels(file, output_member(deployment, "labels"));

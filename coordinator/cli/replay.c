@@ -128,9 +128,9 @@ static int add_period(const struct gate_file *g, const struct judge_gate *gate, 
 		rows[c] = (struct judge_row){
 		    .cohort = c, .node = JUDGE_NO_NODE, .counts = &counts[c], .counts_count = 1};
 	}
-	if (r == 0 && judge_add(judge,
-	                        &(struct judge_period){.rows = rows, .rows_count = COHORT_COUNT},
-	                        0) < 0)
+	if (r == 0 &&
+	    judge_add(judge, &(struct judge_period){.rows = rows, .rows_count = COHORT_COUNT}, 0) <
+	        0)
 		r = wrong(g, "periods", "more bad events than attempts");
 	return r;
 }
@@ -164,8 +164,9 @@ static int judge_gate_alone(const struct gate_file *g, struct judge_policy *poli
 		if (r == 0)
 			r = read_bins(g, "window", window, &bins.bins_count);
 	} else if (gate->test != TEST_DRIFT && !json_is_array(periods)) {
-		r = wrong(g, "periods", "is missing: the rollout has not ended, or its evidence "
-		                        "was not kept");
+		r = wrong(g, "periods",
+		          "is missing: the rollout has not ended, or its evidence "
+		          "was not kept");
 	}
 	if (r < 0)
 		return r;
@@ -213,13 +214,13 @@ int replay_rollout(const char *file, const json_t *rollout, json_t **ret_gates, 
 		if (r < 0)
 			break;
 		json_array_append_new(
-		    list, json_pack("{ss ss so so so so so ss sO?}", "metric",
-		                    policy->gates[0].metric, "test",
-		                    judge_test_name(policy->gates[0].test), "ln_e_halt",
-		                    real(result.ln_e), "ln_e_promote", real(result.ln_e_promote),
-		                    "ratio", real(result.ratio), "ratio_lo", real(result.ratio_lo),
-		                    "ratio_hi", real(result.ratio_hi), "verdict",
-		                    judge_result_word(&policy->gates[0], &result), "recorded", recorded));
+		    list,
+		    json_pack("{ss ss so so so so so ss sO?}", "metric", policy->gates[0].metric,
+		              "test", judge_test_name(policy->gates[0].test), "ln_e_halt",
+		              real(result.ln_e), "ln_e_promote", real(result.ln_e_promote), "ratio",
+		              real(result.ratio), "ratio_lo", real(result.ratio_lo), "ratio_hi",
+		              real(result.ratio_hi), "verdict",
+		              judge_result_word(&policy->gates[0], &result), "recorded", recorded));
 	}
 	if (r < 0)
 		json_decref(list);

@@ -44,8 +44,8 @@ static int read_config(const char *path, struct hook *ret_hook, struct err *err)
 		return err_set(err, -ENOENT, "%s: it cannot be read", path);
 	if (line > 0)
 		return err_set(err, -EINVAL,
-			       "%s:%d: write `command = /path` or `webhook = https://...`", path,
-			       line);
+		               "%s:%d: write `command = /path` or `webhook = https://...`", path,
+		               line);
 	if (!hook.command[0] == !hook.webhook[0])
 		return err_set(err, -EINVAL, "%s: write either command or webhook", path);
 	*ret_hook = hook;
@@ -104,8 +104,8 @@ static int post(const char *url, const struct str *text, struct err *err)
 
 int main(int argc, char **argv)
 {
-	const char *path = argc == 3 && str_equal(argv[1], "--config") ? argv[2]
-								       : "/etc/covey/hook.conf";
+	const char *path =
+	    argc == 3 && str_equal(argv[1], "--config") ? argv[2] : "/etc/covey/hook.conf";
 	struct hook hook;
 	AUTO_STR struct str text = {0};
 	struct err err = {0};
@@ -120,7 +120,7 @@ int main(int argc, char **argv)
 		r = read_evidence(&text, &err);
 	if (r == 0)
 		r = hook.command[0] ? run_command(hook.command, &text, &err)
-				    : post(hook.webhook, &text, &err);
+		                    : post(hook.webhook, &text, &err);
 	if (r < 0)
 		fprintf(stderr, "covey-hook: %s\n", err_text(&err, r));
 	return r < 0 ? 1 : 0;

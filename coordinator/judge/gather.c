@@ -22,7 +22,7 @@ struct open_period {
 struct gather {
 	struct gather_setup setup;
 	struct judge_policy policy;
-	uint64_t *reported; /* of each node: the newest index + 1; 0: none */
+	uint64_t *reported;                /* of each node: the newest index + 1; 0: none */
 	struct open_period open[OPEN_MAX]; /* of first + i, at (first + i) % OPEN_MAX */
 	uint64_t first;                    /* index; 0: nothing came yet */
 	uint64_t left_out;
@@ -67,93 +67,7 @@ void gather_free(struct gather *g)
 	free(g);
 }
 
-/* ---- what a record counts ---- */
-
-static uint64_t named(const struct observation_record *record, const char *name)
-{
-	for (size_t i = 0; i < record->counters_count; i++)
-		if (str_equal(record->counters[i].name, name))
-			return record->counters[i].count;
-	return 0;
-}
-
-static void count_latency(const struct gather_thresholds *thresholds,
-                          const struct observation_record *record, struct judge_count *count)
-{
-	if (!thresholds->frozen)
-		return;
-	for (size_t i = 0; i < record->buckets_count; i++) {
-		const struct latency_bucket *bucket = &record->buckets[i];
-
-		count->attempts += bucket->count;
-		for (size_t t = 0; t < LATENCY_THRESHOLDS; t++)
-			count->over[t] +=
-			    bucket->index > thresholds->bucket[t] ? bucket->count : 0;
-	}
-}
-
-struct judge_count gather_count(const struct judge_gate *gate,
-                                const struct gather_thresholds *thresholds,
-                                const struct observation_record *record)
-{
-	const struct observed_counts *c = &record->counts;
-	struct judge_count count = {.attempts = c->attempted};
-
-	switch (gate->kind) {
-	case METRIC_ERROR_RATE:
-		count.bad = c->errors + c->crashes;
-		break;
-	case METRIC_TIMEOUTS:
-		count.bad = c->timeouts;
-		break;
-	case METRIC_INVALID_OUTPUT:
-		count.bad = c->invalid;
-		break;
-	case METRIC_LABEL_ERROR:
-		count.bad = c->labels_wrong;
-		count.attempts = c->labels_right + c->labels_wrong;
-		break;
-	case METRIC_PROMETHEUS:
-		count.bad = named(record, judge_gate_subject(gate));
-		break;
-	case METRIC_LATENCY:
-		count.attempts = 0;
-		count_latency(thresholds, record, &count);
-		break;
-	case METRIC_DRIFT:
-	case METRIC_COUNT:
-	default:
-		return (struct judge_count){0};
-	}
-	if (count.attempts < count.bad)
-		count.attempts = count.bad; /* begun in the period before */
-	count.minutes = count.attempts > 0;
-	count.incidents = count.bad > 0;
-	return count;
-}
-
 /* ---- thresholds ---- */
-
-bool gather_quantiles(const uint64_t counts[LIMIT_LATENCY_BUCKETS],
-                      struct gather_thresholds *ret_thresholds)
-{
-	static const double shares[LATENCY_THRESHOLDS] = {0.5, 0.9, 0.95, 0.99};
-	struct gather_thresholds thresholds = {.frozen = true};
-	uint64_t total = 0, below = 0;
-	size_t next = 0;
-
-	for (size_t i = 0; i < LIMIT_LATENCY_BUCKETS; i++)
-		total += counts[i];
-	if (total < JUDGE_LATENCIES_MIN)
-		return false;
-	for (size_t i = 0; i < LIMIT_LATENCY_BUCKETS; i++) {
-		below += counts[i];
-		while (next < LATENCY_THRESHOLDS && (double)below >= shares[next] * (double)total)
-			thresholds.bucket[next++] = (uint32_t)i;
-	}
-	*ret_thresholds = thresholds;
-	return true;
-}
 
 static void learn_thresholds(struct gather *g, const struct observation_record *record)
 {
@@ -229,8 +143,8 @@ static void add_counts(struct gather *g, struct judge_row *row, uint32_t node,
 		sum->bad += count.bad;
 		sum->minutes += count.minutes;
 		sum->incidents += count.incidents;
-		sum->expected += member->rates[i] *
-		                 (double)(gate->incidents ? count.minutes : count.attempts);
+		sum->expected +=
+		    member->rates[i] * (double)(gate->incidents ? count.minutes : count.attempts);
 		for (size_t t = 0; t < LATENCY_THRESHOLDS; t++)
 			sum->over[t] += count.over[t];
 	}
@@ -247,11 +161,10 @@ static struct judge_bins *get_bins(struct judge_period *period, enum cohort coho
 		if (bins->cohort == cohort && bins->feature == feature)
 			return bins->bins_count == count ? bins : NULL;
 	}
-	period->bins =
-	    mem_resize(period->bins, period->bins_count + 1, sizeof(*period->bins));
+	period->bins = mem_resize(period->bins, period->bins_count + 1, sizeof(*period->bins));
 	bins = &period->bins[period->bins_count++];
-	*bins = (struct judge_bins){
-	    cohort, (uint32_t)feature, mem_array(count, sizeof(uint64_t)), count};
+	*bins = (struct judge_bins){cohort, (uint32_t)feature, mem_array(count, sizeof(uint64_t)),
+	                            count};
 	return bins;
 }
 
@@ -281,8 +194,8 @@ static bool cohort_of(const struct gather *g, const struct observation_record *r
 	bool canary = digest_equal(&record->release, &g->setup.to);
 
 	*ret_cohort = canary ? COHORT_CANARY : COHORT_CONTROL;
-	return canary || (!digest_is_zero(&g->setup.from) &&
-	                  digest_equal(&record->release, &g->setup.from));
+	return canary ||
+	       (!digest_is_zero(&g->setup.from) && digest_equal(&record->release, &g->setup.from));
 }
 
 static bool may_count(const struct gather *g, const struct observation_record *record)
@@ -328,7 +241,7 @@ bool gather_add(struct gather *g, uint32_t node, uint64_t at_ms,
 	if (g->first == 0)
 		g->first = index > 1 ? index - 1 : 1;
 	in_time = index >= g->first && index < g->first + OPEN_MAX;
-	if (in_time && !record->urgent && index + 1 > g->reported[node])
+	if (index < g->first + OPEN_MAX && !record->urgent && index + 1 > g->reported[node])
 		g->reported[node] = index + 1; /* the rest of an urgent one's period is to come */
 	if (in_time && count_record(g, node, index, record))
 		return true;

@@ -33,8 +33,7 @@ struct history *history_new(const struct judge_policy *policy, size_t nodes_coun
 	h->policy = *policy;
 	h->nodes_count = nodes_count;
 	h->sums = mem_array(nodes_count * policy->gates_count + 1, sizeof(*h->sums));
-	h->latencies =
-	    mem_array((nodes_count + 1) * LIMIT_LATENCY_BUCKETS, sizeof(*h->latencies));
+	h->latencies = mem_array((nodes_count + 1) * LIMIT_LATENCY_BUCKETS, sizeof(*h->latencies));
 	return h;
 }
 

@@ -124,8 +124,12 @@ static int add_comparison(struct gate_state *g, const struct judge_count *c,
 	struct rate_period counts = {
 	    .canary = incidents ? c->minutes : c->attempts,
 	    .control = incidents ? b->minutes : b->attempts,
-	    .canary_bad = latency ? c->over[1] : incidents ? c->incidents : c->bad,
-	    .control_bad = latency ? b->over[1] : incidents ? b->incidents : b->bad,
+	    .canary_bad = latency     ? c->over[1]
+	                  : incidents ? c->incidents
+	                              : c->bad,
+	    .control_bad = latency     ? b->over[1]
+	                   : incidents ? b->incidents
+	                               : b->bad,
 	};
 	double share = c->expected / (c->expected + b->expected);
 	int r = 0;

@@ -42,7 +42,7 @@ void lookout_free(struct lookout *w)
 }
 
 static struct lookout_site *get_site(struct lookout *w, const struct baseline *baseline,
-                                   const char *name)
+                                     const char *name)
 {
 	struct lookout_site *site;
 
@@ -220,9 +220,9 @@ static void count_labels(struct lookout *w, const struct observation_record *rec
 
 /* ---- records ---- */
 
-void lookout_add(struct lookout *w, const struct lookout_policy *policy, const struct baseline *baseline,
-               const char *site, uint64_t at_ms, const struct observation_record *record,
-               lookout_news_fn *fn, void *arg)
+void lookout_add(struct lookout *w, const struct lookout_policy *policy,
+                 const struct baseline *baseline, const char *site, uint64_t at_ms,
+                 const struct observation_record *record, lookout_news_fn *fn, void *arg)
 {
 	bool before = w->drifting;
 

@@ -82,7 +82,8 @@ static int check(const struct judge_gate *gate, struct err *err)
 	if (gate->slo < 0 || gate->slo >= 1)
 		return err_set(err, -EINVAL, "slo: write a rate of less than 1, such as 0.01");
 	if (!(gate->tolerance >= 0.0625 && gate->tolerance < 16))
-		return err_set(err, -EINVAL, "tolerance: write a ratio from 0.0625 to less than 16");
+		return err_set(err, -EINVAL,
+		               "tolerance: write a ratio from 0.0625 to less than 16");
 	if (!(gate->margin > gate->tolerance && gate->margin <= 16))
 		return err_set(err, -EINVAL,
 		               "margin: write a ratio of more than the tolerance, at most 16");
@@ -144,7 +145,8 @@ static void share_weights(struct judge_policy *policy)
 	for (size_t i = 0; i < policy->gates_count; i++)
 		sum += policy->gates[i].dry_run ? 0 : policy->gates[i].weight;
 	for (size_t i = 0; i < policy->gates_count; i++)
-		policy->gates[i].weight = policy->gates[i].dry_run ? 0 : policy->gates[i].weight / sum;
+		policy->gates[i].weight =
+		    policy->gates[i].dry_run ? 0 : policy->gates[i].weight / sum;
 }
 
 int judge_policy_make(const struct deployment_spec *spec, struct judge_policy *ret_policy,

@@ -89,8 +89,8 @@ void judge_result(const struct judge *judge, size_t gate, struct judge_result *r
 		result.ln_fail = fmax(result.ln_fail, log(JUDGE_DRIFT_E));
 	result.evidence = has_evidence(judge, g, result.ln_e);
 	if (g->compared && b->bad > 0)
-		result.ratio = (double)c->bad * (double)b->attempts /
-		               ((double)b->bad * (double)c->attempts);
+		result.ratio =
+		    (double)c->bad * (double)b->attempts / ((double)b->bad * (double)c->attempts);
 	if (g->compared)
 		rate_ratio_bounds(&g->ratio, JUDGE_ALPHA, &result.ratio_lo, &result.ratio_hi);
 	result.failed = result.evidence && result.ln_e >= result.ln_fail;
@@ -228,7 +228,8 @@ static void unharmed(const struct judge *judge, struct judge_verdict *verdict)
 	if (missing)
 		verdict->decision = evidence ? JUDGE_CONTINUE : JUDGE_NO_EVIDENCE;
 	else if (!evidence)
-		decide(verdict, JUDGE_NO_EVIDENCE, JUDGE_NO_GATE, "no traffic that could be judged");
+		decide(verdict, JUDGE_NO_EVIDENCE, JUDGE_NO_GATE,
+		       "no traffic that could be judged");
 	else
 		decide(verdict, JUDGE_PROMOTE, JUDGE_NO_GATE, "%s",
 		       required ? "every gate that requires evidence has it"

@@ -54,7 +54,7 @@ enum {
 	LIMIT_NAMED_COUNTERS = 32,   /* of a server's /metrics */
 	LIMIT_RECORDS = 64,	     /* observation records in a message */
 	LIMIT_NEIGHBOURS = 31,	     /* of one node */
-	LIMIT_PEER_CHUNKS = 131072,  /* of a release that nodes exchange; the origin gives larger ones */
+	LIMIT_PEER_CHUNKS = 131072,  /* of a release that nodes exchange */
 	LIMIT_PEER_RUNS = 1024,	     /* in one HAVE */
 };
 

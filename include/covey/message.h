@@ -149,7 +149,7 @@ struct msg_baseline { /* answers records that were counted against another one t
 	struct bytes baseline; /* encoded; its digest is observe_order.baseline */
 };
 
-/* Who exchanges chunks with whom is the coordinator's word; what really goes is between the nodes. */
+/* Who exchanges chunks with whom is the coordinator's word; what goes is between the nodes. */
 
 struct release_item { /* one release of a list */
 	struct digest digest;
@@ -183,7 +183,7 @@ struct msg_neighbour {
 	char name[LIMIT_NAME + 1];
 	struct public_key link_key;
 	char endpoint[LIMIT_ENDPOINT + 1]; /* tcp://host:port; needed where dial is set */
-	bool dial;		       /* the receiver of this connects; else it waits for the other */
+	bool dial;		       /* the receiver of this connects; else the other does */
 	bool far;		       /* behind a thin link: asked only in need */
 	struct release_item *releases; /* that the two may give each other */
 	size_t releases_count;
@@ -231,8 +231,8 @@ struct msg_object {
  *
  * A chunk's number is its place in the release's list (protocol/chunk_list.h: blobs of the manifest
  * and chunks of their indices in order, each digest once). Between two nodes there are two
- * connections, both made by the same one: on the first go all messages but PEER_CHUNK, which alone go
- * on the second, so that news never wait behind data.
+ * connections, both made by the same one: on the first go all messages but PEER_CHUNK, which alone
+ * go on the second, so that news never wait behind data.
  */
 
 struct msg_peer_hello { /* the first message each way, on both connections */
@@ -265,6 +265,7 @@ struct msg_request { /* also to cancel one: what is on its way may still come */
 	bool any;	/* SEED_REQUEST: whichever the origin has not given out yet; chunk is 0 */
 	uint64_t taken; /* as in msg_taken */
 	bool behind;	/* SEED_REQUEST: it has much that no neighbour took yet */
+	bool takes_coded; /* the chunk's data may be coded (protocol/coding/coding.h) */
 };
 
 struct msg_taken { /* bytes of chunks that came over this connection since it was made */
@@ -275,6 +276,7 @@ struct msg_chunk { /* protocol/chunk_data.h: written and read without a copy */
 	struct digest release;
 	uint32_t chunk;
 	struct bytes data;
+	bool coded; /* `taken` counts what the data stands for */
 };
 
 enum refusal {
@@ -293,7 +295,7 @@ struct msg_refuse {
 	struct digest release; /* zero with STRANGER */
 	uint32_t chunk;
 	bool any;	/* answers a request for any */
-	bool neighbour; /* ALL_OUT: the origin may be asked as any neighbour; else it is a reserve */
+	bool neighbour; /* ALL_OUT: the origin is one neighbour among others; else a reserve */
 	char text[LIMIT_SHORT_TEXT + 1];
 };
 

@@ -20,6 +20,7 @@ enum {
 	HASH_LOG = 6,      /* it is faster and smaller so */
 	POOR_PERCENT = 60, /* of the size: a base that helps no more is compared with none */
 	DULL_PERCENT = 97, /* ... and a sample that shrinks no further is not worth a try */
+	NOISE_PERCENT = 110, /* of what noise would have */
 	WINDOW_LOG = 24,   /* chunk and base together */
 	SAMPLES = 8,
 	SAMPLE_SIZE = 1024,
@@ -280,6 +281,29 @@ static size_t write_alone(const struct job *job, struct out *out)
 	return write_planes(job, words_of(job), out);
 }
 
+/* Bytes that look drawn by lot, whichever of four places they stand in: nothing makes them smaller,
+ * and to see that is much cheaper than to try. The sum of squares of n such bytes' frequencies is
+ * about n + n^2 / 256. */
+static bool is_noise(const struct job *s)
+{
+	uint32_t counts[4][256] = {0};
+	uint64_t n = s->size / 4;
+
+	if (s->base || s->size < SAMPLES * SAMPLE_SIZE)
+		return false;
+	for (size_t i = 0; i < s->size; i++)
+		counts[i % 4][s->data[i]]++;
+	for (size_t p = 0; p < 4; p++) {
+		uint64_t squares = 0;
+
+		for (size_t b = 0; b < 256; b++)
+			squares += (uint64_t)counts[p][b] * counts[p][b];
+		if (squares * 100 > NOISE_PERCENT * (n + n * n / 256))
+			return false;
+	}
+	return true;
+}
+
 /* Fills job->element from samples. Returns the percentage that they shrank to. */
 static size_t guess(struct job *job, struct out *out)
 {
@@ -287,6 +311,8 @@ static size_t guess(struct job *job, struct out *out)
 	size_t best = s.size;
 
 	job->element = candidates[0];
+	if (is_noise(&s))
+		return 100;
 	for (size_t i = 0; i < ARRAY_SIZE(candidates); i++) {
 		enum coding_method second;
 		size_t size;

@@ -26,8 +26,8 @@ struct bench {
 	bool news, label_alarm;
 };
 
-static void on_news(void *arg, enum lookout_news news, const struct lookout_site *site, size_t feature,
-                    double ln_e)
+static void on_news(void *arg, enum lookout_news news, const struct lookout_site *site,
+                    size_t feature, double ln_e)
 {
 	struct bench *b = arg;
 
@@ -46,7 +46,8 @@ static void bench_start(struct bench *b, uint64_t seed)
 	b->baseline.features = mem_array(1, sizeof(*b->baseline.features));
 	b->baseline.features_count = 1;
 	b->baseline.observations = TRAINING;
-	r = build_numeric("brightness", values, TRAINING, BUILD_BINS, &b->baseline.features[0], NULL);
+	r = build_numeric("brightness", values, TRAINING, BUILD_BINS, &b->baseline.features[0],
+	                  NULL);
 	assert(r == 0);
 	free(values);
 	lookout_start(&b->watch, &(struct digest){{1}}, &b->baseline);
@@ -67,10 +68,8 @@ static void observe(struct bench *b, uint32_t count, double shift)
 {
 	const struct baseline_feature *feature = &b->baseline.features[0];
 	struct feature_counts counts = {b->bins, bins_total(feature)};
-	struct observation_record record = {.serving = true,
-	                                    .baseline = {{1}},
-	                                    .features = &counts,
-	                                    .features_count = 1};
+	struct observation_record record = {
+	    .serving = true, .baseline = {{1}}, .features = &counts, .features_count = 1};
 
 	memset(b->bins, 0, sizeof(b->bins));
 	for (uint32_t i = 0; i < count; i++)

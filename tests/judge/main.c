@@ -12,8 +12,9 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum bar { BAR_FALSE_HALTS, BAR_MINUTES, BAR_CAUGHT, BAR_OBSERVATIONS };
+enum bar { BAR_NONE, BAR_FALSE_HALTS, BAR_MINUTES, BAR_CAUGHT, BAR_OBSERVATIONS };
 
 struct row {
 	struct scenario scenario;
@@ -27,31 +28,77 @@ struct row {
 
 static const struct row rows[] = {
     {{"identical, 5 and 20 nodes alike", .nodes = 25, .canaries = 5, .per_minute = 4,
-      .errors = 0.005, .factor = 1, .minutes = 480}, BAR_FALSE_HALTS, 0.05, 100, 2000},
+      .errors = 0.005, .factor = 1, .minutes = 480},
+     BAR_FALSE_HALTS,
+     0.05,
+     100,
+     2000},
     {{"identical, the same, all default gates", .nodes = 25, .canaries = 5, .per_minute = 4,
       .errors = 0.005, .factor = 1, .minutes = 480, .slower = 1, .guard_rail = true},
-     BAR_FALSE_HALTS, 0.05, 5, 500},
+     BAR_FALSE_HALTS,
+     0.05,
+     5,
+     500},
     {{"identical, 5 unequal nodes, bursts of 5", EDGE, .nodes = 5, .canaries = 1, .spread = 0.5,
       .change = 0.25, .burst = 5, .factor = 1, .history = 3 * DAY, .minutes = 480},
-     BAR_FALSE_HALTS, 0.05, 50, 2000},
+     BAR_FALSE_HALTS,
+     0.05,
+     50,
+     2000},
     {{"identical, 10 unequal nodes, bursts of 5", EDGE, .nodes = 10, .canaries = 1, .spread = 0.5,
       .change = 0.25, .burst = 5, .factor = 1, .history = 3 * DAY, .minutes = 480},
-     BAR_FALSE_HALTS, 0.05, 20, 2000},
+     BAR_FALSE_HALTS,
+     0.05,
+     20,
+     2000},
     {{"identical, 20 unequal nodes, bursts of 5", EDGE, .nodes = 20, .canaries = 2, .spread = 0.5,
       .change = 0.25, .burst = 5, .factor = 1, .history = 3 * DAY, .minutes = 480},
-     BAR_FALSE_HALTS, 0.05, 10, 2000},
+     BAR_FALSE_HALTS,
+     0.05,
+     10,
+     2000},
+    {{"identical, 5 unequal nodes, without history", EDGE, .nodes = 5, .canaries = 1, .spread = 0.5,
+      .burst = 5, .factor = 1, .minutes = 480},
+     BAR_NONE,
+     0,
+     0,
+     2000},
     {{"twice the errors, 20 against 80 a minute", .nodes = 25, .canaries = 5, .per_minute = 4,
-      .errors = 0.005, .factor = 2, .minutes = DAY}, BAR_MINUTES, 120, 0, 2000},
+      .errors = 0.005, .factor = 2, .minutes = DAY},
+     BAR_MINUTES,
+     120,
+     0,
+     2000},
     {{"three times", .nodes = 25, .canaries = 5, .per_minute = 4, .errors = 0.005, .factor = 3,
-      .minutes = DAY}, BAR_MINUTES, 35, 201, 2000},
+      .minutes = DAY},
+     BAR_MINUTES,
+     35,
+     201,
+     2000},
     {{"three times, 1 of 5 unequal nodes", EDGE, .nodes = 5, .canaries = 1, .spread = 0.5,
-      .factor = 3, .history = 3 * DAY, .minutes = DAY}, BAR_CAUGHT, 0.85, 20, 1000},
+      .factor = 3, .history = 3 * DAY, .minutes = DAY},
+     BAR_CAUGHT,
+     0.85,
+     20,
+     1000},
     {{"three times, 1 of 5, bursts of 5", EDGE, .nodes = 5, .canaries = 1, .spread = 0.5,
-      .burst = 5, .factor = 3, .history = 3 * DAY, .minutes = DAY}, BAR_CAUGHT, 0.85, 20, 1000},
+      .burst = 5, .factor = 3, .history = 3 * DAY, .minutes = DAY},
+     BAR_CAUGHT,
+     0.85,
+     20,
+     1000},
     {{"identical latency", .nodes = 25, .canaries = 5, .per_minute = 4, .factor = 1, .slower = 1,
-      .minutes = 480}, BAR_FALSE_HALTS, 0.05, 10, 1000},
+      .minutes = 480},
+     BAR_FALSE_HALTS,
+     0.05,
+     10,
+     1000},
     {{"20 % slower", .nodes = 25, .canaries = 5, .per_minute = 4, .factor = 1, .slower = 1.2,
-      .minutes = 480}, BAR_OBSERVATIONS, 250, 301, 2000},
+      .minutes = 480},
+     BAR_OBSERVATIONS,
+     250,
+     301,
+     2000},
 };
 
 struct tally {
@@ -87,6 +134,16 @@ static void run_peers(const struct scenario *s, const struct minute *minutes, ui
 	}
 }
 
+/* Of its name, so that a new row changes no other one's streams. */
+static uint64_t seed_of(const char *name)
+{
+	uint64_t seed = 0;
+
+	for (; *name; name++)
+		seed = seed * 1000003 + (unsigned char)*name;
+	return seed;
+}
+
 static struct tally run_row(const struct row *row, uint32_t runs, bool peers)
 {
 	const struct scenario *s = &row->scenario;
@@ -96,7 +153,7 @@ static struct tally run_row(const struct row *row, uint32_t runs, bool peers)
 	for (int i = 0; i < 4; i++)
 		tally.minutes[i] = mem_array(runs, sizeof(double));
 	for (uint32_t run = 0; run < runs; run++) {
-		uint64_t seed = 1 + run * UINT64_C(7919) + (uint64_t)(row - rows) * 1000003;
+		uint64_t seed = 1 + run * UINT64_C(7919) + seed_of(s->name);
 		struct outcome_of_run outcome = stream_run(s, seed, minutes);
 		bool halted = outcome.halted_at > 0;
 
@@ -110,22 +167,26 @@ static struct tally run_row(const struct row *row, uint32_t runs, bool peers)
 	return tally;
 }
 
-/* Within the bar; for a share with three standard errors of so many runs. */
+/* Within the bar; for a share with three standard errors of so many runs. A median of few runs may
+ * miss it by 15 %. */
 static bool holds(const struct row *row, struct tally *t)
 {
 	double share = t->halts[0] / (double)t->runs;
 	double slack = 3 * sqrt(row->limit * (1 - row->limit) / t->runs);
+	double median_limit = row->limit * (t->runs < 1000 ? 1.15 : 1);
 
 	switch (row->bar) {
+	case BAR_NONE:
+		return true;
 	case BAR_FALSE_HALTS:
 		return share <= row->limit + slack;
 	case BAR_CAUGHT:
 		return share >= row->limit - (t->runs < 200 ? slack : 0);
 	case BAR_OBSERVATIONS:
-		return median(t->observations, t->runs) <= row->limit;
+		return median(t->observations, t->runs) <= median_limit;
 	case BAR_MINUTES:
 	default:
-		return median(t->minutes[0], t->runs) <= row->limit;
+		return median(t->minutes[0], t->runs) <= median_limit;
 	}
 }
 
@@ -144,24 +205,25 @@ static void print_row(const struct row *row, struct tally *t, bool peers)
 		if (i == 0 && row->bar == BAR_OBSERVATIONS)
 			printf(", %.0f observations", median(t->observations, t->runs));
 	}
-	printf(" | %s |\n", holds(row, t) ? "holds" : "MISSED");
+	printf(" | %s |\n", row->bar == BAR_NONE ? "" : holds(row, t) ? "holds" : "MISSED");
 	fflush(stdout);
 }
 
 int main(int argc, char **argv)
 {
-	bool full = argc == 2 && str_equal(argv[1], "full");
+	bool full = argc >= 2 && str_equal(argv[1], "full");
+	const char *part = argc == 3 ? argv[2] : NULL;
 	int missed = 0;
 
-	if (argc != 2 || (!full && !str_equal(argv[1], "quick"))) {
-		fprintf(stderr, "usage: judge-bars quick|full\n");
+	if (argc < 2 || argc > 3 || (!full && !str_equal(argv[1], "quick"))) {
+		fprintf(stderr, "usage: judge-bars quick|full [PART-OF-A-ROW'S-NAME]\n");
 		return 2;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		uint32_t runs = full ? rows[i].full : rows[i].quick;
 		struct tally tally;
 
-		if (!runs)
+		if (!runs || (part && !strstr(rows[i].scenario.name, part)))
 			continue;
 		tally = run_row(&rows[i], runs, full);
 		print_row(&rows[i], &tally, full);
@@ -170,6 +232,6 @@ int main(int argc, char **argv)
 		for (int k = 0; k < 4; k++)
 			free(tally.minutes[k]);
 	}
-	missed += alarms_run(full);
+	missed += part ? 0 : alarms_run(full);
 	return missed ? 1 : 0;
 }

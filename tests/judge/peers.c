@@ -42,7 +42,8 @@ uint32_t peer_z_means(const struct minute *minutes, uint32_t count, double alpha
 			for (uint32_t i = 0; i < minutes[t].latencies_count[c]; i++) {
 				n[c]++;
 				sum[c] += minutes[t].latencies[c][i];
-				squares[c] += minutes[t].latencies[c][i] * minutes[t].latencies[c][i];
+				squares[c] +=
+				    minutes[t].latencies[c][i] * minutes[t].latencies[c][i];
 			}
 			means[c] = sum[c] / fmax(n[c], 1);
 			variance += n[c] > 1 ? (squares[c] / n[c] - means[c] * means[c]) / n[c] : 0;

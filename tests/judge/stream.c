@@ -123,8 +123,8 @@ static void before(struct fleet *f, struct judge_policy *policy, struct gather_s
 	bool canaries[STREAM_NODES] = {0};
 
 	for (uint32_t i = 0; i < s->nodes; i++) {
-		f->errors[i] = s->errors * exp(s->spread * stream_normal(&f->rng) -
-		                               s->spread * s->spread / 2);
+		f->errors[i] =
+		    s->errors * exp(s->spread * stream_normal(&f->rng) - s->spread * s->spread / 2);
 		canaries[i] = i < s->canaries;
 	}
 	for (uint32_t t = 0; t < s->history; t++)

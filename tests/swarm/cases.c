@@ -83,11 +83,7 @@ const size_t swarm_bars_count = ARRAY_SIZE(swarm_bars);
 
 const struct swarm_case swarm_faults[] = {
 	{.name = "two nodes killed", SIXTEEN, .faults = {{FAULT_KILL, 1, 2, 40}}, FEW(.90)},
-	{.name = "two nodes stall",
-	 SIXTEEN,
-	 .faults = {{FAULT_STALL, 1, 2, 30}},
-	 BARS(.78),
-	 .names = 1u << FETCH_STALLED},
+	{.name = "two nodes stall", SIXTEEN, .faults = {{FAULT_STALL, 1, 2, 30}}, BARS(.78)},
 	{.name = "a node sends wrong bytes",
 	 SIXTEEN,
 	 .faults = {{FAULT_CORRUPT, 1, 1, 10}},

@@ -102,17 +102,23 @@ good_round "and the next rollout completes"
 
 # ---- flipped bits ----
 # The next release has a file in common with this one, and its bytes lie on the disks already.
-shared=$WORK/shared blob=$FLEET_STATE/n1/agent/blobs/$(b2sum -l 256 "$WORK/$SERVED/model/extra-$SERVED" | cut -d' ' -f1)
+shared=$WORK/shared name=$(b2sum -l 256 "$WORK/$SERVED/model/extra-$SERVED" | cut -d' ' -f1)
 cp "$WORK/$SERVED/model/extra-$SERVED" "$shared"
-flip "$blob" 1000
+for node in $(seq $NODES); do flip "$FLEET_STATE/n$node/agent/blobs/$name" 1000; done
 version=8.1.0
 round_release good $version >/dev/null
 cp "$shared" "$WORK/$version/model/shared"
 fleet_covey release push -f "$WORK/$version/release.yaml" >/dev/null
 fleet_covey apply -y --detach -f "$(round_deployment good $version)" >/dev/null
-wait_for 120 state_is completed && wait_for 30 all_serve $version
-ok "a bit of a file on a node's disk has flipped: it is fetched again before a release runs with it"
-cmp -s "$blob" "$shared"
+wait_for 120 state_is rolled_back
+ok "a bit of a file on the nodes' disks has flipped: no release runs with it"
+rollout_field .reason.text | grep -q 'digest\|not what'
+ok "the reason names it"
+all_serve "$SERVED"
+ok "the one before goes on"
+fleet_covey rollout retry "$(newest_to $version)" >/dev/null && wait_for 120 state_is completed && all_serve $version
+ok "retry fetches it again and completes"
+cmp -s "$FLEET_STATE/n1/agent/blobs/$name" "$shared"
 ok "and the disk has the right bytes"
 SERVED=$version
 

@@ -77,14 +77,14 @@ fault() { # title, host, program, sentence, completed | retried, fault ...
 	inject "$host" "$program" "${@//PART/$(part_of "$version")}"
 	{
 		[ "$host" != co ] || fleet_covey --timeout 10s release push -f "$WORK/$version/release.yaml"
-		fleet_covey --timeout 10s apply -y --detach -f "$(round_deployment good "$version")"
+		fleet_covey --timeout 10s apply -y --detach -f "$(round_deployment strict "$version")"
 	} >"$WORK/apply" 2>&1
 	wait_for 60 logged "$sentence" || { bad=1; echo "# no sentence /$sentence/"; }
 	SENTENCE=$(logged "$sentence")
 	eject
 	wait_for 20 fleet_lives
 	insist 60 fleet_covey release push -f "$WORK/$version/release.yaml"
-	insist 60 apply_once "$(round_deployment good "$version")" "$version" || bad=1
+	insist 60 apply_once "$(round_deployment strict "$version")" "$version" || bad=1
 	ends "$end" || { bad=1; echo "# it ended $(rollout_field '.state, .reason.text' | tr '\n' ' ')"; }
 	SERVED=$version
 	wait_for 60 slots_are "$version" "$NODES" && wait_for 10 all_serve "$version" ||
@@ -113,7 +113,7 @@ NO_DESCRIPTORS=$(echo {openat,socket,accept4,eventfd2,epoll_create1,pipe2}:error
 fault "agent, journal, disk full" n1 agent 'journal.*full: nothing is changed until' completed \
 	pwrite64:error=ENOSPC "$(log_of n1 agent)"
 fault "agent, chunks, EIO" n1 agent 'Input/output error' completed fdatasync:error=EIO PART
-fault "agent, no memory" n1 agent 'out of memory' completed $NO_MEMORY
+fault "agent, no memory" n1 agent '[Oo]ut of memory|OUT OF MEMORY' completed $NO_MEMORY
 fault "agent, no descriptors" n1 agent 'its health cannot be asked.*Too many open files' completed $NO_DESCRIPTORS
 fault "coordinator, database, disk full" co coordinator 'disk.*full' completed \
 	pwrite64:error=ENOSPC "$(log_of co coordinator)"

@@ -54,10 +54,14 @@ fleet_link n1 down
 ask 1 100
 sleep 5
 ask 1 50
-sleep 3
+sleep 8 # periods of 2 s are over and in the journal
+touch "$WORK/killed"
 kill -9 "$(cat "$FLEET_RUN/n1/agent.pid")" # its journal has them
 fleet_daemon n1 agent "$COVEY_BUILD/agent/covey-agent" --config "$FLEET_STATE/n1/agent.conf"
-sleep 3
+listens_again() { # what is said before is lost, and told as such
+	[ -n "$(find "$FLEET_RUN/n1/observe" -name observe.sock -newer "$WORK/killed")" ]
+}
+wait_for 30 listens_again
 ask 1 30
 sleep 3
 is_total n1 attempted $((before1 + 320))

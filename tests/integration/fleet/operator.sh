@@ -97,7 +97,7 @@ ok "the canary bakes again"
 # spec: ROLL-10
 ok "the draw of the canary is the same for the same release"
 expect 0 "promote ends the wait" fleet_covey rollout promote "$(newest)"
-expect 0 "and the rollout completes" fleet_covey rollout watch --timeout 60s "$(newest)"
+expect 0 "and the rollout completes" fleet_covey rollout watch --timeout 2m "$(newest)"
 for node in 1 2 3; do
 	serves $node 2.0.0
 	ok "n$node serves 2.0.0"
@@ -105,7 +105,7 @@ done
 # spec: ROLL-12
 expect 0 "undo is a rollout of its own" fleet_covey rollout undo -y --detach "$(newest)"
 expect 0 "promote --full" fleet_covey rollout promote --full "$(newest)"
-expect 0 "undo completes" fleet_covey rollout watch --timeout 60s "$(newest)"
+expect 0 "undo completes" fleet_covey rollout watch --timeout 2m "$(newest)"
 for node in 1 2 3; do
 	serves $node 1.0.0
 	ok "n$node serves 1.0.0 again"

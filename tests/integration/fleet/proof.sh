@@ -8,6 +8,7 @@
 #	smoke rolled_back before a client saw it (wrong answers)
 #	crash rolled_back from the bake  abort    aborted by the operator in the bake
 #	stop  completed, stop-first      remove   the deployment is removed and comes back
+#	strict as good, and no node may fail
 
 # The default suite runs a part; COVEY_PROOF=all runs everything (`./dev soak kills`).
 
@@ -148,6 +149,7 @@ round_deployment() { # kind, version -> deployment.yaml
 	local bake=400ms swap=start-first strategy may_fail=1
 	case $1 in
 	smoke | crash) may_fail=$((NODES - 1)) ;; # every node comes to its failure
+	strict) may_fail=0 ;;
 	esac
 	case $1 in
 	crash) bake=30s ;;

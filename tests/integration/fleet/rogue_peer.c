@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A node gone bad: it has a node's real keys and record, speaks the protocol as it should, says that
- * it has all of every release, and then gives what it likes.
- *
+ * A node gone bad: it has a node's real keys and record, speaks the protocol as it should, says
+ * that it has all of every release, and then gives what it likes.
  *   rogue_peer AGENT.CONF bad    sends bytes that are not the chunk
  *   rogue_peer AGENT.CONF lie    refuses what it said it has
  *   rogue_peer AGENT.CONF stall  never answers
  *   rogue_peer AGENT.CONF hoard  asks everybody for everything, confirms nothing, gives nothing
- *
  * It prints a line for each neighbour that connects and for each request.
  */
 #include "agent/chunks/peers.h"

@@ -232,7 +232,8 @@ static void say(struct exchange_test *t, uint32_t peer, enum message_type type, 
 	free(bytes.data);
 }
 
-static void ask(struct exchange_test *t, uint32_t peer, const struct digest *release, uint32_t chunk)
+static void ask(struct exchange_test *t, uint32_t peer, const struct digest *release,
+		uint32_t chunk)
 {
 	const struct msg_request request = {.release = *release, .chunk = chunk};
 

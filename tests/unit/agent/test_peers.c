@@ -185,7 +185,8 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* node is told that its only neighbours are the others of `mask`; it connects to those of `dial`. */
+/* node is told that its only neighbours are the others of `mask`; it connects to those of
+ * `dial`. */
 static void tell(struct fleet *fleet, struct node *node, unsigned mask, unsigned dial)
 {
 	struct msg_neighbour of[NODES] = {0};

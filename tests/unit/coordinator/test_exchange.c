@@ -207,7 +207,8 @@ static void test_the_liar_is_named(void **state)
 
 /* ---- the origin ---- */
 
-static void offer(struct fixture *f, struct fake_node *node, const struct digest *release, uint8_t has)
+static void offer(struct fixture *f, struct fake_node *node, const struct digest *release,
+		  uint8_t has)
 {
 	struct msg_offer offer = {
 		.release = *release, .chunks = CHUNKS, .bitmap = {&has, 1}, .first = true};
@@ -274,6 +275,25 @@ static void test_what_a_node_has_is_out(void **state)
 	offer(f, &f->nodes[1], &release, 0);
 	ask(f, &f->nodes[1], &release, true, 0);
 	assert_int_equal(answer(f, &f->nodes[1]), 1);
+	fixture_free(f);
+}
+
+/* Whoever comes late asks those who have it. */
+static void test_what_others_hold_is_out(void **state)
+{
+	struct fixture *f = fleet(3);
+	struct digest release = roll_out(f, "1.0.0");
+
+	for (size_t i = 0; i < 2; i++)
+		offer(f, &f->nodes[i], &release, 0);
+	for (size_t i = 0; i < 2; i++) {
+		f->nodes[i].lazy = false;
+		fixture_obey(f, &f->nodes[i]);
+	}
+	fixture_pass(f, 5000);
+	offer(f, &f->nodes[2], &release, 0);
+	ask(f, &f->nodes[2], &release, true, 0);
+	assert_int_equal(answer(f, &f->nodes[2]), -1 - REFUSAL_ALL_OUT);
 	fixture_free(f);
 }
 
@@ -347,6 +367,7 @@ int main(void)
 		cmocka_unit_test(test_the_liar_is_named),
 		cmocka_unit_test(test_each_chunk_goes_out_once),
 		cmocka_unit_test(test_what_a_node_has_is_out),
+		cmocka_unit_test(test_what_others_hold_is_out),
 		cmocka_unit_test(test_a_stranger_to_the_release_gets_nothing),
 		cmocka_unit_test(test_who_counts_otherwise_begins_anew),
 		cmocka_unit_test(test_after_a_restart),

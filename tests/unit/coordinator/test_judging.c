@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Evidence through the whole coordinator: nodes' records in, verdicts, quarantine, pauses, drift and
- * the hook out; and nothing of it lost or counted twice by a crash in between.
+ * Evidence through the whole coordinator: nodes' records in, verdicts, quarantine, pauses, drift
+ * and the hook out; and nothing of it lost or counted twice by a crash in between.
  */
 #include "base/mem.h"
 #include "base/rng.h"
@@ -68,38 +68,42 @@ static void observe(size_t i, const struct digest *release)
 	uint64_t bins[7] = {light[i] ? 40 : 13, 13, 14};
 	struct feature_counts feature = {bins, 7};
 	struct observation_record record = {
-		.boot_epoch = 1,
-		.sequence = ++sequence,
-		.release = *release,
-		.baseline = baseline,
-		.start_unix_ms = f->now_ms - PERIOD_MS,
-		.length_ms = PERIOD_MS,
-		.age_ms = 3600000,
-		.serving = true,
-		.periods = 1,
-		.counts = {.attempted = REQUESTS},
-		.features = &feature,
-		.features_count = digest_is_zero(&baseline) ? 0 : 1,
+	    .boot_epoch = 1,
+	    .sequence = ++sequence,
+	    .release = *release,
+	    .baseline = baseline,
+	    .start_unix_ms = f->now_ms - PERIOD_MS,
+	    .length_ms = PERIOD_MS,
+	    .age_ms = 3600000,
+	    .serving = true,
+	    .periods = 1,
+	    .counts = {.attempted = REQUESTS, .labels_right = 1},
+	    .features = &feature,
+	    .features_count = digest_is_zero(&baseline) ? 0 : 1,
 	};
 	struct msg_observed message = {&record, 1, NULL, 0};
 
 	STR_CUT(record.deployment, "ocr");
 	for (size_t k = 0; k < REQUESTS; k++)
-		record.counts.errors +=
-			rng_unit(&rng) < rates[i] * (canary ? canary_factor : 1);
+		record.counts.errors += rng_unit(&rng) < rates[i] * (canary ? canary_factor : 1);
 	record.counts.ok = REQUESTS - record.counts.errors;
 	fixture_send(f, &f->nodes[i], MESSAGE_OBSERVED, &message);
 }
 
+/* A second passes, then nodes from `first` to before `end` tell what it brought. */
+static void observe_some(size_t first, size_t end, uint64_t ms)
+{
+	fixture_pass(f, ms);
+	for (size_t i = first; i < end; i++)
+		if (f->nodes[i].status.deployments_count)
+			observe(i, &f->nodes[i].status.deployments[0].release);
+	fixture_deliver(f);
+}
+
 static void observe_for(uint64_t seconds)
 {
-	for (uint64_t s = 0; s < seconds; s++) {
-		fixture_pass(f, 1000);
-		for (size_t i = 0; i < NODES; i++)
-			if (f->nodes[i].status.deployments_count)
-				observe(i, &f->nodes[i].status.deployments[0].release);
-		fixture_deliver(f);
-	}
+	for (uint64_t s = 0; s < seconds; s++)
+		observe_some(0, NODES, 1000);
 }
 
 static void roll_out(uint32_t canaries, struct gate_spec *gates, size_t gates_count)
@@ -119,12 +123,11 @@ static void roll_out(uint32_t canaries, struct gate_spec *gates, size_t gates_co
 static json_t *show(void)
 {
 	assert_int_equal(fixture_ask(f, ROLE_VIEWER, "rollout.ls", NULL, NULL), 0);
-	assert_int_equal(
-		fixture_ask(f, ROLE_VIEWER, "rollout.show",
-			    json_pack("{sO}", "rollout",
-				      json_object_get(json_array_get(f->body, 0), "id")),
-			    NULL),
-		0);
+	assert_int_equal(fixture_ask(f, ROLE_VIEWER, "rollout.show",
+	                             json_pack("{sO}", "rollout",
+	                                       json_object_get(json_array_get(f->body, 0), "id")),
+	                             NULL),
+	                 0);
 	return f->body;
 }
 
@@ -190,7 +193,7 @@ static void test_no_traffic_is_no_evidence(void **state)
 static void test_required_evidence_holds(void **state)
 {
 	struct gate_spec gates = {
-		.metric = "error_rate", .require = GATE_EVIDENCE, .deadline_ms = 20000};
+	    .metric = "error_rate", .require = GATE_EVIDENCE, .deadline_ms = 20000};
 
 	roll_out(1, &gates, 1);
 	fixture_pass(f, 100000);
@@ -201,9 +204,13 @@ static void test_required_evidence_holds(void **state)
 /* A promise that is kept is enough where the policy says so. */
 static void test_promised(void **state)
 {
-	struct gate_spec gates = {.metric = "error_rate", .require = GATE_EVIDENCE,
-				  .deadline_ms = 20000, .slo = 0.1, .has_policy = true,
-				  .policy = INCONCLUSIVE_PROMISED, .margin = 1.05};
+	struct gate_spec gates = {.metric = "error_rate",
+	                          .require = GATE_EVIDENCE,
+	                          .deadline_ms = 20000,
+	                          .slo = 0.1,
+	                          .has_policy = true,
+	                          .policy = INCONCLUSIVE_PROMISED,
+	                          .margin = 1.05};
 
 	observe_for(10);
 	roll_out(1, &gates, 1);
@@ -218,7 +225,7 @@ static void test_promised(void **state)
 static void test_crash(void **state)
 {
 	AUTO_FREE char *before = NULL, *after = NULL;
-	json_t *gates;
+	json_t *gates, *gates_then;
 
 	observe_for(60);
 	roll_out(2, NULL, 0);
@@ -228,11 +235,22 @@ static void test_crash(void **state)
 	fixture_start(f);
 	gates = json_object_get(show(), "gates");
 	after = json_dumps(gates, JSON_SORT_KEYS);
+	gates_then = json_incref(gates);
 	assert_string_equal(after, before);
 	assert_true(number("error_rate", "observations") > 10 * NODES * REQUESTS);
+	observe_some(0, 3, 1000); /* of this period the coordinator heard half when it fell */
+	fixture_crash(f);
+	fixture_start(f);
+	observe_some(3, NODES, 0);
+	observe_for(2);
+	assert_int_equal(
+	    (uint64_t)number("error_rate", "observations"),
+	    json_integer_value(json_object_get(json_array_get(gates_then, 0), "observations")) +
+	        3 * NODES * REQUESTS);
 	canary_factor = 6;
 	observe_for(40);
 	assert_string_equal(state_of(), "rolled_back");
+	json_decref(gates_then);
 }
 
 /* One of three canaries is bad: it goes back, the release goes on. */
@@ -259,7 +277,7 @@ static void test_quarantine(void **state)
 		bool is_bad = str_equal(fixture_text(node, "node"), bad);
 
 		assert_string_equal(fixture_text(node, "state"),
-				    is_bad ? "rolled_back" : "serving");
+		                    is_bad ? "rolled_back" : "serving");
 		if (is_bad)
 			assert_string_equal(fixture_text(node, "reason.check"), "quarantine");
 	}
@@ -271,8 +289,8 @@ static void learn_baseline(void)
 {
 	struct baseline_edge edges[] = {{0}, {1}, {2}, {3}};
 	uint64_t counts[7] = {1000, 1000, 1000};
-	struct baseline_feature feature = {.name = "light", .edges = edges, .edges_count = 4,
-					   .counts = counts, .counts_count = 7};
+	struct baseline_feature feature = {
+	    .name = "light", .edges = edges, .edges_count = 4, .counts = counts, .counts_count = 7};
 	struct baseline learned = {3000, &feature, 1};
 	struct baseline_proposal proposal = {.release = old_release};
 	struct msg_observed message = {NULL, 0, &proposal, 1};
@@ -320,15 +338,19 @@ static void test_drift_calls_the_hook_once(void **state)
 	fixture_start(f);
 	observe_for(30);
 	assert_int_equal(f->hooks, 1); /* the cool-down outlives a restart */
-	assert_int_equal(fixture_ask(f, ROLE_VIEWER, "drift.show",
-				     json_pack("{ss}", "model", "ocr"), NULL), 0);
+	assert_int_equal(
+	    fixture_ask(f, ROLE_VIEWER, "drift.show", json_pack("{ss}", "model", "ocr"), NULL), 0);
 	feature = json_array_get(json_object_get(json_array_get(f->body, 0), "features"), 0);
 	assert_string_equal(fixture_text(feature, "name"), "light");
 	assert_true(json_is_true(json_object_get(feature, "drifting")));
 	assert_int_equal(json_array_size(json_object_get(feature, "nodes")), NODES);
+	assert_int_equal(json_integer_value(json_object_get(
+	                     json_object_get(json_array_get(f->body, 0), "labels"), "right")),
+	                 sequence); /* each record once, in spite of the crash */
 	assert_true(json_number_value(json_object_get(feature, "ln_e")) > 10);
-	assert_int_not_equal(fixture_ask(f, ROLE_VIEWER, "drift.show",
-					 json_pack("{ss}", "model", "nobody"), NULL), 0);
+	assert_int_not_equal(
+	    fixture_ask(f, ROLE_VIEWER, "drift.show", json_pack("{ss}", "model", "nobody"), NULL),
+	    0);
 	roll_out(2, NULL, 0); /* the same on both sides: no fault of the release */
 	observe_for(90);
 	assert_string_equal(state_of(), "completed");
@@ -336,8 +358,8 @@ static void test_drift_calls_the_hook_once(void **state)
 
 static void test_plan_knows_how_long(void **state)
 {
-	struct gate_spec gate_spec = {.metric = "error_rate", .require = GATE_EVIDENCE,
-				      .deadline_ms = 5000};
+	struct gate_spec gate_spec = {
+	    .metric = "error_rate", .require = GATE_EVIDENCE, .deadline_ms = 5000};
 	struct deployment_spec spec;
 	struct bytes blob;
 	json_t *evidence;
@@ -347,7 +369,7 @@ static void test_plan_knows_how_long(void **state)
 	spec.gates = mem_copy(&gate_spec, sizeof(gate_spec));
 	spec.gates_count = 1;
 	assert_int_equal(codec_encode(&codec_deployment_spec, &spec, LIMIT_MANIFEST, &blob, NULL),
-			 0);
+	                 0);
 	assert_int_equal(fixture_ask(f, ROLE_VIEWER, "plan", NULL, &blob), 0);
 	evidence = json_array_get(json_object_get(f->body, "evidence"), 0);
 	assert_string_equal(fixture_text(evidence, "metric"), "error_rate");
@@ -356,7 +378,7 @@ static void test_plan_knows_how_long(void **state)
 	free(blob.data);
 	spec.gates[0].deadline_ms = 3000; /* no record of it could count by then */
 	assert_int_equal(codec_encode(&codec_deployment_spec, &spec, LIMIT_MANIFEST, &blob, NULL),
-			 0);
+	                 0);
 	assert_int_equal(fixture_ask(f, ROLE_VIEWER, "plan", NULL, &blob), 2);
 	free(blob.data);
 	deployment_spec_free(&spec);
@@ -366,11 +388,16 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_harm_is_taken_back),	  T(test_the_same_release_passes),
-		T(test_no_traffic_is_no_evidence), T(test_required_evidence_holds),
-		T(test_promised),		  T(test_crash),
-		T(test_quarantine),		  T(test_other_input_pauses),
-		T(test_drift_calls_the_hook_once), T(test_plan_knows_how_long),
+	    T(test_harm_is_taken_back),
+	    T(test_the_same_release_passes),
+	    T(test_no_traffic_is_no_evidence),
+	    T(test_required_evidence_holds),
+	    T(test_promised),
+	    T(test_crash),
+	    T(test_quarantine),
+	    T(test_other_input_pauses),
+	    T(test_drift_calls_the_hook_once),
+	    T(test_plan_knows_how_long),
 	};
 
 	return cmocka_run_group_tests_name("coordinator: judging", tests, NULL, NULL);

@@ -167,6 +167,24 @@ static void what_is_late_is_asked_again_at_the_end_and_the_loser_cancelled(void 
 	fetch_free(f);
 }
 
+/* A shell that may not ask now (the operator's rate) must not be woken for what is due. */
+static void what_was_due_wakes_nobody_twice(void **state)
+{
+	struct fetch_request q[8];
+	struct fetch *f = create(2);
+
+	add(f, ORIGIN, FETCH_ORIGIN, FETCH_NEIGHBOUR);
+	add(f, PEER, FETCH_PEER, FETCH_NEIGHBOUR);
+	have(f, PEER, 0, 1);
+	assert_int_equal(ask_all(f, 1, q, 8), 2);
+	fetch_received_later(f, ORIGIN, 1, 2);
+	for (uint64_t now = fetch_deadline(f); now < 9000; now = fetch_deadline(f)) {
+		fetch_tick(f, now, 1);
+		assert_true(fetch_deadline(f) > now);
+	}
+	fetch_free(f);
+}
+
 static void in_the_middle_nothing_is_asked_twice(void **state)
 {
 	struct fetch_request q[32];
@@ -325,6 +343,7 @@ int main(void)
 		cmocka_unit_test(credit_is_in_bytes),
 		cmocka_unit_test(a_slow_source_gets_less),
 		cmocka_unit_test(what_is_late_is_asked_again_at_the_end_and_the_loser_cancelled),
+		cmocka_unit_test(what_was_due_wakes_nobody_twice),
 		cmocka_unit_test(in_the_middle_nothing_is_asked_twice),
 		cmocka_unit_test(who_says_that_it_has_and_has_not_is_a_liar),
 		cmocka_unit_test(who_stalls_is_named_once_until_it_delivers),

@@ -34,7 +34,11 @@ static struct gather *make(void)
 static struct observation_record record(uint8_t release)
 {
 	return (struct observation_record){
-	    .release = {{release}}, .length_ms = P, .age_ms = 10 * P, .serving = true, .periods = 1,
+	    .release = {{release}},
+	    .length_ms = P,
+	    .age_ms = 10 * P,
+	    .serving = true,
+	    .periods = 1,
 	    .counts = {.attempted = 10, .ok = 8, .errors = 1, .crashes = 1}};
 }
 

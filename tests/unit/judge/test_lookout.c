@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* After the rollout: two windows in a row, enough sites, hysteresis, labels, and its stored form. */
+/* After the rollout: two windows in a row, enough sites, hysteresis, labels, and its stored form.
+ */
 #include "coordinator/judge/record.h"
 
 #include "base/str.h"
@@ -10,7 +11,8 @@
 #include <cmocka.h>
 
 static uint64_t baseline_counts[] = {250, 250, 250, 250, 0, 0, 0, 0};
-static struct baseline_feature feature = {.name = "light", .counts = baseline_counts, .counts_count = 8};
+static struct baseline_feature feature = {
+    .name = "light", .counts = baseline_counts, .counts_count = 8};
 static const struct baseline baseline = {.features = &feature, .features_count = 1};
 static const struct lookout_policy policy = {1000, 50, 60000};
 

@@ -85,8 +85,8 @@ static void test_refusals(void **state)
 	}
 }
 
-/* 20 against 80 requests a minute, 0.5 % errors: 137 minutes for a healthy release; and 354 requests
- * without a failure prove 1 %. */
+/* 20 against 80 requests a minute, 0.5 % errors: 137 minutes for a healthy release; and 354
+ * requests without a failure prove 1 %. */
 static void test_needs(void **state)
 {
 	struct gate_spec gates[] = {

@@ -26,8 +26,8 @@ static struct judge *make(struct gate_spec *gates, size_t count)
 }
 
 /* One period: canary nodes 0, 1, ... each with n and their own x; a control with n_b and x_b. */
-static void add(struct judge *judge, uint64_t without, size_t nodes, uint64_t n,
-                const uint64_t *x, uint64_t n_b, uint64_t x_b)
+static void add(struct judge *judge, uint64_t without, size_t nodes, uint64_t n, const uint64_t *x,
+                uint64_t n_b, uint64_t x_b)
 {
 	struct judge_count counts[9][JUDGE_GATES_MAX] = {0};
 	struct judge_row rows[9];
@@ -44,9 +44,10 @@ static void add(struct judge *judge, uint64_t without, size_t nodes, uint64_t n,
 		                             counts[i],
 		                             policy.gates_count};
 	}
-	assert_int_equal(
-	    judge_add(judge, &(struct judge_period){.rows = rows, .rows_count = nodes + 1}, without),
-	    0);
+	assert_int_equal(judge_add(judge,
+	                           &(struct judge_period){.rows = rows, .rows_count = nodes + 1},
+	                           without),
+	                 0);
 }
 
 static void add_one(struct judge *judge, uint64_t n, uint64_t x, uint64_t n_b, uint64_t x_b)
@@ -59,8 +60,8 @@ static void add_feature(struct judge *judge, enum cohort cohort, uint32_t featur
 	uint64_t bins[8] = {first, 100, 100, 100};
 	struct judge_bins row = {cohort, feature, bins, 8};
 
-	assert_int_equal(
-	    judge_add(judge, &(struct judge_period){.bins = &row, .bins_count = 1}, 0), 0);
+	assert_int_equal(judge_add(judge, &(struct judge_period){.bins = &row, .bins_count = 1}, 0),
+	                 0);
 }
 
 static enum judge_decision decision(const struct judge *judge, const char *why)
@@ -90,8 +91,7 @@ static void test_guard_rail(void **state)
 
 static void test_required(void **state)
 {
-	struct gate_spec gate = {
-	    .metric = "error_rate", .require = GATE_EVIDENCE, .slo = 0.2};
+	struct gate_spec gate = {.metric = "error_rate", .require = GATE_EVIDENCE, .slo = 0.2};
 	struct judge *judge = make(&gate, 1);
 
 	assert_int_equal(decision(judge, "there is none yet"), JUDGE_NO_EVIDENCE);
@@ -105,8 +105,7 @@ static void test_required(void **state)
 /* A promise that is proven while the comparison is still open, and one that is broken. */
 static void test_promise(void **state)
 {
-	struct gate_spec gate = {
-	    .metric = "error_rate", .require = GATE_EVIDENCE, .slo = 0.05};
+	struct gate_spec gate = {.metric = "error_rate", .require = GATE_EVIDENCE, .slo = 0.05};
 	struct gate_spec ceiling = {.metric = "error_rate", .absolute = true, .slo = 0.05};
 	struct judge *judge = make(&gate, 1);
 
@@ -193,12 +192,12 @@ static void test_strata(void **state)
 	struct judge_row rows[] = {{COHORT_CANARY, 0, 0, 1, counts[0], 2},
 	                           {COHORT_CONTROL, 1, JUDGE_NO_NODE, 1, counts[1], 2}};
 
-	assert_int_equal(
-	    judge_add(judge, &(struct judge_period){.rows = rows, .rows_count = 2}, 0), 0);
+	assert_int_equal(judge_add(judge, &(struct judge_period){.rows = rows, .rows_count = 2}, 0),
+	                 0);
 	assert_int_equal(decision(judge, NULL), JUDGE_NO_EVIDENCE);
 	rows[1].stratum = 0;
-	assert_int_equal(
-	    judge_add(judge, &(struct judge_period){.rows = rows, .rows_count = 2}, 0), 0);
+	assert_int_equal(judge_add(judge, &(struct judge_period){.rows = rows, .rows_count = 2}, 0),
+	                 0);
 	assert_int_equal(decision(judge, NULL), JUDGE_HALT);
 	judge_free(judge);
 }
@@ -207,12 +206,15 @@ static void test_strata(void **state)
 static void test_journal(void **state)
 {
 	uint64_t bins[] = {3, 0, UINT64_C(1) << 40};
-	struct judge_count counts[2] = {{.attempts = 7, .bad = 2, .expected = 0.125,
-	                                 .over = {4, 3, 2, 1}}, {0}};
+	struct judge_count counts[2] = {
+	    {.attempts = 7, .bad = 2, .expected = 0.125, .over = {4, 3, 2, 1}}, {0}};
 	struct judge_row row = {COHORT_CONTROL, 3, JUDGE_NO_NODE, 5, counts, 2};
 	struct judge_bins drift = {COHORT_CONTROL, 9, bins, 3};
-	struct judge_entry entry = {.kind = JUDGE_PERIOD, .at_ms = 5, .seen = 6,
-	                            .period = {77, &row, 1, &drift, 1}}, back;
+	struct judge_entry entry = {.kind = JUDGE_PERIOD,
+	                            .at_ms = 5,
+	                            .seen = 6,
+	                            .period = {77, &row, 1, &drift, 1}},
+	                   back;
 	struct bytes bytes = {0};
 
 	assert_int_equal(codec_encode(&codec_judge_entry, &entry, 1 << 20, &bytes, NULL), 0);

@@ -167,6 +167,61 @@ static void test_a_baseline_is_fixed_once(void **state)
 	assert_int_equal(count, 2);
 }
 
+static int sum_entries(void *arg, const struct store_judgement *judgement)
+{
+	uint64_t *sum = arg;
+
+	*sum = *sum * 100 + judgement->sequence * 10 + judgement->entry.data[0];
+	return 0;
+}
+
+/* In order, each sequence once, and gone with the rollout. */
+static void test_judgements_belong_to_their_rollout(void **state)
+{
+	struct store *s = *state;
+	struct store_rollout rollout = {.id = {{1}}, .number = 1};
+	uint8_t body[2] = {7, 8};
+	struct store_judgement entry = {.rollout = {{1}}, .sequence = 1, .entry = {body, 1}};
+	uint64_t sum = 0;
+
+	STR_CUT(rollout.deployment, "ocr");
+	assert_int_equal(s->ops->rollout_put(s, &rollout, NULL), 0);
+	assert_int_equal(s->ops->judgement_append(s, &entry, NULL), 0);
+	assert_int_equal(s->ops->judgement_append(s, &entry, NULL), -EEXIST);
+	entry.sequence = 2;
+	entry.entry = (struct bytes){body + 1, 1};
+	assert_int_equal(s->ops->judgement_append(s, &entry, NULL), 0);
+	assert_int_equal(s->ops->judgement_each(s, &rollout.id, sum_entries, &sum, NULL), 0);
+	assert_int_equal(sum, 1728);
+	assert_int_equal(s->ops->rollout_remove(s, &rollout.id, NULL), 0);
+	assert_int_equal(s->ops->judgement_each(s, &rollout.id, sum_entries, &sum, NULL), 0);
+	assert_int_equal(sum, 1728);
+}
+
+static int take_seen(void *arg, const struct store_watch *watch)
+{
+	*(uint64_t *)arg += watch->seen;
+	return 0;
+}
+
+static void test_a_watch_is_replaced_whole(void **state)
+{
+	struct store *s = *state;
+	uint8_t body[1] = {1};
+	struct store_watch watch = {.seen = 5, .body = {body, 1}};
+	uint64_t seen = 0;
+
+	STR_CUT(watch.deployment, "ocr");
+	assert_int_equal(s->ops->watch_put(s, &watch, NULL), 0);
+	watch.seen = 7;
+	assert_int_equal(s->ops->watch_put(s, &watch, NULL), 0);
+	assert_int_equal(s->ops->watch_each(s, take_seen, &seen, NULL), 0);
+	assert_int_equal(seen, 7);
+	assert_int_equal(s->ops->watch_remove(s, "ocr", NULL), 0);
+	assert_int_equal(s->ops->watch_each(s, take_seen, &seen, NULL), 0);
+	assert_int_equal(seen, 7);
+}
+
 static void make_version_1(const char *path)
 {
 	sqlite3 *db = NULL;
@@ -218,6 +273,8 @@ int main(void)
 		T(test_trimmed_ids_are_not_given_again),
 		T(test_a_mark_rises_and_goes_with_its_node),
 		T(test_a_baseline_is_fixed_once),
+		T(test_judgements_belong_to_their_rollout),
+		T(test_a_watch_is_replaced_whole),
 		cmocka_unit_test(test_from_version_1),
 	};
 
