@@ -160,6 +160,36 @@ static void download_waits_for_its_window(void **state)
 	assert_true(node_run_until(node, NODE_STATE_STAGED, 3 * 60000));
 }
 
+static int (*real_put)(void *context, const struct digest *release, enum object_kind kind,
+		       const struct digest *digest, const void *data, size_t size,
+		       struct err *err);
+
+static int put_finds_no_room(void *context, const struct digest *release, enum object_kind kind,
+			     const struct digest *digest, const void *data, size_t size,
+			     struct err *err)
+{
+	return kind == OBJECT_CHUNK
+		       ? err_set(err, -ENOSPC, "the disk is full")
+		       : real_put(context, release, kind, digest, data, size, err);
+}
+
+/* Nor is the coordinator asked for the same chunk again and again. */
+static void full_disk_is_given_time(void **state)
+{
+	struct node *node = *state;
+	struct digest first = node_release(node, "1.0.0", 1, 3, 5000);
+	struct assignment a = node_assignment(NULL, &first, GOAL_FETCH);
+
+	node_start(node);
+	real_put = node->world.store.put;
+	node->world.store.put = put_finds_no_room;
+	node_desire(node, 1, &a, 1);
+	node_run(node, 3000);
+	assert_in_range(node->chunk_gets, 1, 40);
+	node->world.store.put = real_put;
+	assert_true(node_run_until(node, NODE_STATE_STAGED, 200000));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -171,6 +201,7 @@ int main(void)
 		STEPS_TEST(same_content_is_not_fetched_twice),
 		STEPS_TEST(fetch_keeps_to_the_rate),
 		STEPS_TEST(download_waits_for_its_window),
+		STEPS_TEST(full_disk_is_given_time),
 	};
 
 	return cmocka_run_group_tests_name("agent shell: fetching", tests, NULL, NULL);
