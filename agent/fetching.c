@@ -546,12 +546,12 @@ static void on_chunk(struct agent *agent, struct fetch_job *job, const struct ms
 
 	if (chunk == CHUNK_NONE)
 		return;
+	job->at_ms = 0; /* a failure makes a pause of it */
 	if (object->missing)
 		fetch_received_missing(job->fetch, SOURCE_ORIGIN, chunk);
 	else
 		fetching_take(agent, job, SOURCE_ORIGIN, chunk, object->data.data,
 			      object->data.size);
-	job->at_ms = 0;
 }
 
 void fetching_object(struct agent *agent, const struct msg_object *object)

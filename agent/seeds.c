@@ -129,13 +129,13 @@ static void on_refusal(struct agent *agent, struct fetch_job *job,
 static void on_seed_chunk(struct agent *agent, struct chunk_data *data)
 {
 	struct fetch_job *job = fetching_find(agent, &data->release);
-	AUTO_FREE uint8_t *owned = coded_restore(agent, data);
+	uint8_t *owned = coded_restore(agent, data);
 
 	agent->seeds.taken += data->size;
 	agent->seeds.owes = true;
-	if (!job || !job->whole || data->chunk >= chunk_list_count(job->list))
-		return;
-	fetching_take(agent, job, SOURCE_ORIGIN, data->chunk, data->data, data->size);
+	if (job && job->whole && data->chunk < chunk_list_count(job->list))
+		fetching_take(agent, job, SOURCE_ORIGIN, data->chunk, data->data, data->size);
+	free(owned);
 }
 
 static void hear(struct agent *agent, const void *data, size_t size)

@@ -227,13 +227,14 @@ static void on_chunk(struct agent *agent, uint32_t number, struct chunk_data *da
 {
 	struct peer_state *peer = &agent->peering.exchange->peers[number - 1];
 	struct fetch_job *job = fetching_find(agent, &data->release);
-	AUTO_FREE uint8_t *owned = coded_restore(agent, data);
+	uint8_t *owned = coded_restore(agent, data);
 
 	peer->taken += data->size;
 	peer->got += data->size;
 	peer->owes = true;
 	if (job && job->whole && data->chunk < chunk_list_count(job->list))
 		fetching_take(agent, job, number, data->chunk, data->data, data->size);
+	free(owned);
 }
 
 static void on_news(struct agent *agent, uint32_t number, struct message *message)

@@ -7,7 +7,7 @@
  *
  *	delta-model FILE TYPE MIB TENSORS SEED [CHANGED [OF_TENSORS]]
  *
- * TYPE bf16, f16 or f32. Without CHANGED the base itself; CHANGED is a share such as 0.0125.
+ * TYPE bf16 or f32. Without CHANGED the base itself; CHANGED is a share such as 0.0125.
  * OF_TENSORS: only so many get a step, which is then CHANGED deviations of a weight.
  */
 #include "base/mem.h"
@@ -18,7 +18,6 @@
 #include <string.h>
 
 struct model {
-	const char *type;
 	size_t width, tensors, weights; /* in each */
 	uint64_t seed;
 	double step;
@@ -41,15 +40,12 @@ static uint16_t to_bf16(float x)
 
 static uint32_t round_to(const struct model *m, float x)
 {
-	_Float16 half = (_Float16)x;
-	uint16_t bits16;
-	uint32_t bits32;
+	uint32_t bits;
 
-	if (strcmp(m->type, "bf16") == 0)
+	if (m->width == 2)
 		return to_bf16(x);
-	memcpy(&bits16, &half, sizeof(bits16));
-	memcpy(&bits32, &x, sizeof(bits32));
-	return m->width == 2 ? bits16 : bits32;
+	memcpy(&bits, &x, sizeof(bits));
+	return bits;
 }
 
 /* One tensor with its step. Returns how many weights the step changed. */
@@ -90,7 +86,7 @@ static double find_step(struct model *m, double changed)
 
 static void write_header(const struct model *m, FILE *file)
 {
-	const char *name = strcmp(m->type, "bf16") == 0 ? "BF16" : m->width == 2 ? "F16" : "F32";
+	const char *name = m->width == 2 ? "BF16" : "F32";
 	size_t bytes = m->weights * m->width;
 	uint64_t size = 1 << 16;
 	char *text = mem_alloc(size + 1);
@@ -120,8 +116,7 @@ int main(int argc, char **argv)
 
 	if (!file)
 		return 2;
-	m.type = argv[2];
-	m.width = strcmp(m.type, "f32") == 0 ? 4 : 2;
+	m.width = strcmp(argv[2], "f32") == 0 ? 4 : 2;
 	m.tensors = strtoul(argv[4], NULL, 10);
 	m.weights = (strtoul(argv[3], NULL, 10) << 20) / m.tensors / m.width;
 	m.seed = strtoul(argv[5], NULL, 10) << 32;

@@ -20,6 +20,7 @@ import urllib.parse
 
 PIECE = 256 << 10
 PORT = 6881
+V1_ONLY = 64  # libtorrent's create_torrent::v1_only: a torrent that all clients read
 
 
 def netns(prefix, host):
@@ -105,7 +106,7 @@ class Torrent(Race):
         os.link(self.args.payload, f"{self.folder('co')}/{self.name}")
         storage = libtorrent.file_storage()
         libtorrent.add_files(storage, f"{self.folder('co')}/{self.name}")
-        torrent = libtorrent.create_torrent(storage, PIECE)
+        torrent = libtorrent.create_torrent(storage, PIECE, V1_ONLY)
         torrent.add_tracker(f"http://{self.args.seed}:6969/announce")
         libtorrent.set_piece_hashes(torrent, self.folder("co"))
         self.torrent = f"{self.args.work}/payload.torrent"
@@ -137,7 +138,7 @@ class Aria2(Torrent):
             self.start(host, ["aria2c", "--no-conf", "--quiet", "--enable-dht=false", "--enable-dht6=false",
                               "--bt-enable-lpd=false", "--enable-peer-exchange=true", "--seed-ratio=0.0",
                               "--file-allocation=none", f"--listen-port={PORT}", "--bt-max-peers=0",
-                              "--bt-request-peer-speed-limit=1G", "--check-integrity=true", "--summary-interval=0",
+                              "--bt-request-peer-speed-limit=1000M", "--check-integrity=true", "--summary-interval=0",
                               f"--on-bt-download-complete={hook}", f"--dir={self.folder(host)}", self.torrent])
 
     def copy(self, host):
@@ -241,6 +242,8 @@ def track(address):
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
+            if not self.path.startswith("/announce"):
+                return self.send_error(404)
             query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
             peers[self.client_address[0]] = int(query["port"][0])
             packed = b"".join(bytes(int(part) for part in ip.split(".")) + port.to_bytes(2, "big")

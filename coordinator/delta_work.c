@@ -15,7 +15,7 @@
 
 enum {
 	STEP_BYTES = 4 << 20,	    /* of the target, in one step */
-	OBJECT_BYTES = 256 << 10,   /* of deltas in an object, */
+	OBJECT_BYTES = 64 << 10,    /* of deltas in an object, */
 	OBJECT_TARGET = 8 << 20,    /* and of what they make */
 	WORTH_PERCENT = 60,	    /* of the chunk; more: it travels as it is */
 };

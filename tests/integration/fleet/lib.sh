@@ -110,3 +110,28 @@ rollout_field() { # jq filter on the newest rollout
 	id=$(fleet_covey rollout ls -o json | jq -r 'sort_by(.started_at) | .[-1].id')
 	fleet_covey rollout show "$id" -o json | jq -r "$1"
 }
+
+MIB=8
+# A model that is worth a delta, beside the digits model.
+weights() { # file, seed of changes, per mille changed: 8 MiB of BF16 in four tensors
+	python3 - "$@" <<'PYTHON'
+import json, random, struct, sys
+path, seed, share = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+data, size = bytearray(random.Random(1).randbytes(8 << 20)), 2 << 20
+for at in range(1, len(data), 2):  # exponents of weights around 0.02
+    data[at] = 0x3C | data[at] & 0x83
+draw = random.Random(seed)
+for _ in range(len(data) // 2 * share // 1000):
+    data[2 * draw.randrange(len(data) // 2)] ^= 1
+head = json.dumps({f"layer.{i}": {"dtype": "BF16", "shape": [1024, 1024],
+                                  "data_offsets": [i * size, (i + 1) * size]} for i in range(4)})
+open(path, "wb").write(struct.pack("<Q", len(head)) + head.encode() + data)
+PYTHON
+}
+
+large_release() { # version, seed, per mille changed: its release.yaml
+	mkdir -p "$WORK/model-$1"
+	cp "$DIGITS/releases/1.0.0/model/"* "$WORK/model-$1/"
+	weights "$WORK/model-$1/large.safetensors" "$2" "$3"
+	make_release "$1" 1.0.0 "s#^files: .*#files: $WORK/model-$1#"
+}

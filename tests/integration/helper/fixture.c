@@ -372,7 +372,7 @@ static bool dial_helper(struct fixture *fixture)
  * fork and exec: who connects then is hung up on. So there is a question before it counts. */
 void fixture_connect(struct fixture *fixture)
 {
-	for (int i = 0; i < 500; i++) {
+	for (uint64_t i = 0; i < fixture_ms(500); i++) {
 		struct helper_request request = {.op = HELPER_LIST};
 		struct helper_reply reply;
 		int error = dial_helper(fixture) ? fixture_try(fixture, &request, &reply) : -1;

@@ -55,6 +55,41 @@ static void test_both_ways_agree(void **state)
 	}
 }
 
+/* A chunk that zstd makes smaller, coded and back; one that it does not stays as it is. */
+static void test_coded(void **state)
+{
+	struct coding *coding = coding_create();
+	struct rng rng = {3};
+
+	for (int noise = 0; noise < 2; noise++) {
+		struct msg_chunk data = {.chunk = 5, .data = {mem_alloc(50000), 50000}};
+		const struct chunk_data about = {.release = data.release, .chunk = 5};
+		struct chunk_data view;
+		struct message message;
+		struct bytes bytes;
+		uint8_t *owned;
+
+		for (size_t i = 0; i < data.data.size; i++)
+			data.data.data[i] = noise ? (uint8_t)rng_next(&rng) : (uint8_t)(i / 100);
+		bytes = write_by_head(&data);
+		chunk_data_shrink(coding, MESSAGE_PEER_CHUNK, &about, bytes.size - 50000, &bytes);
+		assert_int_equal(bytes.size < 5000, !noise);
+		assert_int_equal(chunk_data_open(bytes.data, bytes.size, &view, NULL), 0);
+		assert_int_equal(view.coded, !noise);
+		assert_int_equal(message_decode(bytes.data, bytes.size, CHANNEL_PEERS, FROM_PEER,
+						&message, NULL), 0);
+		assert_int_equal(((struct msg_chunk *)message.body)->coded, !noise);
+		message_free(&message);
+		assert_int_equal(chunk_data_restore(coding, &view, &owned), 0);
+		assert_int_equal(view.size, 50000);
+		assert_memory_equal(view.data, data.data.data, 50000);
+		free(owned);
+		free(bytes.data);
+		free(data.data.data);
+	}
+	coding_free(coding);
+}
+
 /* Whatever arrives, the codec and the view say the same: taken or refused. */
 static void test_damage(void **state)
 {
@@ -105,6 +140,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_both_ways_agree),
+		cmocka_unit_test(test_coded),
 		cmocka_unit_test(test_damage),
 		cmocka_unit_test(test_too_large),
 	};

@@ -148,7 +148,7 @@ static void test_a_client_without_encryption_gets_nothing_in(void **state)
 	assert_int_equal(zmq_setsockopt(plain, ZMQ_LINGER, &zero, sizeof(zero)), 0);
 	assert_int_equal(zmq_connect(plain, server_endpoint(scene.listener.server)), 0);
 	assert_int_equal(zmq_send(plain, "hello", 5, ZMQ_DONTWAIT), 5);
-	run_for(&scene.fixture, 300);
+	run_for(&scene.fixture, patient(300));
 	assert_int_equal(scene.listener.heard, 0);
 	assert_int_equal(zap_stats(scene.fixture.zap).admitted, 0);
 	zmq_close(plain);
@@ -260,7 +260,7 @@ static void test_a_routing_id_cannot_be_taken_over(void **state)
 		zmq_setsockopt(socket, ZMQ_ROUTING_ID, "victim", 6);
 		assert_int_equal(zmq_connect(socket, server_endpoint(scene.listener.server)), 0);
 		assert_int_equal(zmq_send(socket, "hello", 5, 0), 5);
-		run_for(&scene.fixture, 300);
+		run_for(&scene.fixture, patient(300));
 	}
 	assert_int_equal(scene.listener.heard, 1); /* the thief is not heard at all */
 	assert_int_equal(server_send(scene.listener.server, "victim", 6, "secret", 6), 0);
