@@ -131,11 +131,11 @@ fuzz_list() {
 		target=$(basename "$target")
 		awk -v target="$target" '$2 == target {
 			for (i = 4; i <= NF; i++) { split($i, p, "="); v[p[1]] = p[2] }
-			seconds += v["seconds"]; executions += v["executions"]; findings += v["findings"]
+			seconds += v["seconds"]; cpu += v["cpu"]; executions += v["executions"]; findings += v["findings"]
 			if (v["coverage"] > coverage) coverage = v["coverage"]
 		} END {
-			printf "%-20s %6.1f minutes %12d executions %7d edges %3d findings\n",
-				target, seconds / 60, executions, coverage, findings
+			printf "%-20s %6.1f minutes (CPU %5.1f) %12d executions %7d edges %3d findings\n",
+				target, seconds / 60, cpu / 60, executions, coverage, findings
 		}' "$FUZZ_LOG" 2>/dev/null || printf '%-20s\n' "$target"
 	done
 }
