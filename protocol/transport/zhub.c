@@ -309,14 +309,31 @@ static void owned_free(void *data, void *hint)
 }
 
 /* A ROUTER says with the first part whether the peer takes the message; the second then goes. */
-static int send_parts(struct zhub_socket *socket, const void *routing, size_t routing_size,
-		      zmq_msg_t *body)
+static int try_send(struct zhub_socket *socket, const void *routing, size_t routing_size,
+		    zmq_msg_t *body)
 {
-	assert(socket->router == (routing_size > 0));
 	if (socket->router &&
 	    zmq_send(socket->zmq, routing, routing_size, ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0)
 		return -errno;
 	return zmq_msg_send(body, socket->zmq, ZMQ_DONTWAIT) < 0 ? -errno : 0;
+}
+
+/*
+ * What a peer has read reaches a socket as a command in its mailbox, and a send looks there at most
+ * once in a few million processor ticks. So a queue that is full may only seem so: asking for
+ * ZMQ_EVENTS empties the mailbox.
+ */
+static int send_parts(struct zhub_socket *socket, const void *routing, size_t routing_size,
+		      zmq_msg_t *body)
+{
+	int events, r;
+	size_t size = sizeof(events);
+
+	assert(socket->router == (routing_size > 0));
+	r = try_send(socket, routing, routing_size, body);
+	if (r != -EAGAIN || zmq_getsockopt(socket->zmq, ZMQ_EVENTS, &events, &size) < 0)
+		return r;
+	return try_send(socket, routing, routing_size, body);
 }
 
 int zhub_send(struct zhub_socket *socket, const void *routing, size_t routing_size,

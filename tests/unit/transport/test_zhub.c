@@ -392,6 +392,37 @@ static void test_a_peer_that_does_not_read_gives_eagain(void **state)
 	fixture_close(&fixture);
 }
 
+/*
+ * A queue is full when it is, not when libzmq has not looked yet at what was read: a fast asker lost
+ * every so many answers.
+ *
+ * spec: LINK-3
+ */
+static void test_a_peer_that_reads_never_gives_eagain(void **state)
+{
+	struct fixture fixture;
+	struct count count = {0};
+	struct zhub_socket *sender;
+	void *from, *peer;
+	int one = 1;
+	char text;
+
+	fixture_open(&fixture, 0);
+	from = plain_socket(&fixture, ZMQ_PAIR);
+	peer = plain_socket(&fixture, ZMQ_PAIR);
+	assert_int_equal(zmq_setsockopt(from, ZMQ_SNDHWM, &one, sizeof(one)), 0);
+	assert_int_equal(zmq_setsockopt(peer, ZMQ_RCVHWM, &one, sizeof(one)), 0);
+	assert_int_equal(zmq_bind(from, "inproc://read"), 0);
+	assert_int_equal(zmq_connect(peer, "inproc://read"), 0);
+	assert_int_equal(zhub_add(fixture.hub, from, on_count, &count, &sender), 0);
+	for (int i = 0; i < MANY; i++) {
+		assert_int_equal(zhub_send(sender, NULL, 0, "x", 1), 0);
+		assert_int_equal(zmq_recv(peer, &text, 1, 0), 1);
+	}
+	zmq_close(peer);
+	fixture_close(&fixture);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -405,6 +436,7 @@ int main(void)
 		cmocka_unit_test(test_a_socket_may_go_in_its_own_callback),
 		cmocka_unit_test(test_an_owned_buffer_is_released_once),
 		cmocka_unit_test(test_a_peer_that_does_not_read_gives_eagain),
+		cmocka_unit_test(test_a_peer_that_reads_never_gives_eagain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
