@@ -21,7 +21,8 @@ static int take(void *user, const char *section, const char *name, const char *v
 	if (!str_equal(section, "fleet"))
 		return 0;
 	if (str_equal(name, "endpoint")) {
-		load->endpoint = STR_SET(load->config->endpoint, value) == 0;
+		load->endpoint = str_starts(value, "tcp://") &&
+		                 STR_SET(load->config->endpoint, value) == 0;
 		return load->endpoint;
 	}
 	if (str_equal(name, "server_key")) {

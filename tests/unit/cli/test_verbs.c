@@ -430,6 +430,11 @@ static void test_not_reachable(void **state)
 	ran = RUN(p, "node ls");
 	assert_ran(ran, 2, "fleet.conf:3: ");
 	ran_free(&ran);
+	write_textf(p->yaml, "[fleet]\nendpoint = ;h:1\n");
+	rename(p->yaml, strcat(strcpy((char[256]){0}, p->folder), "/fleet.conf"));
+	ran = RUN(p, "node ls");
+	assert_ran(ran, 2, "fleet.conf:2: ");
+	ran_free(&ran);
 }
 
 static int free_port(void)
