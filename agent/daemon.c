@@ -530,10 +530,11 @@ int daemon_run(const struct agent_config *config)
 	struct err err = {0};
 	int r;
 
-	/* One arena, and large buffers go back to the system at once: an agent mostly waits. */
+	/* One arena. Chunks come and go on the heap: to have each one's pages from the system costs
+	 * more than its decryption. An agent mostly waits; malloc_trim() gives the heap back then. */
 	mallopt(M_ARENA_MAX, 1);
-	mallopt(M_MMAP_THRESHOLD, 128 << 10);
-	mallopt(M_TRIM_THRESHOLD, 128 << 10);
+	mallopt(M_MMAP_THRESHOLD, LIMIT_CHUNK_MESSAGE + 1);
+	mallopt(M_TRIM_THRESHOLD, LIMIT_CHUNK_MESSAGE);
 	log_open("covey-agent", LOG_LEVEL_INFO);
 	r = joined_load(config, &d.joined, &err);
 	if (r < 0) {

@@ -13,13 +13,20 @@
 
 struct fetch_job;
 
-enum { SHELL_SHARES = 2 * LIMIT_DEPLOYMENTS_PER_NODE };
+enum { SHELL_SHARES = 2 * LIMIT_DEPLOYMENTS_PER_NODE, SHELL_FRESH = 32 };
+
+struct fresh { /* a chunk that came, and from whom */
+	uint32_t chunk, source;
+};
 
 struct shared { /* a release that neighbours may be given; its place is its number for serve.h */
 	bool used;
 	struct digest release;
 	struct chunk_list *list; /* NULL: not known yet */
 	bool complete;		 /* all of it lies here */
+	struct fresh fresh[SHELL_FRESH]; /* what neighbours did not hear of yet */
+	uint32_t fresh_count;
+	uint64_t told_ms; /* when they last heard of any */
 };
 
 struct peer_news { /* what a neighbour said that it has of a share */
@@ -81,11 +88,13 @@ int talking_ask(struct agent *agent, struct fetch_job *job,
 		const struct fetch_request *request) COVEY_MUST_CHECK;
 void talking_cancel(struct agent *agent, struct fetch_job *job,
 		    const struct fetch_request *request);
-/* The chunk came from the source: those who lack it hear so, and who sent it. */
+/* The chunk came from the source: those who lack it hear so soon, and who sent it. */
 void talking_have(struct agent *agent, struct fetch_job *job, uint32_t source, uint32_t chunk);
+void talking_flush(struct agent *agent, struct fetch_job *job); /* ... now */
 void talking_heard(struct agent *agent, uint32_t peer, enum peer_way way, const void *data,
 		   size_t size);
-void talking_step(struct agent *agent);
+void talking_step(struct agent *agent, uint64_t now_ms);
+uint64_t talking_deadline(const struct agent *agent);
 
 /* serving.c: what neighbours are given. */
 void serving_shares(struct agent *agent); /* the list of neighbours has changed */

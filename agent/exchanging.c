@@ -86,6 +86,7 @@ void exchanging_started(struct agent *agent, struct fetch_job *job)
 		serving_load(agent);
 	if (!serving_find(agent, &job->release, &share))
 		return;
+	exchange->shares[share].fresh_count = 0;
 	for (size_t i = 0; i < LIMIT_NEIGHBOURS; i++) /* hear anew what we have */
 		exchange->peers[i].offered &= ~(UINT64_C(1) << share);
 }
@@ -95,8 +96,10 @@ void exchanging_complete(struct agent *agent, struct fetch_job *job)
 	size_t at;
 	struct shared *share = serving_find(agent, &job->release, &at);
 
-	if (share)
-		share->complete = true;
+	if (!share)
+		return;
+	share->complete = true;
+	talking_flush(agent, job);
 }
 
 void exchanging_spoiled(struct agent *agent, const struct digest *release)
@@ -351,7 +354,7 @@ void exchanging_step(struct agent *agent, uint64_t now_ms)
 {
 	look_at_window(agent, now_ms);
 	if (agent->peering.exchange) {
-		talking_step(agent);
+		talking_step(agent, now_ms);
 		serving_step(agent, now_ms);
 	}
 	if (agent->peering.report_due)
@@ -360,9 +363,11 @@ void exchanging_step(struct agent *agent, uint64_t now_ms)
 
 uint64_t exchanging_deadline(const struct agent *agent)
 {
-	return agent->peering.exchange
-		       ? shell_min(agent->peering.window_ms, serving_deadline(agent))
-		       : agent->peering.window_ms;
+	uint64_t at = agent->peering.window_ms;
+
+	if (!agent->peering.exchange)
+		return at;
+	return shell_min(at, shell_min(talking_deadline(agent), serving_deadline(agent)));
 }
 
 void exchanging_start(struct agent *agent, const struct agent_peering *options)

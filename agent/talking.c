@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What is said to neighbours, and what they say. What a neighbour has it says once as a bitmap and
- * then chunk by chunk; that is remembered apart from the scheduler, which lives no longer than one
- * fetch.
+ * then in small lists of what came since; that is remembered apart from the scheduler, which lives
+ * no longer than one fetch. A chunk is told at once when none was told shortly before: the more
+ * neighbours there are, the more of them share a message.
  */
 #include "agent/shell.h"
 
@@ -10,6 +11,8 @@
 #include "base/str.h"
 #include "protocol/chunk_data.h"
 #include "protocol/message.h"
+
+enum { HAVE_EVERY_MS = 5 }; /* a message to one of the neighbours */
 
 bool talking_send(struct agent *agent, uint32_t peer, enum message_type type, const void *body)
 {
@@ -56,29 +59,75 @@ void talking_cancel(struct agent *agent, struct fetch_job *job,
 
 /* ---- what we have ---- */
 
-static void tell_have(struct agent *agent, uint32_t number, const struct digest *release,
-		      size_t share, struct chunk_run run)
+/* Of what came those that the neighbour lacks, or sent itself. */
+static void tell_fresh(struct agent *agent, const struct fetch_job *job, uint32_t number,
+		       size_t at)
 {
 	struct peer_state *peer = &agent->peering.exchange->peers[number - 1];
-	const struct msg_have have = {.release = *release, .runs = &run, .runs_count = 1};
+	const struct shared *share = &agent->peering.exchange->shares[at];
+	struct chunk_run runs[SHELL_FRESH];
+	struct msg_have have = {.release = share->release, .runs = runs};
 
-	if (!talking_send(agent, number, MESSAGE_PEER_HAVE, &have))
-		peer->offered &= ~(UINT64_C(1) << share); /* all of it, when it listens again */
+	if (!peer->up || !(peer->offered >> at & 1))
+		return;
+	for (uint32_t i = 0; i < share->fresh_count; i++)
+		if (share->fresh[i].source == number ||
+		    fetch_lacks(job->fetch, number, share->fresh[i].chunk))
+			runs[have.runs_count++] = (struct chunk_run){share->fresh[i].chunk, 1};
+	if (have.runs_count > 0 && !talking_send(agent, number, MESSAGE_PEER_HAVE, &have))
+		peer->offered &= ~(UINT64_C(1) << at); /* all of it, when it listens again */
+}
+
+static void flush(struct agent *agent, const struct fetch_job *job, size_t at)
+{
+	struct shared *share = &agent->peering.exchange->shares[at];
+
+	for (uint32_t n = 1; job && job->whole && n <= LIMIT_NEIGHBOURS; n++)
+		tell_fresh(agent, job, n, at);
+	share->fresh_count = 0;
+	share->told_ms = agent_now(agent);
+}
+
+void talking_flush(struct agent *agent, struct fetch_job *job)
+{
+	size_t at;
+
+	if (serving_find(agent, &job->release, &at))
+		flush(agent, job, at);
 }
 
 void talking_have(struct agent *agent, struct fetch_job *job, uint32_t source, uint32_t chunk)
 {
-	size_t share;
+	struct shared *share;
+	size_t at;
 
-	if (agent->peering.options.metered || !serving_find(agent, &job->release, &share))
+	share = serving_find(agent, &job->release, &at);
+	if (agent->peering.options.metered || !share)
 		return;
-	for (uint32_t n = 1; n <= LIMIT_NEIGHBOURS; n++) {
-		const struct peer_state *peer = &agent->peering.exchange->peers[n - 1];
+	share->fresh[share->fresh_count++] = (struct fresh){chunk, source};
+	if (share->fresh_count == SHELL_FRESH)
+		flush(agent, job, at);
+}
 
-		if (peer->up && peer->offered >> share & 1 &&
-		    (n == source || fetch_lacks(job->fetch, n, chunk)))
-			tell_have(agent, n, &job->release, share, (struct chunk_run){chunk, 1});
-	}
+/* When neighbours hear next of what came; each time costs a message to each of them. */
+static uint64_t flush_ms(const struct agent *agent, const struct shared *share)
+{
+	uint64_t at = share->told_ms;
+
+	if (share->fresh_count == 0)
+		return UINT64_MAX;
+	for (size_t i = 0; i < LIMIT_NEIGHBOURS; i++)
+		at += agent->peering.exchange->peers[i].up ? HAVE_EVERY_MS : 0;
+	return at;
+}
+
+static void flush_due(struct agent *agent, uint64_t now_ms)
+{
+	struct exchange *exchange = agent->peering.exchange;
+
+	for (size_t i = 0; i < SHELL_SHARES; i++)
+		if (now_ms >= flush_ms(agent, &exchange->shares[i]))
+			flush(agent, fetching_find(agent, &exchange->shares[i].release), i);
 }
 
 static bool make_offer(struct agent *agent, const struct shared *share, uint8_t *bits)
@@ -137,10 +186,20 @@ static void confirm(struct agent *agent)
 	}
 }
 
-void talking_step(struct agent *agent)
+void talking_step(struct agent *agent, uint64_t now_ms)
 {
 	offer_all(agent);
+	flush_due(agent, now_ms);
 	confirm(agent);
+}
+
+uint64_t talking_deadline(const struct agent *agent)
+{
+	uint64_t at = UINT64_MAX;
+
+	for (size_t i = 0; i < SHELL_SHARES; i++)
+		at = shell_min(at, flush_ms(agent, &agent->peering.exchange->shares[i]));
+	return at;
 }
 
 /* ---- what a neighbour says ---- */

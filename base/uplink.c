@@ -6,9 +6,15 @@
  * that has been silent longest in front; when it has been silent for too long it is stale, leaves
  * both lists and its bytes no longer count.
  *
- * The rate is what was confirmed over windows in which something was always under way. A higher
- * sample is believed at once, a lower one only when the budget was the limit: a sender that has
+ * The rate is the best of what was confirmed over a few windows in which something was always
+ * under way. A window in which the budget was not the limit can only raise it: a sender that has
  * little to send learns nothing about its link.
+ *
+ * A budget of so much time at the measured rate keeps a rate that is too low for ever where
+ * confirmations take longer than that time: busy processors, receivers whose links are full of what
+ * others send. So now and then a window has twice the budget, and while that brings a higher rate
+ * the next one has, too (the gain cycling and the filter of Cardwell, Cheng, Gunn, Yeganeh,
+ * Jacobson: "BBR", ACM Queue 2016).
  */
 #include "base/uplink.h"
 #include "base/mem.h"
@@ -23,6 +29,8 @@ enum {
 	WINDOW_FIRST_MS = 100,
 	STALE_FIRST_MS = 10000, /* while no rate is known */
 	BURST_MS = 250,
+	CYCLE = 4, /* windows; the first of them has GAIN times the budget */
+	GAIN = 2,
 };
 
 enum lists { TURN, TURN_AFTER, FLIGHT, LISTS };
@@ -54,6 +62,9 @@ struct uplink {
 	uint32_t waiting; /* items */
 	uint64_t flight;  /* unconfirmed bytes of peers that are not stale */
 	uint64_t sent, rate, window_ms, window_bytes;
+	uint64_t best[2]; /* rates of this cycle of windows and of the one before */
+	uint32_t windows; /* of this cycle */
+	bool probing;	  /* in a window with GAIN times the budget */
 	uint64_t idle_ms; /* since when nothing is under way, if so */
 	bool limited;	  /* the budget was the limit in this window */
 	struct bucket bucket;
@@ -270,7 +281,9 @@ static uint64_t budget(const struct uplink *u)
 	if (u->bucket.rate && (!rate || u->bucket.rate < rate))
 		rate = u->bucket.rate;
 	bytes = rate * UPLINK_BUDGET_MS / 1000;
-	return bytes > UPLINK_BUDGET_MIN ? bytes : UPLINK_BUDGET_MIN;
+	if (bytes < UPLINK_BUDGET_MIN)
+		bytes = UPLINK_BUDGET_MIN;
+	return u->probing ? bytes * GAIN : bytes;
 }
 
 static uint64_t stale_ms(const struct uplink *u)
@@ -374,6 +387,22 @@ void uplink_correct(struct uplink *uplink, const struct uplink_item *item, uint3
 
 /* ---- confirmation ---- */
 
+/* Of a window that says something about the link. */
+static void count_window(struct uplink *u, uint64_t sample)
+{
+	bool more = sample > u->rate + u->rate / 8;
+
+	if (++u->windows >= CYCLE) {
+		u->windows = 0;
+		u->best[1] = u->best[0];
+		u->best[0] = 0;
+	}
+	u->probing = u->windows == 0 || (u->probing && more);
+	if (sample > u->best[0])
+		u->best[0] = sample;
+	u->rate = u->best[0] > u->best[1] ? u->best[0] : u->best[1];
+}
+
 static void count_rate(struct uplink *u, uint64_t bytes, uint64_t now_ms)
 {
 	uint64_t span = now_ms - u->window_ms, sample;
@@ -382,10 +411,8 @@ static void count_rate(struct uplink *u, uint64_t bytes, uint64_t now_ms)
 	if (span < (u->rate ? WINDOW_MS : WINDOW_FIRST_MS))
 		return;
 	sample = u->window_bytes * 1000 / span;
-	if (sample > u->rate)
-		u->rate = sample;
-	else if (u->limited)
-		u->rate = (3 * u->rate + sample) / 4;
+	if (sample > u->rate || u->limited)
+		count_window(u, sample);
 	u->window_ms = now_ms;
 	u->window_bytes = 0;
 	u->limited = false;

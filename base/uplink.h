@@ -25,7 +25,7 @@
 #include <stddef.h>
 
 enum {
-	UPLINK_BUDGET_MS = 300,
+	UPLINK_BUDGET_MS = 400, /* now and then twice as much */
 	UPLINK_BUDGET_MIN = 1 << 20, /* bytes; before a rate is known, and on slow links */
 	UPLINK_STALE_MS = 500,
 };

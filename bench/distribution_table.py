@@ -7,11 +7,15 @@ import statistics
 import sys
 
 
+GOODPUT = 0.954  # of a link's rate: tbf counts the frames' heads, too
+
+
 def bound(row):
     """Seconds in which everybody can have it: the seed, the slowest download, all uplinks together."""
-    bits, nodes = row["bytes"] * 8, row["nodes"]
+    bits, nodes = row["bytes"] * 8 / GOODPUT, row["nodes"]
     seed, up, down = (row[key] * 1e6 for key in ("seed_rate", "up", "down"))
-    return max(bits / seed, bits / down, nodes * bits / (seed + nodes * up))
+    site = row.get("site_rate", 0) * 1e6
+    return max(bits / seed, bits / down, nodes * bits / (seed + nodes * up), bits / site if site else 0)
 
 
 def main():
@@ -19,18 +23,27 @@ def main():
     for line in open(sys.argv[1]):
         row = json.loads(line)
         runs[row["case"], row["tool"]].append(row)
-    print("| case | tool | first | median | last | share of bound | seed sent / F | CPU s | right |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("| case | tool | first | median | last | share of bound | seed sent / F | thin link / F | CPU s | idle | right |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    costs = [row for row in map(json.loads, open(sys.argv[1])) if "agent_core" in row]
     for (case, tool), rows in runs.items():
         done = [row for row in rows if row["last"] is not None]
         name = f"{case}: {rows[0]['nodes']} nodes, {rows[0]['up']}/{rows[0]['down']} Mbit, {rows[0]['bytes'] >> 20} MiB"
         if not done:
-            print(f"| {name} | {tool} | - | - | not all finished | - | - | - | no |")
+            print(f"| {name} | {tool} | - | - | not all finished | - | - | - | - | - | no |")
             continue
-        mid = {key: statistics.median(row[key] for row in done) for key in ("first", "median", "last", "seed_sent", "cpu")}
+        mid = {key: statistics.median(row[key] for row in done) for key in ("first", "median", "last", "seed_sent", "site_sent", "cpu", "idle")}
         print(f"| {name} | {tool} | {mid['first']:.2f} | {mid['median']:.2f} | {mid['last']:.2f} | "
-              f"{bound(rows[0]) / mid['last']:.2f} | {mid['seed_sent'] / rows[0]['bytes']:.2f} | {mid['cpu']:.1f} | "
+              f"{bound(rows[0]) / mid['last']:.2f} | {mid['seed_sent'] / rows[0]['bytes']:.2f} | "
+              f"{format(mid['site_sent'] / rows[0]['bytes'], '.2f') if mid['site_sent'] else ''} | {mid['cpu']:.1f} | "
+              f"{100 * mid['idle']:.0f} % | "
               f"{'yes' if all(row['right'] for row in rows) else 'no'} |")
+    if costs:
+        print("\n| case | one node's agent: share of a core | PSS MB, most | received MB/s |\n|---|---|---|---|")
+    for case in dict.fromkeys(row["case"] for row in costs):
+        mid = {key: statistics.median(row[key] for row in costs if row["case"] == case)
+               for key in ("agent_core", "agent_pss_kb", "agent_mb_s")}
+        print(f"| {case} | {100 * mid['agent_core']:.1f} % | {mid['agent_pss_kb'] / 1024:.1f} | {mid['agent_mb_s']:.1f} |")
 
 
 main()

@@ -4,8 +4,9 @@
 
 Prints one JSON object: seconds from the start until the first, the median and the last node had a
 whole, verified copy; bytes that the seed's and the nodes' links sent; CPU seconds of the tool's
-processes; whether every copy has the right digest. The network namespaces are there already
-(bench/distribution.sh); a node counts as done when its tool says so: a file under its final name.
+processes, and the share of all processors that nobody used; whether every copy has the right
+digest. The network namespaces are there already (bench/distribution.sh); a node counts as done when
+its tool says so: a file under its final name.
 """
 import argparse
 import hashlib
@@ -27,10 +28,10 @@ def netns(prefix, host):
     return ["nsenter", f"--net=/run/netns/{prefix}-{host}"]
 
 
-def link_bytes(prefix, host):
+def link_bytes(prefix, host, port="eth0"):
     text = subprocess.run(netns(prefix, host) + ["cat", "/proc/net/dev"], capture_output=True, text=True).stdout
     for line in text.splitlines():
-        if line.strip().startswith("eth0:"):
+        if line.strip().startswith(port + ":"):
             return int(line.split(":")[1].split()[8])
     return 0
 
@@ -44,6 +45,12 @@ def cpu_seconds(pids):
         except (FileNotFoundError, ProcessLookupError):
             pass
     return total / os.sysconf("SC_CLK_TCK")
+
+
+def machine_ticks():
+    """All processor time of the machine so far, and how much of it was idle."""
+    fields = [int(field) for field in open("/proc/stat").readline().split()[1:9]]
+    return sum(fields), fields[3] + fields[4]
 
 
 def digest(path):
@@ -88,6 +95,13 @@ class Race:
 
     def pids(self):
         return [process.pid for process in self.processes]
+
+    def look(self):
+        """Called all the time while the race goes on."""
+
+    def costs(self):
+        """What one node paid, for the tools that say so."""
+        return {}
 
     def end(self):
         for process in self.processes:
@@ -186,9 +200,37 @@ class Covey(Race):
     def prepare(self):
         self.apply = self.args.covey.split() + ["apply", "-y", "--detach", "-f", self.args.deployment]
         self.size = os.path.getsize(self.args.payload)
+        self.agent = self.pids()[1]
+        self.pss, self.marks, self.looked = 0, {}, 0
 
     def begin(self):
+        self.received = self.link_received()
         subprocess.run(self.apply, check=True, stdout=subprocess.DEVNULL)
+
+    def link_received(self):
+        for line in open(f"/proc/{self.agent}/net/dev"):
+            if line.strip().startswith("eth0:"):
+                return int(line.split(":")[1].split()[0])
+        return 0
+
+    def look(self):
+        """The first node's agent: memory, processor time, when it had a tenth and nine tenths."""
+        now, got = time.monotonic(), self.link_received() - self.received
+        for tenth in (1, 9):
+            if tenth not in self.marks and got >= self.size * tenth / 10:
+                self.marks[tenth] = now, got, cpu_seconds([self.agent])
+        if now > self.looked + 0.2:
+            self.looked = now
+            for line in open(f"/proc/{self.agent}/smaps_rollup"):
+                if line.startswith("Pss:"):
+                    self.pss = max(self.pss, int(line.split()[1]))
+
+    def costs(self):
+        if 9 not in self.marks:
+            return {}
+        (then, got, spent), (now, got_all, spent_all) = self.marks[1], self.marks[9]
+        return {"agent_pss_kb": self.pss, "agent_core": round((spent_all - spent) / (now - then), 3),
+                "agent_mb_s": round((got_all - got) / (now - then) / 1e6, 1)}
 
     def copy(self, host):
         for entry in os.scandir(f"{self.args.state}/{host}/agent/blobs"):
@@ -211,16 +253,21 @@ def run(args):
         race.prepare()
         hosts = ["co"] + race.nodes
         before = {host: link_bytes(args.netns, host) for host in hosts}
+        sites = [link_bytes(args.netns, "sw", f"site{i}") for i in range(args.sites)]
         busy = cpu_seconds(race.pids())
+        ticks, idle = machine_ticks()
         began = time.monotonic()
         race.begin()
         while len(done) < len(race.nodes) and time.monotonic() < began + args.timeout:
             for host in race.nodes:
                 if host not in done and race.copy(host):
                     done[host] = time.monotonic() - began
+            race.look()
             time.sleep(0.01)
         sent = {host: link_bytes(args.netns, host) - before[host] for host in hosts}
+        sites = [link_bytes(args.netns, "sw", f"site{i}") - sites[i] for i in range(args.sites)]
         busy = cpu_seconds(race.pids()) - busy
+        ticks, idle = (now - then for now, then in zip(machine_ticks(), (ticks, idle)))
         want = digest(args.payload)
         right = len(done) == len(race.nodes) and all(digest(race.copy(host)) == want for host in race.nodes)
     finally:
@@ -229,8 +276,8 @@ def run(args):
     print(json.dumps({"tool": args.tool, "nodes": args.nodes, "bytes": os.path.getsize(args.payload),
                       "finished": len(done), "first": round(times[0], 2), "median": round(times[len(times) // 2], 2),
                       "last": round(times[-1], 2) if len(done) == len(race.nodes) else None,
-                      "seed_sent": sent["co"], "nodes_sent": sum(sent.values()) - sent["co"],
-                      "cpu": round(busy, 2), "right": right}))
+                      "seed_sent": sent["co"], "nodes_sent": sum(sent.values()) - sent["co"], "site_sent": max(sites, default=0),
+                      "cpu": round(busy, 2), "idle": round(idle / ticks, 3), "right": right} | race.costs()))
 
 
 # ---- the BitTorrent tools' own helpers ----
@@ -285,6 +332,7 @@ def main():
     for name in ["netns", "seed", "work", "payload", "covey", "deployment", "state", "fleet"]:
         parser.add_argument(f"--{name}", default="")
     parser.add_argument("--nodes", type=int, required=True)
+    parser.add_argument("--sites", type=int, default=0)
     parser.add_argument("--timeout", type=float, default=300)
     return run(parser.parse_args())
 

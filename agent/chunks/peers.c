@@ -16,6 +16,7 @@
 #include "base/str.h"
 #include "protocol/codec_tables.h"
 
+#include <malloc.h>
 #include <sodium.h>
 
 enum {
@@ -285,6 +286,7 @@ static void settle_peer(struct peer *peer)
 static int on_later(sd_event_source *source, void *userdata)
 {
 	struct peers *peers = userdata;
+	bool idle = true;
 
 	if (peers->server && !peer_server_is_wanted(peers))
 		peer_server_close(peers);
@@ -293,6 +295,10 @@ static int on_later(sd_event_source *source, void *userdata)
 	for (size_t i = 0; i < LIMIT_NEIGHBOURS; i++)
 		if (peers->peers[i].number != 0)
 			settle_peer(&peers->peers[i]);
+	for (size_t i = 0; i < LIMIT_NEIGHBOURS; i++)
+		idle = idle && peers->peers[i].number == 0;
+	if (idle)
+		malloc_trim(0);
 	return 0;
 }
 

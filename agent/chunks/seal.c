@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From the last chunk to final names. Chunk digests prove that the pieces are right; reading each
- * blob once more proves that they lie where the manifest says and that the disk gives back what it
- * was given. Only then a blob gets its final name: by rename, after its bytes are durable, followed
- * by an fsync of the folders. A crash leaves a blob under one name or the other, never half a blob
- * under the final one.
+ * From the last chunk to final names. The digest of each chunk was right before the chunk was
+ * written. What was put together in this run would be read from the page cache, and nothing is
+ * learned from that: only what an earlier run left is read once more here, and everything by the
+ * helper before it is used (agent/helper/seal.c). A blob gets its final name by rename, after its
+ * bytes are durable, followed by an fsync of the folders. A crash leaves a blob under one name or
+ * the other, never half a blob under the final one.
  */
 #include "agent/chunks/stage.h"
 

@@ -485,9 +485,9 @@ static void settle(struct stage_blob *blob)
 	a->written = 0;
 	if (a->left > 0)
 		return;
+	blob->phase = a->resumed ? BLOB_WHOLE : BLOB_VERIFIED;
 	assembly_free(a);
 	blob->assembly = NULL;
-	blob->phase = BLOB_WHOLE;
 }
 
 int stage_flush(struct stage *stage, struct err *err)

@@ -13,9 +13,9 @@ enum blob_phase {
 	BLOB_INDEX,    /* its chunk index is not here */
 	BLOB_CLOSED,   /* index on disk, not loaded */
 	BLOB_OPEN,     /* being assembled */
-	BLOB_WHOLE,    /* every chunk written and durable; content not verified */
+	BLOB_WHOLE,    /* every chunk durable, some from an earlier run: to be read once more */
 	BLOB_SUSPECT,  /* has its final name, but is to be verified once more */
-	BLOB_VERIFIED, /* content verified, still under its temporary name */
+	BLOB_VERIFIED, /* every chunk verified and durable, still under its temporary name */
 	BLOB_DONE,
 };
 

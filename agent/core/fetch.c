@@ -115,6 +115,7 @@ uint32_t fetch_request_size(const struct fetch *f, uint32_t c)
 void fetch_close(struct fetch *f, struct fetch_source *s, struct fetch_open *q)
 {
 	s->asked_bytes -= fetch_request_size(f, q->chunk);
+	f->asked_bytes -= s->kind == FETCH_PEER ? fetch_request_size(f, q->chunk) : 0;
 	s->open--;
 	f->open--;
 	s->cancels = (uint8_t)(s->cancels - q->cancel);

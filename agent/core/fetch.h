@@ -25,7 +25,7 @@
  *   fetch_next_blame()   -> log and report; FETCH_BAD and FETCH_LIAR are final, close the neighbour
  *   fetch_next()         -> send the request (an "any" to a SEED)
  * and fetch_tick() when fetch_deadline() has come. For each chunk that was TAKEN the shell sends
- * HAVE at once to each neighbour for which fetch_lacks() says so and to the one that sent it. It
+ * HAVE soon to each neighbour for which fetch_lacks() says so and to the one that sent it. It
  * counts every object's bytes, good or not, towards the cumulative "taken" of that connection and
  * tells it with the next message there, at once if there is none (base/uplink.h).
  *

@@ -10,6 +10,7 @@
 
 enum {
 	AHEAD_MS = 200,
+	AHEAD_ALL_MS = 500,
 	FEW_SOURCES = 4, /* so few have to be kept busy across a round trip each */
 	LATE_MIN_MS = 150,
 	LATE_UNKNOWN_MS = 2500,
@@ -82,14 +83,23 @@ static uint64_t credit_of(const struct fetch_source *s)
 	return s->rate && s->role != FETCH_SEED && ahead < s->credit ? ahead : s->credit;
 }
 
+/* One chunk open at each source leaves some senders idle while others have a queue: more, as far as
+ * all together are no more than comes in AHEAD_ALL_MS. */
+static bool may_double(const struct fetch *f, const struct fetch_source *s, uint32_t size)
+{
+	if (s->open == 1 && f->sources_count <= FEW_SOURCES)
+		return true;
+	return s->kind == FETCH_PEER && s->asked_bytes + size <= s->credit &&
+	       f->asked_bytes + size <= f->rate * AHEAD_ALL_MS / 1000;
+}
+
 static bool has_room(const struct fetch *f, const struct fetch_source *s, uint32_t size)
 {
 	if (s->open == 0)
 		return true;
 	if (s->open >= requests_limit(s))
 		return false;
-	return s->asked_bytes + size <= credit_of(s) ||
-	       (s->open == 1 && f->sources_count <= FEW_SOURCES);
+	return s->asked_bytes + size <= credit_of(s) || may_double(f, s, size);
 }
 
 static bool may_ask(const struct fetch_source *s, uint64_t now_ms)
@@ -167,6 +177,7 @@ static void open_request(struct fetch *f, struct fetch_source *s, uint32_t c, ui
 	if (!f->began_ms)
 		f->began_ms = now_ms;
 	s->asked_bytes += fetch_request_size(f, c);
+	f->asked_bytes += s->kind == FETCH_PEER ? fetch_request_size(f, c) : 0;
 	s->open++;
 	f->open++;
 	*q = (struct fetch_open){.chunk = c};

@@ -41,6 +41,7 @@ struct fetch {
 	uint32_t nowhere; /* chunks to do that no source could have */
 	uint32_t unseen_count, largest, smallest;
 	bool had_origin;
+	uint64_t asked_bytes; /* of peers */
 	uint64_t bytes_done, bytes_total, bytes_duplicate;
 	uint64_t rate, window_bytes, window_ms, last_ms;
 	uint64_t began_ms;	 /* the first request */

@@ -14,11 +14,13 @@
 
 enum { KIB = 1024, MIB = 1024 * KIB, NORMAL_BITS = 2 };
 
+/* Some thousands of chunks: fewer, and nodes that exchange them wait for whole ones (8 nodes with 256
+ * MiB reach 0.99 of what their links allow with 256 KiB, 0.95 with 1 MiB). */
 static uint64_t step_of(uint64_t size)
 {
 	const uint64_t gib = UINT64_C(1) << 30;
 
-	if (size < 256 * (uint64_t)MIB)
+	if (size < gib)
 		return 256 * KIB;
 	return size < 32 * gib ? MIB : LIMIT_CHUNK;
 }

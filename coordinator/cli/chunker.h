@@ -5,7 +5,7 @@
  * how long the next chunk is.
  *
  * Model files: at tensor boundaries, the header apart; fixed steps inside a tensor and everywhere
- * else: 256 KiB under 256 MiB, 1 MiB under 32 GiB, else 4 MiB, in a quantised tensor rounded down
+ * else: 256 KiB under 1 GiB, 1 MiB under 32 GiB, else 4 MiB, in a quantised tensor rounded down
  * to whole blocks. Layers: around the larger files of the archive, and by content in between:
  * FastCDC (Xia et al., USENIX ATC 2016), 32 KiB at least, 128 on average, 512 at most; twice,
  * four, ... times that where a layer is so large that its chunks would be too many.

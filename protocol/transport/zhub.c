@@ -2,8 +2,9 @@
 /*
  * The file descriptor of a ZeroMQ socket only says "something may have changed since you last
  * asked", and every call on the socket counts as asking. So the descriptor merely ends the sleep;
- * what is there to read is asked anew (ZMQ_EVENTS) by a prepare callback before each sleep, whoever
- * used the socket in between. Sockets with something to read are served by one source for all of
+ * what is there to read is asked anew (ZMQ_EVENTS) by a prepare callback before the next sleep when
+ * the descriptor spoke or anybody used the socket in between. (Asking costs a system call; where
+ * neither happened the descriptor would still speak.) Sockets with something to read are served by one source for all of
  * them, a bounded batch of one socket at each turn of the loop: timers have a higher priority and
  * come in between, and no socket waits for more than one batch of each other socket.
  */
@@ -27,6 +28,7 @@ struct zhub_socket {
 	void *zmq;
 	bool router;
 	bool ready; /* was readable when last asked */
+	bool used; /* since it was last asked, or its descriptor spoke */
 	bool removed; /* from within its own batch; freed at the end of it */
 	zhub_receive_fn *receive;
 	zhub_read_fn *read;
@@ -112,6 +114,9 @@ static int read_message(void *ctx, void *zmq_socket)
 /* What woke us is found out by prepare(), before the next sleep. */
 static int on_wake(sd_event_source *source, int fd, uint32_t revents, void *ctx)
 {
+	struct zhub_socket *socket = ctx;
+
+	socket->used = true;
 	return 0;
 }
 
@@ -121,8 +126,9 @@ static int prepare(sd_event_source *source, void *ctx)
 	int events = 0;
 	size_t size = sizeof(events);
 
-	if (socket->ready)
+	if (socket->ready || !socket->used)
 		return 0;
+	socket->used = false;
 	if (zmq_getsockopt(socket->zmq, ZMQ_EVENTS, &events, &size) < 0) {
 		if (errno != EINTR)
 			return -errno;
@@ -152,6 +158,7 @@ static void serve_batch(struct zhub_socket *socket)
 	void *ctx = socket->read == read_message ? socket : socket->ctx;
 
 	socket->batch_bytes = 0;
+	socket->used = true;
 	for (int i = 0; i < BATCH_MESSAGES && socket->batch_bytes < BATCH_BYTES; i++) {
 		int r = socket->read(ctx, socket->zmq);
 
@@ -231,6 +238,7 @@ static int watch(struct zhub_socket *socket)
 	    zmq_getsockopt(socket->zmq, ZMQ_TYPE, &type, &type_size) < 0)
 		return -errno;
 	socket->router = type == ZMQ_ROUTER;
+	socket->used = true;
 	r = sd_event_add_io(socket->hub->event, &socket->wake, fd, EPOLLIN, on_wake, socket);
 	if (r < 0)
 		return r;
@@ -330,6 +338,7 @@ static int send_parts(struct zhub_socket *socket, const void *routing, size_t ro
 	size_t size = sizeof(events);
 
 	assert(socket->router == (routing_size > 0));
+	socket->used = true;
 	r = try_send(socket, routing, routing_size, body);
 	if (r != -EAGAIN || zmq_getsockopt(socket->zmq, ZMQ_EVENTS, &events, &size) < 0)
 		return r;
@@ -385,8 +394,9 @@ void *zhub_context(const struct zhub *hub)
 	return hub->zmq_context;
 }
 
-void *zhub_zmq_socket(const struct zhub_socket *socket)
+void *zhub_zmq_socket(struct zhub_socket *socket)
 {
+	socket->used = true;
 	return socket->zmq;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ZeroMQ sockets inside sd-event. ZMQ_FD is edge-triggered and any call on a socket may consume its
- * edge, so readiness is read again before every sleep (a prepare callback), and one shared source
+ * edge, so readiness is read again before a sleep (a prepare callback), and one shared source
  * serves the ready sockets in turn, in bounded batches, at a lower priority than timers. Everything
  * runs in the thread of the loop. Each turn asks each socket: a hub is for tens of sockets (a server
  * with 10,000 connections is one). What the loop must never delay has a priority < ZHUB_PRIORITY
@@ -73,5 +73,5 @@ int zhub_send_owned(struct zhub_socket *socket, const void *routing, size_t rout
 
 sd_event *zhub_event(const struct zhub *hub);	     /* borrowed */
 void *zhub_context(const struct zhub *hub);	     /* the ZeroMQ context */
-void *zhub_zmq_socket(const struct zhub_socket *socket); /* borrowed; options and monitors only */
+void *zhub_zmq_socket(struct zhub_socket *socket); /* borrowed, until the next sleep */
 struct zhub_stats zhub_stats(const struct zhub_socket *socket);

@@ -94,6 +94,10 @@ fleet_stop_daemon n5 agent
 start_agent 5
 
 # ---- behind a firewall ----
+# n1 does not listen, so it is the one that has to connect to n4.
+printf '\n[peers]\npeer_port = 0\n' >>"$FLEET_STATE/n1/agent.conf"
+fleet_stop_daemon n1 agent
+start_agent 1
 ip netns exec $FLEET_NETNS-n4 nft 'add table inet fw; add chain inet fw in { type filter hook input priority 0; policy accept; }; add rule inet fw in tcp dport 7410 drop'
 fleet_wait_online 5
 sleep 3
@@ -108,6 +112,10 @@ ok "covey node show says that it cannot be reached"
 MIB=32
 end_rollout
 ip netns exec $FLEET_NETNS-n4 nft delete table inet fw
+sed -i '/^\[peers\]/,$d' "$FLEET_STATE/n1/agent.conf"
+fleet_stop_daemon n1 agent
+start_agent 1
+fleet_wait_online 5
 
 # ---- late ----
 fleet_node_join 6 $RATE

@@ -25,7 +25,7 @@ struct said { /* by the node to a neighbour */
 	enum message_type type;
 	struct msg_refuse refusal;
 	struct msg_request request;
-	struct msg_have have; /* runs: none */
+	size_t runs; /* HAVE */
 	uint32_t chunks, offered; /* OFFER */
 	size_t size;	/* of a chunk */
 	bool right;	/* ... whose bytes have the digest that they should have */
@@ -83,6 +83,8 @@ static int ops_send(void *context, uint32_t peer, enum peer_way way, const void 
 		said->refusal = *(struct msg_refuse *)message.body;
 	if (message.type == MESSAGE_PEER_REQUEST)
 		said->request = *(struct msg_request *)message.body;
+	if (message.type == MESSAGE_PEER_HAVE)
+		said->runs = ((const struct msg_have *)message.body)->runs_count;
 	if (message.type == MESSAGE_PEER_OFFER) {
 		offer = message.body;
 		said->chunks = offer->chunks;
@@ -489,7 +491,7 @@ static void refusals_are_lies_in_the_end(void **state)
 	assert_int_equal(t->node.peers_said.complaints[0].fault, PEER_LIED);
 }
 
-/* What came is said at once to those who lack it. */
+/* What came is said at once to those who lack it, what comes right after it soon and together. */
 static void tells_what_came(void **state)
 {
 	struct exchange_test *t = *state;
@@ -505,6 +507,16 @@ static void tells_what_came(void **state)
 	assert_int_equal(count_of(t, MESSAGE_PEER_HAVE), 1); /* who sent it knows that it came */
 	ask(t, 1, &t->release, chunk);
 	assert_true(last(t, MESSAGE_PEER_CHUNK)->right);
+	for (size_t i = 0, given = 0; i < t->said_count && given < 2; i++) {
+		if (t->said[i].type != MESSAGE_PEER_REQUEST || t->said[i].request.chunk == chunk)
+			continue;
+		give(t, 1, t->said[i].request.chunk, false);
+		given++;
+	}
+	assert_int_equal(count_of(t, MESSAGE_PEER_HAVE), 1);
+	node_run(&t->node, 10);
+	assert_int_equal(count_of(t, MESSAGE_PEER_HAVE), 2);
+	assert_int_equal(last(t, MESSAGE_PEER_HAVE)->runs, 2);
 }
 
 static void unreachable_is_reported(void **state)

@@ -110,6 +110,39 @@ static void the_budget_follows_the_measured_rate(void **state)
 	uplink_free(u);
 }
 
+/* Receivers confirm late because others fill their links, the more of what is under way there is
+ * ours the sooner: the rate finds its way up to what the link carries. */
+static void a_low_rate_is_left_behind(void **state)
+{
+	enum { LINK = 10000000, OTHERS = 3 << 20, STEP_MS = 10 };
+	struct uplink *u = create(1);
+	struct uplink_item item;
+	uint64_t taken = 0, now;
+
+	for (now = 10; now < 10000; now += STEP_MS) {
+		uint64_t flight;
+
+		while (uplink_waiting(u, 0) < 16)
+			push(u, 0, 1, 50000);
+		while (uplink_next(u, now, &item))
+			;
+		flight = uplink_open_bytes(u, 0) - 16 * 50000;
+		taken += LINK / 1000 * STEP_MS * flight / (flight + OTHERS);
+		assert_true(uplink_taken(u, 0, taken, now));
+	}
+	assert_in_range(uplink_rate(u), LINK / 2, LINK);
+	for (; now < 20000; now += STEP_MS) { /* the link is another one now: a tenth */
+		while (uplink_waiting(u, 0) < 16)
+			push(u, 0, 1, 50000);
+		while (uplink_next(u, now, &item))
+			;
+		taken += LINK / 10000 * STEP_MS;
+		assert_true(uplink_taken(u, 0, taken, now));
+	}
+	assert_in_range(uplink_rate(u), LINK / 11, LINK / 9);
+	uplink_free(u);
+}
+
 /* A peer that takes nothing does not keep the others waiting, and gets nothing more. */
 static void a_silent_peer_does_not_hold_the_others(void **state)
 {
@@ -247,6 +280,7 @@ int main(void)
 		cmocka_unit_test(turns_are_of_bytes),
 		cmocka_unit_test(the_budget_holds_back_until_it_is_confirmed),
 		cmocka_unit_test(the_budget_follows_the_measured_rate),
+		cmocka_unit_test(a_low_rate_is_left_behind),
 		cmocka_unit_test(a_silent_peer_does_not_hold_the_others),
 		cmocka_unit_test(who_comes_after_waits_for_all_others),
 		cmocka_unit_test(what_is_dropped_is_not_sent),

@@ -43,8 +43,8 @@ static void test_steps(void **state)
 		uint64_t size;
 		uint64_t step;
 	} cases[] = {
-	    {BLOB_FILE, 10 * MIB, 256 * KIB},     {BLOB_FILE, 256 * MIB - 1, 256 * KIB},
-	    {BLOB_FILE, 256 * MIB, MIB},          {BLOB_FILE, 32 * gib, LIMIT_CHUNK},
+	    {BLOB_FILE, 10 * MIB, 256 * KIB},     {BLOB_FILE, gib - 1, 256 * KIB},
+	    {BLOB_FILE, gib, MIB},          {BLOB_FILE, 32 * gib, LIMIT_CHUNK},
 	    {BLOB_LAYER, 200 * gib, LIMIT_CHUNK},
 	};
 
