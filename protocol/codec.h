@@ -34,6 +34,7 @@ struct codec_field {
 	uint64_t limit;
 	const struct codec_struct *type; /* FIELD_STRUCT, FIELD_ARRAY, FIELD_LIST */
 	bool prose; /* FIELD_STR, FIELD_TEXT: text for people, which the encoder mends */
+	const char *values; /* FIELD_ENUM: the enumerator that ends it, in include/covey */
 };
 
 struct codec_struct {
@@ -62,7 +63,7 @@ void codec_copy(const struct codec_struct *type, void *dst, const void *src);
 /* Deep comparison. */
 bool codec_equal(const struct codec_struct *type, const void *a, const void *b);
 
-/* Prints the table, one field a line: number, name, kind, bound. */
+/* Prints the table as a rule of CDDL (RFC 8610), one field a line: number, kind, bound, name. */
 void codec_describe(FILE *out, const struct codec_struct *type);
 
 /* The halves of encode and decode, for values that stand inside others (protocol/message.c). What

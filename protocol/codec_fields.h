@@ -37,7 +37,8 @@
 #define F_BOOL(no, m) {F_FIELD(no, FIELD_BOOL, m, F_IS(m, bool), 1)}
 #define F_F64(no, m) {F_FIELD(no, FIELD_F64, m, F_IS(m, double), 0)}
 #define F_ENUM(no, m, count)                                                                       \
-	{F_FIELD(no, FIELD_ENUM, m, F_MUST(sizeof(F_MEMBER(m)) == sizeof(int)), count)}
+	{F_FIELD(no, FIELD_ENUM, m, F_MUST(sizeof(F_MEMBER(m)) == sizeof(int)), count),             \
+	 .values = #count}
 #define F_STR(no, m) {F_FIELD(no, FIELD_STR, m, F_IS_CHARS(m), sizeof(F_MEMBER(m)) - 1)}
 #define F_TEXT(no, m, most) {F_FIELD(no, FIELD_TEXT, m, F_IS(m, char *), most)}
 #define F_BYTES(no, m, most) {F_FIELD(no, FIELD_BYTES, m, F_IS(m, struct bytes), most)}

@@ -126,14 +126,16 @@ bool codec_equal(const struct codec_struct *type, const void *a, const void *b)
 	return true;
 }
 
+/* ---- describe ---- */
+
 static void describe_kind(FILE *out, const struct codec_field *f)
 {
 	switch (f->kind) {
 	case FIELD_U64:
-		fputs("uint64", out);
+		fputs("uint", out);
 		return;
 	case FIELD_U32:
-		fputs("uint32", out);
+		fputs("uint .size 4", out);
 		return;
 	case FIELD_BOOL:
 		fputs("bool", out);
@@ -142,39 +144,45 @@ static void describe_kind(FILE *out, const struct codec_field *f)
 		fputs("float64", out);
 		return;
 	case FIELD_ENUM:
-		fprintf(out, "number < %" PRIu64, f->limit);
+		fprintf(out, "0..%" PRIu64, f->limit - 1);
 		return;
 	case FIELD_STR:
 	case FIELD_TEXT:
-		fprintf(out, "text, at most %" PRIu64 " bytes", f->limit);
+		fprintf(out, "tstr .size (0..%" PRIu64 ")", f->limit);
 		return;
 	case FIELD_BYTES:
-		fprintf(out, "bytes, at most %" PRIu64, f->limit);
+		fprintf(out, "bstr .size (0..%" PRIu64 ")", f->limit);
 		return;
 	case FIELD_FIXED:
-		fprintf(out, "%" PRIu64 " bytes", f->limit);
+		fprintf(out, "bstr .size %" PRIu64, f->limit);
 		return;
 	case FIELD_STRUCT:
 		fputs(f->type->name, out);
 		return;
 	case FIELD_ARRAY:
-		fprintf(out, "%" PRIu64 " of %s", f->limit, f->type->name);
+		fprintf(out, "[%" PRIu64 "*%" PRIu64 " %s]", f->limit, f->limit, f->type->name);
 		return;
 	case FIELD_LIST:
-		fprintf(out, "list of %s, at most %" PRIu64, f->type->name, f->limit);
+		fprintf(out, "[0*%" PRIu64 " %s]", f->limit, f->type->name);
 		return;
 	case FIELD_NUMBERS:
-		fprintf(out, "list of uint64, at most %" PRIu64, f->limit);
+		fprintf(out, "[0*%" PRIu64 " uint]", f->limit);
 		return;
 	}
 }
 
 void codec_describe(FILE *out, const struct codec_struct *type)
 {
-	fprintf(out, "%s\n", type->name);
+	fprintf(out, "%s = {\n", type->name);
 	for (size_t i = 0; i < type->fields_count; i++) {
-		fprintf(out, "  %3u  %-18s ", type->fields[i].number, type->fields[i].name);
-		describe_kind(out, &type->fields[i]);
+		const struct codec_field *f = &type->fields[i];
+
+		fprintf(out, "  ? %u: ", f->number);
+		describe_kind(out, f);
+		fprintf(out, ", ; %s", f->name);
+		if (f->kind == FIELD_ENUM)
+			fprintf(out, ", below %s", f->values);
 		fputc('\n', out);
 	}
+	fputs("  * uint => any\n}\n", out);
 }

@@ -101,10 +101,20 @@ systemd_exec() { # host, command ...
 		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
 }
 
+# Each system has a control group of its own: in a common one they would take each other's units and
+# slots for theirs.
+systemd_group() { # host
+	local unified=/sys/fs/cgroup
+	[ ! -d $unified/unified ] || unified=$unified/unified
+	echo "$unified/$FLEET_NETNS-$1"
+}
+
 # Runs until the system is switched off; a reboot (133) starts it again. nspawn filters system
 # calls that a container runtime needs, and keeps /proc/sys/net read-only unless told.
 systemd_keep() { # host
 	local code=133
+	mkdir -p "$(systemd_group "$1")"
+	echo $BASHPID >"$(systemd_group "$1")/cgroup.procs"
 	while [ $code = 133 ]; do
 		code=0
 		SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_NSPAWN_API_VFS_WRITABLE=network \
@@ -193,6 +203,7 @@ systemd_halt() { # host
 		leader=$(pgrep -f -- "--machine=$FLEET_NETNS-$1 ") && kill -9 $leader 2>/dev/null || true
 	fi
 	rm -f "$FLEET_RUN/$1/nspawn.pid"
+	find "$(systemd_group "$1")" -depth -type d -exec rmdir {} + 2>/dev/null || true
 }
 
 # ---- the fleet ----

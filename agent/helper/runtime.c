@@ -302,7 +302,7 @@ int runtime_exec(struct worker *worker, const struct slot_name *slot,
 	r = spawn_run(&spawn, ret_code, ret_output, err);
 	/* The runtime is gone, the command in the container may not be. */
 	if (r == -ETIMEDOUT && paths_read(pid_file, 16, &text, NULL) == 0 &&
-	    str_parse_u64((char *)text.data, INT32_MAX, &pid) == 0)
+	    str_parse_u64((char *)text.data, INT32_MAX, &pid) == 0 && pid > 0)
 		kill((pid_t)pid, SIGKILL);
 	free(text.data);
 	return r;

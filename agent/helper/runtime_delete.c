@@ -71,6 +71,7 @@ static int kill_supervisors(const char *bundle)
 	return count;
 }
 
+/* A process that this one cannot see is listed as 0, and kill(0) would be for ourselves. */
 static void kill_group(const char *group)
 {
 	AUTO_FREE char *path = mem_format("%s/cgroup.procs", group);
@@ -78,7 +79,8 @@ static void kill_group(const char *group)
 	int pid;
 
 	while (file && fscanf(file, "%d", &pid) == 1)
-		kill(pid, SIGKILL);
+		if (pid > 0)
+			kill(pid, SIGKILL);
 }
 
 /* Empties and removes one control group with those below it. */

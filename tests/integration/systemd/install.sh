@@ -36,7 +36,11 @@ security_at_most co covey-coordinator.service 15
 # spec: SERV-2
 ok "covey-coordinator.service: exposure 1.5 or better"
 security_at_most n1 covey-helper.service 60
+# spec: SERV-2
 ok "covey-helper.service: exposure 6.0 or better"
+security_at_most co covey-hook@.service 15
+# spec: SERV-2
+ok "covey-hook@.service: exposure 1.5 or better"
 
 # ---- good, then bad ----
 for version in 1.0.0 2.0.0; do
@@ -70,6 +74,39 @@ on "$canary" journalctl -q --no-pager -t covey COVEY_DEPLOYMENT=digits | grep -q
 ok "what the container printed is in the journal"
 told co NODE_JOINED 'node joined n1' && told co ROLLOUT 'rolled_back' && told co NODE_FAILED 'digits'
 ok "the coordinator's journal tells who joined and how the rollout ended"
+for node in n1 n2; do
+	[ "$(fleet_covey node show $node -o json | jq -r .peers.state)" = open ]
+	# spec: SERV-9
+	ok "neighbours may connect to $node"
+	[ "$(on $node systemctl show -P NRestarts covey-agent covey-helper | sort -u | tr -d '\n')" = 0 ]
+	ok "no daemon of $node has ended"
+done
+
+# ---- drift calls the hook ----
+retrain() { # on the coordinator's machine: a command that keeps what it gets
+	on co sh -c 'cat >/usr/local/bin/retrain <<"TEXT"
+#!/bin/sh
+id -un >/var/lib/covey-hook/user
+cat >>/var/lib/covey-hook/evidence.json
+TEXT
+chmod 755 /usr/local/bin/retrain
+echo "command = /usr/local/bin/retrain" >/etc/covey/hook.conf
+mkdir -p /etc/covey/coordinator.conf.d
+printf "[coordinator]\nobserve_period = 1s\ndrift_window = 5s\n" >/etc/covey/coordinator.conf.d/fast.conf
+systemctl enable --now covey-hook.socket && systemctl restart covey-coordinator'
+}
+called() { on co jq -es '.[0] | .drifting and .deployment == "digits"' /var/lib/covey-hook/evidence.json; }
+retrain >"$WORK/retrain" 2>&1 && wait_for 60 fleet_wait_online 2
+ok "a command for the hook is configured"
+timeout 120 nsenter "--net=/run/netns/$FLEET_NETNS-co" "$COVEY_SOURCE/tests/integration/fleet/traffic.py" \
+	"$DIGITS/golden/held-out.txt" 40 100 5 "$(fleet_address 1)" "$(fleet_address 2)" >"$WORK/traffic" 2>&1 &
+TRAFFIC=$!
+wait_for 100 called
+ok "noise on every camera: the coordinator calls the hook with the evidence"
+kill $TRAFFIC
+[ "$(on co cat /var/lib/covey-hook/user)" = covey-hook ]
+# spec: SERV-9
+ok "which runs as a user of its own"
 
 # ---- the keepers die, containers do not ----
 before=$(container_of n1)

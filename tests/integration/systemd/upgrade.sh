@@ -42,7 +42,7 @@ client_end() { # description
 versions() { on "$1" covey-agent version | grep -q "$2"; }
 leftovers() { # host: what Covey left on it
 	on "$1" sh -c '
-		ls -d /var/lib/covey /etc/covey /run/covey /usr/libexec/covey 2>/dev/null
+		ls -d /var/lib/covey /var/lib/covey-hook /etc/covey /run/covey /usr/libexec/covey 2>/dev/null
 		nft list tables | grep covey
 		ls /sys/fs/cgroup | grep -x covey
 		ip -o link | grep -E ": cv[a-z]{6}[de]"
