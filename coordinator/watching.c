@@ -199,7 +199,17 @@ json_t *show_watch(const struct coordinator *c, const struct shell_watch *w)
 	                 show_labels(&w->watch.labels));
 }
 
-static void call_hook(struct coordinator *c, struct shell_watch *w, const char *why)
+/* Why the hook should be called, if that is so now. */
+static const char *standing(const struct lookout *watch)
+{
+	if (watch->drifting)
+		return "drift";
+	return watch->labels.alarm ? "label_error" : NULL;
+}
+
+/* One that nobody takes is tried again with the next records, and the cool-down begins with the one
+ * that was taken: evidence must not wait for days because a unit was not enabled yet. */
+static void call_hook(struct coordinator *c, struct shell_watch *w)
 {
 	struct err err = {0};
 	json_t *evidence;
@@ -208,18 +218,23 @@ static void call_hook(struct coordinator *c, struct shell_watch *w, const char *
 	if (!lookout_may_call(&w->watch, &c->drift, shell_now(c)))
 		return;
 	evidence = show_watch(c, w);
-	json_object_set_new(evidence, "why", json_string(why));
+	json_object_set_new(evidence, "why", json_string(w->owed));
 	json_object_set_new(evidence, "at", json_time(shell_now(c)));
 	text = json_dumps(evidence, JSON_COMPACT);
 	json_decref(evidence);
 	if (!text)
 		return;
+	if (c->world.hook(c->world.user, text, &err) < 0) {
+		if (!w->hook_failed)
+			events_add(c, "retrain", w->deployment, NULL, NULL,
+			           "the hook could not be called: %s; it is tried again", err.text);
+		w->hook_failed = true;
+		return;
+	}
 	w->watch.hook_ms = shell_now(c);
-	if (c->world.hook(c->world.user, text, &err) < 0)
-		events_add(c, "retrain", w->deployment, NULL, NULL,
-		           "the hook could not be called: %s", err.text);
-	else
-		events_add(c, "retrain", w->deployment, NULL, NULL, "the hook was called: %s", why);
+	events_add(c, "retrain", w->deployment, NULL, NULL, "the hook was called: %s", w->owed);
+	w->hook_failed = false;
+	w->owed = NULL;
 }
 
 /* ---- news ---- */
@@ -347,8 +362,14 @@ static int step(struct coordinator *c, const struct shell_deployment *deployment
 			                      err);
 		any = any || taking.rows > 0;
 	} while (r == 0 && taking.rows == ROWS_AT_ONCE);
-	if (r == 0 && taking.call)
-		call_hook(c, w, taking.call);
+	if (taking.call)
+		w->owed = taking.call;
+	else if (w->watch.hook_ms == 0)
+		w->owed = standing(&w->watch); /* also after a restart */
+	if (!standing(&w->watch))
+		w->owed = NULL; /* it is over */
+	if (r == 0 && any && w->owed)
+		call_hook(c, w);
 	return r == 0 && any ? save(c, w, err) : r;
 }
 

@@ -12,6 +12,8 @@ struct shell_watch {
 	struct lookout watch;
 	struct baseline baseline; /* that watch.baseline names; empty: none */
 	uint64_t seen;		  /* id of the newest observation in it */
+	const char *owed;	  /* why the hook must be called, and was not yet; NULL */
+	bool hook_failed;	  /* ... though it was tried, and an event says so */
 };
 
 /* NULL: nothing was observed of it yet. */

@@ -137,7 +137,11 @@ wait_for 40 drifts
 ok "the noise is drift"
 fleet_covey events -o json | jq -e '[.[] | select(.kind == "drift")] | length > 0' >/dev/null
 ok "and an event"
-hooked() { jq -es '.[0].drifting and (.[0].features | length > 0)' "$WORK/hooked.json" >/dev/null; }
+# Noise makes more answers wrong as well: whichever was seen first called.
+hooked() {
+	jq -es '.[0] | (.features | length > 0) and
+		if .why == "drift" then .drifting else .labels.alarm end' "$WORK/hooked.json" >/dev/null
+}
 wait_for 20 hooked
 ok "the retrain hook has the evidence ($(jq -rs '.[0].why' "$WORK/hooked.json" 2>/dev/null))"
 sleep 6

@@ -138,7 +138,7 @@ round_release() { # kind, version -> release.yaml
 	[ "$kind" = crash ] && script='s#^model:.*#&\ncommand: [/server, --crash-after, 1500ms]#'
 	make_release "$version" $from "$script" >/dev/null
 	cp -r "$DIGITS/releases/$from/model" "$WORK/$version/model"
-	head -c 300000 /dev/urandom >"$WORK/$version/model/extra-$version"
+	head -c "${ROUND_BYTES:-300000}" /dev/urandom >"$WORK/$version/model/extra-$version"
 	# A machine that is busy with everything else must not make a server look unhealthy.
 	sed -i "s#^files:.*#files: $WORK/$version/model#; s#timeout: 500ms#timeout: 5s#" \
 		"$WORK/$version/release.yaml"

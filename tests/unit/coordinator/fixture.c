@@ -192,6 +192,8 @@ static int world_hook(void *user, const char *json, struct err *err)
 {
 	struct fixture *f = user;
 
+	if (f->hook_is_deaf)
+		return err_set(err, -ENOENT, "nobody listens");
 	free(f->hooked);
 	f->hooked = mem_str(json);
 	f->hooks++;

@@ -66,6 +66,7 @@ struct fixture {
 	struct digest bad; /* nodes fail this release in its bake */
 	char *hooked; /* evidence that was last handed to the hook; owned */
 	int hooks;
+	bool hook_is_deaf;
 	bool disk_full;
 	/* newest control reply */
 	uint64_t client, replies;

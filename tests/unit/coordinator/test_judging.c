@@ -384,6 +384,34 @@ static void test_plan_knows_how_long(void **state)
 	deployment_spec_free(&spec);
 }
 
+static size_t events_about(const char *text)
+{
+	size_t count = 0, i;
+	json_t *event;
+
+	assert_int_equal(fixture_ask(f, ROLE_VIEWER, "events", NULL, NULL), 0);
+	json_array_foreach(f->body, i, event)
+		count += strstr(fixture_text(event, "text"), text) != NULL;
+	return count;
+}
+
+/* Evidence does not wait for the end of a cool-down because nobody listened at first. */
+static void test_a_hook_that_nobody_takes_is_called_again(void **state)
+{
+	learn_baseline();
+	observe_for(30);
+	f->hook_is_deaf = true;
+	for (size_t i = 0; i < NODES; i++)
+		light[i] = true;
+	observe_for(60);
+	assert_int_equal(events_about("the hook could not be called"), 1);
+	f->hook_is_deaf = false;
+	observe_for(2);
+	assert_int_equal(f->hooks, 1);
+	observe_for(60);
+	assert_int_equal(f->hooks, 1);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -397,6 +425,7 @@ int main(void)
 	    T(test_quarantine),
 	    T(test_other_input_pauses),
 	    T(test_drift_calls_the_hook_once),
+	    T(test_a_hook_that_nobody_takes_is_called_again),
 	    T(test_plan_knows_how_long),
 	};
 
