@@ -72,6 +72,7 @@ static void set_sources(struct agent *agent, struct fetch_job *job)
 		return;
 	for (uint32_t n = 1; agent->peering.exchange && n <= LIMIT_NEIGHBOURS; n++)
 		set_source(agent, job, n);
+	fetch_set_all(job->fetch, agent->peering.told.all);
 	seeds_use(agent, job,
 		  agent->world->tell_origin && serving_find(agent, &job->release, &share));
 }

@@ -511,7 +511,7 @@ static void on_single(struct agent *agent, struct fetch_job *job, const struct m
 	job->at_ms = 0;
 }
 
-void fetching_take(struct agent *agent, struct fetch_job *job, uint32_t source, uint32_t chunk,
+bool fetching_take(struct agent *agent, struct fetch_job *job, uint32_t source, uint32_t chunk,
 		   const void *data, size_t size)
 {
 	const struct chunk_store_ops *store = &agent->world->store;
@@ -522,22 +522,21 @@ void fetching_take(struct agent *agent, struct fetch_job *job, uint32_t source, 
 	if (!fetch_is_done(job->fetch, chunk))
 		r = store->put(store->context, &job->release, OBJECT_CHUNK,
 			       chunk_list_digest(job->list, chunk), data, size, &err);
-	if (r == -EBADMSG) {
-		fetch_received_bad(job->fetch, source);
-		return;
-	}
+	if (r == -EBADMSG)
+		return false;
 	if (r == -ESTALE)
 		shell_log(agent, LOG_LEVEL_WARNING, "fetch: %s", err_text(&err, r));
 	else if (r < 0) {
 		fail_store(agent, job, r, &err);
-		return;
+		return true;
 	}
 	if (fetch_received(job->fetch, source, chunk, agent_now(agent)) != FETCH_TAKEN)
-		return;
+		return true;
 	job->failures = 0;
 	*(source == SOURCE_ORIGIN ? &job->from_origin : &job->from_peers) += size;
 	if (job->whole)
 		talking_have(agent, job, source, chunk);
+	return true;
 }
 
 static void on_chunk(struct agent *agent, struct fetch_job *job, const struct msg_object *object)
@@ -549,9 +548,9 @@ static void on_chunk(struct agent *agent, struct fetch_job *job, const struct ms
 	job->at_ms = 0; /* a failure makes a pause of it */
 	if (object->missing)
 		fetch_received_missing(job->fetch, SOURCE_ORIGIN, chunk);
-	else
-		fetching_take(agent, job, SOURCE_ORIGIN, chunk, object->data.data,
-			      object->data.size);
+	else if (!fetching_take(agent, job, SOURCE_ORIGIN, chunk, object->data.data,
+				object->data.size))
+		fetch_received_bad(job->fetch, SOURCE_ORIGIN);
 }
 
 void fetching_object(struct agent *agent, const struct msg_object *object)

@@ -126,6 +126,18 @@ static void on_refusal(struct agent *agent, struct fetch_job *job,
 	job->at_ms = 0;
 }
 
+/* It sends what lies on its disk, unchecked; asked by digest it looks, and says so when the chunk is
+ * lost. */
+static void doubt(struct agent *agent, struct fetch_job *job, uint32_t chunk)
+{
+	const struct wanted_object object = {.kind = OBJECT_CHUNK,
+					     .digest = *chunk_list_digest(job->list, chunk),
+					     .size = chunk_list_sizes(job->list)[chunk]};
+
+	if (agent->world->get(agent->world->context, SOURCE_ORIGIN, &object) < 0)
+		fetch_received_bad(job->fetch, SOURCE_ORIGIN);
+}
+
 static void on_seed_chunk(struct agent *agent, struct chunk_data *data)
 {
 	struct fetch_job *job = fetching_find(agent, &data->release);
@@ -133,8 +145,9 @@ static void on_seed_chunk(struct agent *agent, struct chunk_data *data)
 
 	agent->seeds.taken += data->size;
 	agent->seeds.owes = true;
-	if (job && job->whole && data->chunk < chunk_list_count(job->list))
-		fetching_take(agent, job, SOURCE_ORIGIN, data->chunk, data->data, data->size);
+	if (job && job->whole && data->chunk < chunk_list_count(job->list) &&
+	    !fetching_take(agent, job, SOURCE_ORIGIN, data->chunk, data->data, data->size))
+		doubt(agent, job, data->chunk);
 	free(owned);
 }
 

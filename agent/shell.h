@@ -269,9 +269,9 @@ void fetching_end(struct agent *agent);	  /* drops what nobody wished for */
 void fetching_step(struct agent *agent, uint64_t now_ms);
 void fetching_source(struct agent *agent, bool up);
 void fetching_object(struct agent *agent, const struct msg_object *object);
-/* A chunk of the job's list came from a source, not verified yet. */
-void fetching_take(struct agent *agent, struct fetch_job *job, uint32_t source, uint32_t chunk,
-		   const void *data, size_t size);
+/* A chunk of the job's list came from a source, not verified yet. False: these are other bytes. */
+bool fetching_take(struct agent *agent, struct fetch_job *job, uint32_t source, uint32_t chunk,
+		   const void *data, size_t size) COVEY_MUST_CHECK;
 /* A source takes no requests until then: those that it has are given back. */
 void fetching_rest(struct fetch_job *job, uint32_t source, uint64_t until_ms);
 struct fetch_job *fetching_find(const struct agent *agent, const struct digest *release);

@@ -291,8 +291,9 @@ static void on_chunk(struct agent *agent, uint32_t number, struct chunk_data *da
 	peer->taken += data->size;
 	peer->got += data->size;
 	peer->owes = true;
-	if (job && job->whole && data->chunk < chunk_list_count(job->list))
-		fetching_take(agent, job, number, data->chunk, data->data, data->size);
+	if (job && job->whole && data->chunk < chunk_list_count(job->list) &&
+	    !fetching_take(agent, job, number, data->chunk, data->data, data->size))
+		fetch_received_bad(job->fetch, number);
 	free(owned);
 }
 

@@ -18,22 +18,29 @@ def bound(row):
     return max(bits / seed, bits / down, nodes * bits / (seed + nodes * up), bits / site if site else 0)
 
 
+def title(row):
+    text = f"{row['nodes']} nodes, {row['up']}/{row['down']} Mbit, {row['bytes'] >> 20} MiB"
+    if row["seed_rate"] != row["up"]:
+        text += f", seed {row['seed_rate']}"
+    return text + (f", sites behind {row['site_rate']}" if row.get("site_rate") else "")
+
+
 def main():
     runs = collections.defaultdict(list)
     for line in open(sys.argv[1]):
         row = json.loads(line)
         runs[row["case"], row["tool"]].append(row)
-    print("| case | tool | first | median | last | share of bound | seed sent / F | thin link / F | CPU s | idle | right |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    print("| case | tool | runs | first | median | last | share of bound | seed sent / F | thin link / F | CPU s | idle | right |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     costs = [row for row in map(json.loads, open(sys.argv[1])) if "agent_core" in row]
     for (case, tool), rows in runs.items():
         done = [row for row in rows if row["last"] is not None]
-        name = f"{case}: {rows[0]['nodes']} nodes, {rows[0]['up']}/{rows[0]['down']} Mbit, {rows[0]['bytes'] >> 20} MiB"
+        name = title(rows[0])
         if not done:
-            print(f"| {name} | {tool} | - | - | not all finished | - | - | - | - | - | no |")
+            print(f"| {name} | {tool} | {len(rows)} | - | - | not all finished | - | - | - | - | - | no |")
             continue
         mid = {key: statistics.median(row[key] for row in done) for key in ("first", "median", "last", "seed_sent", "site_sent", "cpu", "idle")}
-        print(f"| {name} | {tool} | {mid['first']:.2f} | {mid['median']:.2f} | {mid['last']:.2f} | "
+        print(f"| {name} | {tool} | {len(done)} | {mid['first']:.2f} | {mid['median']:.2f} | {mid['last']:.2f} | "
               f"{bound(rows[0]) / mid['last']:.2f} | {mid['seed_sent'] / rows[0]['bytes']:.2f} | "
               f"{format(mid['site_sent'] / rows[0]['bytes'], '.2f') if mid['site_sent'] else ''} | {mid['cpu']:.1f} | "
               f"{100 * mid['idle']:.0f} % | "
@@ -46,4 +53,5 @@ def main():
         print(f"| {case} | {100 * mid['agent_core']:.1f} % | {mid['agent_pss_kb'] / 1024:.1f} | {mid['agent_mb_s']:.1f} |")
 
 
-main()
+if __name__ == "__main__":
+    main()

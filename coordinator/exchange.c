@@ -389,6 +389,7 @@ static void add_release(struct msg_neighbour *neighbour, const struct digest *re
 static void collect(struct coordinator *c, const struct shell_node *node,
 		    struct msg_neighbours *list)
 {
+	list->all = true;
 	for (size_t i = 0; c->exchange && i < SEEDING_RELEASES; i++) {
 		const struct release_exchange *x = &c->exchange->releases[i];
 		struct neighbour links[NEIGHBOURS_MAX];
@@ -397,6 +398,7 @@ static void collect(struct coordinator *c, const struct shell_node *node,
 		if (!x->used || node->slot >= c->exchange->slots || !x->member[node->slot])
 			continue;
 		count = neighbours_of(x->graph, node->slot, links);
+		list->all = list->all && !neighbours_is_sparse(x->graph);
 		for (size_t k = 0; k < count; k++) {
 			const struct shell_node *other = exchange_node(c, links[k].node);
 			struct msg_neighbour *neighbour;

@@ -235,6 +235,22 @@ int object_files_get(struct object_files *files, const struct digest *digest,
 	return 0;
 }
 
+int object_files_peek(struct object_files *files, const struct digest *digest, void *buffer,
+		      size_t size)
+{
+	struct object_name name;
+	struct stat st;
+	AUTO_CLOSE int fd = -1;
+
+	name_of(digest, &name);
+	fd = openat(files->dir, name.path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_size < 0 || (uint64_t)st.st_size != size)
+		return -ENOENT;
+	return read_all(fd, buffer, size) < 0 ? -errno : 0;
+}
+
 /* ---- remove, each ---- */
 
 int object_files_remove(struct object_files *files, const struct digest *digest, struct err *err)

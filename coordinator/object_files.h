@@ -21,6 +21,8 @@ int object_files_put(struct object_files *files, const struct digest *digest, co
 		     size_t size, struct err *err) COVEY_MUST_CHECK;
 int object_files_get(struct object_files *files, const struct digest *digest,
 		     struct bytes *ret_data, struct err *err) COVEY_MUST_CHECK;
+int object_files_peek(struct object_files *files, const struct digest *digest, void *buffer,
+		      size_t size) COVEY_MUST_CHECK;
 int object_files_remove(struct object_files *files, const struct digest *digest,
 			struct err *err) COVEY_MUST_CHECK;
 int object_files_each(struct object_files *files, world_object_fn *fn, void *arg,

@@ -93,25 +93,22 @@ void seeds_left(struct coordinator *c, uint32_t slot)
 
 /* ---- sending ---- */
 
+/* The node checks it, and asks by digest for what is not right: then we look, too (artifacts.c). */
 static int read_chunk(struct coordinator *c, const struct shell_node *node,
 		      const struct release_exchange *x, uint32_t chunk, struct bytes *ret_message)
 {
-	uint8_t head[CHUNK_DATA_HEAD_MAX];
-	struct bytes data = {0};
-	struct err err = {0};
-	size_t used;
-	int r = c->world.object_get(c->world.user, chunk_list_digest(x->list, chunk), &data, &err);
+	size_t size = chunk_list_sizes(x->list)[chunk], used;
+	AUTO_FREE uint8_t *message = mem_resize(NULL, 1, CHUNK_DATA_HEAD_MAX + size);
+	int r;
 
+	used = chunk_data_head(message, MESSAGE_SEED_CHUNK, &x->release, chunk, size);
+	r = c->world.object_peek(c->world.user, chunk_list_digest(x->list, chunk), message + used,
+				 size);
 	if (r < 0) {
-		log_error("a chunk cannot be served: %s", err_text(&err, r));
+		log_error("a chunk cannot be served: %s", strerror(-r));
 		return r;
 	}
-	used = chunk_data_head(head, MESSAGE_SEED_CHUNK, &x->release, chunk, data.size);
-	ret_message->size = used + data.size;
-	ret_message->data = mem_resize(NULL, 1, ret_message->size);
-	memcpy(ret_message->data, head, used);
-	memcpy(ret_message->data + used, data.data, data.size);
-	free(data.data);
+	*ret_message = (struct bytes){TAKE_PTR(message), used + size};
 	if (node->takes_coded)
 		chunk_data_shrink(c->coding, MESSAGE_SEED_CHUNK,
 				  &(struct chunk_data){.release = x->release, .chunk = chunk}, used,

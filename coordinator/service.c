@@ -160,6 +160,11 @@ static int world_object_get(void *user, const struct digest *digest, struct byte
 	return object_files_get(((struct service *)user)->objects, digest, ret_data, err);
 }
 
+static int world_object_peek(void *user, const struct digest *digest, void *buffer, size_t size)
+{
+	return object_files_peek(((struct service *)user)->objects, digest, buffer, size);
+}
+
 static int world_object_remove(void *user, const struct digest *digest, struct err *err)
 {
 	return object_files_remove(((struct service *)user)->objects, digest, err);
@@ -190,6 +195,7 @@ static struct coordinator_world world_of(struct service *s)
 		.object_has = world_object_has,
 		.object_put = world_object_put,
 		.object_get = world_object_get,
+		.object_peek = world_object_peek,
 		.object_remove = world_object_remove,
 		.object_each = world_object_each,
 	};

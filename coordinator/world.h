@@ -52,6 +52,8 @@ struct coordinator_world {
 			  struct err *err);
 	int (*object_get)(void *user, const struct digest *digest, struct bytes *ret_data,
 			  struct err *err);
+	/* As it lies there, unchecked, for a receiver that checks it. -ENOENT: not, or not as long. */
+	int (*object_peek)(void *user, const struct digest *digest, void *buffer, size_t size);
 	int (*object_remove)(void *user, const struct digest *digest, struct err *err);
 	/* Calls fn for each object until it returns non-zero; fn may not put, but may remove. */
 	int (*object_each)(void *user, world_object_fn *fn, void *arg, struct err *err);

@@ -56,10 +56,12 @@ void chunk_data_shrink(struct coding *coding, enum message_type type,
 	const struct coding_chunk chunk = {.data = message->data + head,
 					   .size = message->size - head};
 	struct chunk_data coded = *about;
-	uint8_t *data = mem_resize(NULL, CHUNK_DATA_HEAD_MAX + chunk.size + CODING_HEAD, 1);
-	uint8_t first[CHUNK_DATA_HEAD_MAX];
+	uint8_t first[CHUNK_DATA_HEAD_MAX], *data;
 	size_t used;
 
+	if (coding_is_noise(coding, chunk.data, chunk.size))
+		return;
+	data = mem_resize(NULL, CHUNK_DATA_HEAD_MAX + chunk.size + CODING_HEAD, 1);
 	coded.coded = true;
 	coded.size = coding_encode(coding, &chunk, data + CHUNK_DATA_HEAD_MAX);
 	if (coded.size + sizeof(tail) >= chunk.size) {

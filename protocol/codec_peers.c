@@ -53,6 +53,7 @@ CODEC_STRUCT(msg_neighbour);
 static const struct codec_field msg_neighbours_fields[] = {
 	F_BYTES(1, identity, LIMIT_ROOT_DOCUMENT),
 	F_LIST(2, neighbours, msg_neighbour, LIMIT_NEIGHBOURS),
+	F_BOOL(3, all),
 };
 CODEC_STRUCT(msg_neighbours);
 #undef THIS

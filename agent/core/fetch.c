@@ -294,6 +294,11 @@ void fetch_set_credit(struct fetch *fetch, uint32_t id, uint32_t bytes)
 		s->credit = bytes;
 }
 
+void fetch_set_all(struct fetch *fetch, bool all)
+{
+	fetch->all = all;
+}
+
 void fetch_source_up(struct fetch *fetch, uint32_t id)
 {
 	struct fetch_source *s = fetch_find_source(fetch, id);

@@ -55,7 +55,9 @@ enum {
 	FETCH_TIMEOUT_MAX_MS = 120000,
 	FETCH_PATIENCE_MS = 2000,
 	FETCH_LATER_MS = 500,
-	FETCH_HOLD_MS = 400, /* an origin that was a seed is not asked by number before */
+	FETCH_HOLD_MS = 400, /* an origin that was a seed is not asked by number before, and for
+				each source not before so much more: the less it would add */
+	FETCH_HOLD_EACH_MS = 30,
 	FETCH_STRIKES = 3,   /* time-outs in a row after which a source rests and is named */
 	FETCH_LIES = 3,	     /* chunks that a peer said it has and then had not: out */
 };
@@ -122,6 +124,9 @@ void fetch_remove_source(struct fetch *fetch, uint32_t id);
 /* SEED for an origin that takes "any"; its answer "all are out" says what it is from then on. */
 void fetch_set_role(struct fetch *fetch, uint32_t id, enum fetch_role role);
 void fetch_set_credit(struct fetch *fetch, uint32_t id, uint32_t bytes);
+/* Whoever fetches is a source: no chunk comes over several nodes, where each of them would have it
+ * wait behind what was asked for ahead. */
+void fetch_set_all(struct fetch *fetch, bool all);
 /* Link up or down; down gives its requests back. A source that is out stays out. */
 void fetch_source_up(struct fetch *fetch, uint32_t id);
 void fetch_source_down(struct fetch *fetch, uint32_t id);

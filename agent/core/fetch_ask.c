@@ -83,13 +83,13 @@ static uint64_t credit_of(const struct fetch_source *s)
 	return s->rate && s->role != FETCH_SEED && ahead < s->credit ? ahead : s->credit;
 }
 
-/* One chunk open at each source leaves some senders idle while others have a queue: more, as far as
- * all together are no more than comes in AHEAD_ALL_MS. */
+/* One chunk open at each source leaves some senders idle while others have a queue. Where the sources
+ * are everybody there is more, as far as all together are no more than comes in AHEAD_ALL_MS. */
 static bool may_double(const struct fetch *f, const struct fetch_source *s, uint32_t size)
 {
 	if (s->open == 1 && f->sources_count <= FEW_SOURCES)
 		return true;
-	return s->kind == FETCH_PEER && s->asked_bytes + size <= s->credit &&
+	return f->all && s->kind == FETCH_PEER && s->asked_bytes + size <= s->credit &&
 	       f->asked_bytes + size <= f->rate * AHEAD_ALL_MS / 1000;
 }
 
@@ -275,7 +275,8 @@ bool fetch_next(struct fetch *fetch, uint64_t now_ms, uint64_t random,
 		struct fetch_source *s = &fetch->sources[at];
 
 		if (s->hold)
-			s->hold_until_ms = now_ms + FETCH_HOLD_MS;
+			s->hold_until_ms = now_ms + FETCH_HOLD_MS +
+					   fetch->sources_count * FETCH_HOLD_EACH_MS;
 		s->hold = false;
 		if (!may_ask(s, now_ms) || !has_room(fetch, s, fetch->smallest))
 			continue;

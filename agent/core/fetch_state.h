@@ -21,7 +21,7 @@ struct fetch_source {
 	enum fetch_kind kind;
 	enum fetch_role role;
 	bool up, out;
-	bool hold;	/* was a seed: the neighbours' turn comes first, for FETCH_HOLD_MS */
+	bool hold;	/* was a seed: the neighbours' turn comes first */
 	bool told;	/* FETCH_STALLED was told and nothing came since */
 	uint8_t blames; /* a bit for each fault that is still to be told */
 	uint8_t strikes, lies;
@@ -40,7 +40,7 @@ struct fetch {
 	uint32_t sources_count, turn;
 	uint32_t nowhere; /* chunks to do that no source could have */
 	uint32_t unseen_count, largest, smallest;
-	bool had_origin;
+	bool had_origin, all;
 	uint64_t asked_bytes; /* of peers */
 	uint64_t bytes_done, bytes_total, bytes_duplicate;
 	uint64_t rate, window_bytes, window_ms, last_ms;

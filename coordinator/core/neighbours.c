@@ -334,3 +334,8 @@ bool neighbours_next_changed(struct neighbours *neighbours, uint32_t *ret_node)
 	*ret_node = node;
 	return true;
 }
+
+bool neighbours_is_sparse(const struct neighbours *neighbours)
+{
+	return neighbours->sparse;
+}

@@ -69,5 +69,6 @@ bool neighbours_failed(struct neighbours *neighbours, uint32_t node, uint32_t ot
 /* Returns how many, at most NEIGHBOURS_MAX. */
 size_t neighbours_of(const struct neighbours *neighbours, uint32_t node,
 		     struct neighbour ret_items[NEIGHBOURS_MAX]);
+bool neighbours_is_sparse(const struct neighbours *neighbours); /* else all are linked */
 /* Nodes whose neighbours have changed since they were named here; false: none. */
 bool neighbours_next_changed(struct neighbours *neighbours, uint32_t *ret_node);

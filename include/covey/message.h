@@ -193,6 +193,7 @@ struct msg_neighbours { /* complete: whoever is not in it is a stranger from now
 	struct bytes identity; /* fresh record of the node itself, to be shown to neighbours */
 	struct msg_neighbour *neighbours;
 	size_t neighbours_count;
+	bool all; /* everybody who exchanges is in it: no chunk comes over several nodes */
 };
 
 /* ---- data channel: objects by digest ---- */

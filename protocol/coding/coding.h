@@ -50,6 +50,8 @@ COVEY_DEFINE_CLEANUP(struct coding *, coding_free)
 
 /* Returns how many bytes were written: at most chunk->size + CODING_HEAD, which ret_data holds. */
 size_t coding_encode(struct coding *coding, const struct coding_chunk *chunk, uint8_t *ret_data);
+/* Nothing makes it smaller, as a look at samples says; much cheaper than to try. */
+bool coding_is_noise(struct coding *coding, const void *data, size_t size);
 /* What coding_encode() chose. */
 enum coding_method coding_method_of(const uint8_t *data);
 bool coding_needs_base(const uint8_t *data);

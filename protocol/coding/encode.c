@@ -304,6 +304,14 @@ static bool is_noise(const struct job *s)
 	return true;
 }
 
+bool coding_is_noise(struct coding *coding, const void *data, size_t size)
+{
+	const struct job job = {.coding = coding, .data = data, .size = size};
+	const struct job s = sample(&job);
+
+	return is_noise(&s);
+}
+
 /* Fills job->element from samples. Returns the percentage that they shrank to. */
 static size_t guess(struct job *job, struct out *out)
 {

@@ -173,6 +173,19 @@ static int world_get(void *user, const struct digest *digest, struct bytes *ret_
 	return 0;
 }
 
+static int world_peek(void *user, const struct digest *digest, void *buffer, size_t size)
+{
+	const struct sim_object *object;
+
+	if (((struct sim *)user)->storage)
+		return object_files_peek(storage_objects(user), digest, buffer, size);
+	object = object_find(user, digest);
+	if (!object || object->data.size != size)
+		return -ENOENT;
+	memcpy(buffer, object->data.data, size);
+	return 0;
+}
+
 static int world_remove(void *user, const struct digest *digest, struct err *err)
 {
 	struct sim *sim = user;
@@ -244,6 +257,7 @@ void sim_coordinator_start(struct sim *sim)
 		.object_has = world_has,
 		.object_put = world_put,
 		.object_get = world_get,
+		.object_peek = world_peek,
 		.object_remove = world_remove,
 		.object_each = world_each,
 	};

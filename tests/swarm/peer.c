@@ -191,6 +191,7 @@ static void rewire(struct swarm *s, uint32_t node)
 	size_t count = neighbours_of(s->graph, node, items);
 	struct swarm_node *n = &s->nodes[node];
 
+	fetch_set_all(n->fetch, !neighbours_is_sparse(s->graph));
 	for (uint32_t i = 1; i < SWARM_SLOTS; i++) {
 		uint32_t wire = n->wires[i], other;
 

@@ -39,6 +39,7 @@ struct exchange_test {
 	struct digest release;
 	struct chunk_list *list; /* its chunks */
 	int (*get)(void *context, uint32_t source, const struct wanted_object *object);
+	struct digest asked; /* of the origin, by digest */
 };
 
 static struct exchange_test *test_of; /* the world's context is the node */
@@ -120,6 +121,17 @@ static int get_no_chunks(void *context, uint32_t source, const struct wanted_obj
 	return object->kind == OBJECT_CHUNK && object->size >= CHUNK
 		       ? -EAGAIN
 		       : test_of->get(context, source, object);
+}
+
+static int get_and_note(void *context, uint32_t source, const struct wanted_object *object)
+{
+	test_of->asked = object->digest;
+	return 0;
+}
+
+static int tell_origin(void *context, const void *data, size_t size)
+{
+	return 0;
 }
 
 /* ---- a node ---- */
@@ -433,6 +445,27 @@ static void takes_all_from_a_neighbour(void **state)
 	assert_int_equal(t->dropped, 0);
 }
 
+/* The origin does not look at what it gives as a seed: it is asked to look. */
+static void origin_is_asked_to_look_at_a_bad_chunk(void **state)
+{
+	struct exchange_test *t = *state;
+	const struct node_object *object;
+	AUTO_FREE uint8_t *message = NULL;
+	size_t head;
+
+	t->node.world.tell_origin = tell_origin;
+	begin_fetch(t);
+	tell(t, 1, &t->release);
+	t->node.world.get = get_and_note;
+	object = object_of(&t->node, chunk_list_digest(t->list, 1));
+	message = mem_alloc(CHUNK_DATA_HEAD_MAX + object->data.size);
+	head = chunk_data_head(message, MESSAGE_SEED_CHUNK, &t->release, 1, object->data.size);
+	memcpy(message + head, object->data.data, object->data.size);
+	message[head + 7] ^= 1;
+	agent_on_origin(t->node.agent, message, head + object->data.size);
+	assert_true(digest_equal(&t->asked, chunk_list_digest(t->list, 1)));
+}
+
 static void wrong_bytes_cost_the_place(void **state)
 {
 	struct exchange_test *t = *state;
@@ -548,6 +581,7 @@ int main(void)
 		cmocka_unit_test_teardown(off_takes_no_part, teardown),
 		cmocka_unit_test_teardown(a_window_opens, teardown),
 		TEST(takes_all_from_a_neighbour),
+		TEST(origin_is_asked_to_look_at_a_bad_chunk),
 		TEST(wrong_bytes_cost_the_place),
 		TEST(impossible_lists_cost_the_place),
 		TEST(refusals_are_lies_in_the_end),

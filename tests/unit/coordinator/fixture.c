@@ -134,6 +134,16 @@ static int world_get(void *user, const struct digest *digest, struct bytes *ret_
 	return 0;
 }
 
+static int world_peek(void *user, const struct digest *digest, void *buffer, size_t size)
+{
+	const struct fake_object *object = find_object(user, digest);
+
+	if (!object || object->data.size != size)
+		return -ENOENT;
+	memcpy(buffer, object->data.data, size);
+	return 0;
+}
+
 static int world_remove(void *user, const struct digest *digest, struct err *err)
 {
 	struct fixture *f = user;
@@ -215,6 +225,7 @@ void fixture_start(struct fixture *f)
 		.object_has = world_has,
 		.object_put = world_put,
 		.object_get = world_get,
+		.object_peek = world_peek,
 		.object_remove = world_remove,
 		.object_each = world_each,
 	};

@@ -74,6 +74,7 @@ static void test_everybody_in_a_small_fleet(void **state)
 		const struct fake_node *node = &f->nodes[i];
 
 		assert_int_equal(node->neighbours.neighbours_count, 3);
+		assert_true(node->neighbours.all);
 		for (size_t k = 0; k < 4; k++) {
 			const struct msg_neighbour *there = neighbour_of(node, &f->nodes[k]);
 			const struct msg_neighbour *back = neighbour_of(&f->nodes[k], node);

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <cmocka.h>
 
 enum { ORIGIN = 7, PEER = 1, OTHER = 2, SIZE = 256 << 10, MOST = 200 };
@@ -69,6 +70,7 @@ static void no_more_any_than_chunks_are_missing(void **state)
 /* "All are out": what was asked for by "any" is free, and after a while is asked for by number. */
 static void after_all_are_out_the_neighbours_come_first(void **state)
 {
+	const uint64_t hold = FETCH_HOLD_MS + 2 * FETCH_HOLD_EACH_MS;
 	struct fetch_request q[32];
 	struct fetch *f = create(20);
 
@@ -78,8 +80,8 @@ static void after_all_are_out_the_neighbours_come_first(void **state)
 	assert_int_equal(ask_all(f, 1, q, 32), LIMIT_FETCH_REQUESTS + 2);
 	fetch_set_role(f, ORIGIN, FETCH_NEIGHBOUR);
 	assert_int_equal(ask_all(f, 2, q, 32), 0);
-	assert_in_range(fetch_deadline(f), 2 + FETCH_HOLD_MS, 2 + FETCH_HOLD_MS);
-	assert_int_equal(ask_all(f, 2 + FETCH_HOLD_MS, q, 32), LIMIT_FETCH_REQUESTS);
+	assert_in_range(fetch_deadline(f), 2 + hold, 2 + hold);
+	assert_int_equal(ask_all(f, 2 + hold, q, 32), LIMIT_FETCH_REQUESTS);
 	for (uint32_t i = 0; i < LIMIT_FETCH_REQUESTS; i++) {
 		assert_int_equal(q[i].source, ORIGIN);
 		assert_int_not_equal(q[i].chunk, FETCH_ANY);
@@ -118,6 +120,42 @@ static void credit_is_in_bytes(void **state)
 	fetch_set_credit(f, 1, 5 * SIZE);
 	assert_int_equal(ask_all(f, 1, q, 32), 1 + 5 + 4 * (FETCH_CREDIT_PEER / SIZE));
 	fetch_free(f);
+}
+
+/* Eight neighbours, a chunk from each every 200 ms: how many are open after three seconds? */
+static uint32_t open_at_eight(bool all)
+{
+	struct fetch_request q[64];
+	uint32_t open[8][FETCH_REQUESTS], count[8] = {0};
+	struct fetch *f = create(200);
+	struct fetch_progress progress;
+
+	for (uint32_t id = 0; id < 8; id++) {
+		add(f, id, FETCH_PEER, FETCH_NEIGHBOUR);
+		have(f, id, 0, 200);
+	}
+	fetch_set_all(f, all);
+	for (uint64_t now = 1; now < 3000; now += 200) {
+		uint32_t asked = ask_all(f, now, q, 64);
+
+		for (uint32_t i = 0; i < asked; i++)
+			open[q[i].source][count[q[i].source]++] = q[i].chunk;
+		for (uint32_t id = 0; id < 8; id++) {
+			fetch_received(f, id, open[id][0], now + 199);
+			memmove(&open[id][0], &open[id][1], --count[id] * sizeof(open[id][0]));
+		}
+	}
+	ask_all(f, 3001, q, 64);
+	fetch_progress(f, 3001, &progress);
+	fetch_free(f);
+	return progress.open;
+}
+
+/* Where everybody is a neighbour no sender is to be idle while others have a queue. */
+static void more_is_open_where_all_are_neighbours(void **state)
+{
+	assert_int_equal(open_at_eight(false), 8);
+	assert_int_equal(open_at_eight(true), 16);
 }
 
 /* A source that delivers little is not given more to queue than it delivers in a moment. */
@@ -341,6 +379,7 @@ int main(void)
 		cmocka_unit_test(after_all_are_out_the_neighbours_come_first),
 		cmocka_unit_test(a_reserve_is_asked_only_for_what_nobody_else_has),
 		cmocka_unit_test(credit_is_in_bytes),
+		cmocka_unit_test(more_is_open_where_all_are_neighbours),
 		cmocka_unit_test(a_slow_source_gets_less),
 		cmocka_unit_test(what_is_late_is_asked_again_at_the_end_and_the_loser_cancelled),
 		cmocka_unit_test(what_was_due_wakes_nobody_twice),

@@ -89,6 +89,7 @@ static void a_small_fleet_is_complete(void **state)
 
 		for (uint32_t i = 0; i < nodes; i++)
 			assert_int_equal(neighbours_of(g, i, items), nodes - 1);
+		assert_false(neighbours_is_sparse(g));
 		check(g, nodes);
 		neighbours_free(g);
 	}
@@ -105,6 +106,7 @@ static void a_large_fleet_is_regular_and_near(void **state)
 		for (uint32_t node = 0; node < fleets[i]; node++)
 			assert_in_range(neighbours_of(g, node, items), NEIGHBOURS_LEAST,
 					NEIGHBOURS_MOST);
+		assert_true(neighbours_is_sparse(g));
 		check(g, fleets[i]);
 		assert_in_range(eccentricity(g, fleets[i], 0), 2, 6);
 		neighbours_free(g);
