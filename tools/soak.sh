@@ -3,7 +3,8 @@
 #	soak [MINUTES]              the simulator on fresh seeds
 #	soak kills                  kill -9 of each daemon at each of its steps and moments, all injected
 #	                            faults, partitions and damage
-#	soak random [KILLS [CONTAINERS]]  random kills of real processes, some of them of containers
+#	soak random [KILLS [CONTAINERS [RUNTIMES]]]  random kills of real processes, some of them of
+#	                            containers and conmon, some of runc
 
 . "$COVEY_SOURCE/tools/test.sh"
 . "$COVEY_SOURCE/tools/fleet.sh"
@@ -49,10 +50,11 @@ soak_kills() {
 }
 
 # The seed is the number of storms so far, so that each run brings new ones.
-soak_random() { # kills, of them containers
-	local kills=${1:-200} containers=${2:-$((${1:-200} / 10))} log=$COVEY_BUILD/soak-random.log result=0
-	[[ $kills =~ ^[0-9]+$ && $containers =~ ^[0-9]+$ ]] ||
-		die 2 "dev soak random: say how many kills, and how many of them of containers"
+soak_random() { # kills, of them containers, runtimes
+	local kills=${1:-200} tenth=$((${1:-200} / 10)) log=$COVEY_BUILD/soak-random.log result=0
+	local containers=${2:-$tenth} runtimes=${3:-$tenth}
+	[[ $kills =~ ^[0-9]+$ && $containers =~ ^[0-9]+$ && $runtimes =~ ^[0-9]+$ ]] ||
+		die 2 "dev soak random: say how many kills, how many of them of containers and how many of runc"
 	need_root
 	deps_install
 	build_into "$COVEY_BUILD" -Dwerror=true -Dtests=enabled
@@ -60,7 +62,7 @@ soak_random() { # kills, of them containers
 	fleet_up --nodes 4
 	export COVEY_SOURCE COVEY_BUILD FLEET_RUN FLEET_STATE FLEET_NETNS FLEET_NAME
 	python3 "$COVEY_SOURCE/tests/integration/fleet/soak.py" --kills "$kills" --containers "$containers" \
-		--seed "$(($(wc -l <"$log" 2>/dev/null || echo 0) + 1))" --log "$log" || result=$?
+		--runtimes "$runtimes" --seed "$(($(wc -l <"$log" 2>/dev/null || echo 0) + 1))" --log "$log" || result=$?
 	soak_summary "$log"
 	[ $result != 0 ] || fleet_down # a finding leaves the fleet as it is
 	return $result

@@ -59,9 +59,15 @@ part_of() { # version: of its largest file, on its way to the disk of n1
 goes_back() { [[ $(rollout_field .state) =~ ^(rolling_back|rolled_back)$ ]]; }
 
 # What the rollout does when the fault is gone: it completes by itself, or it was rolled back and
-# `retry` leads to the end.
-ends() { # completed | retried
-	if [ "$1" = retried ]; then
+# `retry` leads to the end. What is tried a few times may have been given up by then: either is right.
+has_ended() { [[ $(rollout_field .state) =~ ^(completed|rolled_back)$ ]]; }
+ends() { # completed | retried | tried, sentence
+	local end=$1
+	if [ "$end" = tried ]; then
+		wait_for 120 has_ended || return 1
+		if state_is rolled_back; then rollout_field .reason.text | grep -qE -- "$2" || return 1; end=retried; fi
+	fi
+	if [ "$end" = retried ]; then
 		wait_for 120 state_is rolled_back && wait_for 20 all_serve "$SERVED" &&
 			insist 30 fleet_covey rollout retry "$(cat "$WORK/id")" || return 1
 	fi
@@ -69,7 +75,7 @@ ends() { # completed | retried
 }
 
 # One fault on one daemon while a rollout begins.
-fault() { # title, host, program, sentence, completed | retried, fault ...
+fault() { # title, host, program, sentence, completed | retried | tried, fault ...
 	local title=$1 host=$2 program=$3 sentence=$4 end=$5 bad=0 old=$SERVED
 	local version=6.0.$((ROUND += 1))
 	shift 5
@@ -89,7 +95,7 @@ fault() { # title, host, program, sentence, completed | retried, fault ...
 	wait_for 20 fleet_lives
 	insist 60 fleet_covey release push -f "$WORK/$version/release.yaml"
 	insist 60 apply_once "$(round_deployment strict "$version")" "$version" || bad=1
-	ends "$end" || { bad=1; echo "# it ended $(rollout_field '.state, .reason.text' | tr '\n' ' ')"; }
+	ends "$end" "$sentence" || { bad=1; echo "# it ended $(rollout_field '.state, .reason.text' | tr '\n' ' ')"; }
 	SERVED=$version
 	wait_for 60 slots_are "$version" "$NODES" && wait_for 10 all_serve "$version" ||
 		{ bad=1; echo "# not all nodes serve $version"; }
@@ -119,7 +125,7 @@ NO_DESCRIPTORS=$(echo {openat,socket,accept4,eventfd2,epoll_create1,pipe2}:error
 
 fault "agent, journal, disk full" n1 agent 'journal.*full: nothing is changed until' completed \
 	pwrite64:error=ENOSPC "$(log_of n1 agent)"
-fault "agent, chunks, EIO" n1 agent 'Input/output error' completed fdatasync:error=EIO PART
+fault "agent, chunks, EIO" n1 agent 'Input/output error' tried fdatasync:error=EIO PART
 ROUND_BYTES=$LARGE fault "agent, no memory" n1 agent "$MEMORY_SAYS" completed $NO_MEMORY
 fault "agent, no descriptors" n1 agent 'its health cannot be asked.*Too many open files' completed $NO_DESCRIPTORS
 fault "coordinator, database, disk full" co coordinator 'disk.*full' completed \
@@ -130,8 +136,8 @@ everything || exit 0
 
 fault "agent, journal, EIO" n1 agent 'journal.*I/O error: nothing is changed until' completed \
 	fdatasync:error=EIO "$(log_of n1 agent)"
-fault "agent, chunks, disk full" n1 agent 'No space left' completed pwrite64:error=ENOSPC PART
-fault "agent, final name, EIO" n1 agent 'Input/output error' completed renameat:error=EIO
+fault "agent, chunks, disk full" n1 agent 'No space left' tried pwrite64:error=ENOSPC PART
+fault "agent, final name, EIO" n1 agent 'Input/output error' tried renameat:error=EIO
 fault "coordinator, database, EIO" co coordinator 'I/O error' completed \
 	fdatasync:error=EIO "$(log_of co coordinator)"
 fault "coordinator, objects, EIO" co coordinator 'Input/output error' completed {fsync,renameat}:error=EIO

@@ -60,11 +60,12 @@ trouble "what a node sends is lost" "deaf n1 output" "pause 5; heal n1"
 trouble "what a node is sent is lost" "deaf n2 input" "pause 5; heal n2"
 trouble "the coordinator dies while a node cannot hear it: a link that is open on one side" \
 	"deaf n2 input; daemon_kill co coordinator; daemon_start co coordinator" "pause 3; heal n2"
+trouble "an agent and a helper stand still" "stop n1 agent; stop n2 helper" "pause 5; go_on n1 agent; go_on n2 helper"
+everything || exit 0
+
 trouble "an agent and a helper stand still for longer than the fleet waits" \
 	"stop n1 agent; stop n2 helper" "pause $SILENCE; go_on n1 agent; go_on n2 helper" \
 	"wait_for 90 node_state_is n1 unreachable"
-everything || exit 0
-
 trouble "one node is deaf, another one dumb, until both count as unreachable" \
 	"deaf n1 output; deaf n3 input" "heal n1; heal n3" \
 	"wait_for 90 node_state_is n1 unreachable && wait_for 90 node_state_is n3 unreachable"

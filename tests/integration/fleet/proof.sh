@@ -90,11 +90,13 @@ strikes_begin() { # strike ...: returns when all are attached
 	done
 }
 
-strikes_end() { # strike ...: a line of diagnosis for each that did not happen
+# A line of diagnosis for each strike that did not happen. What is left of a slot is stopped after the
+# rollout has ended, so some come a moment later.
+strikes_end() { # strike ...
 	local n=0 one missed=0
 	for one in "$@"; do
 		n=$((n + 1))
-		if ! grep -q struck "$WORK/strike-$n"; then
+		if ! wait_for 30 grep -q struck "$WORK/strike-$n"; then
 			kill "${STRIKE_PIDS[$((n - 1))]}" $(pgrep -P "${STRIKE_PIDS[$((n - 1))]}") 2>/dev/null
 			missed=1
 			echo "# $one did not come: $(tr '\n' ' ' <"$WORK/strike-$n")"

@@ -2,14 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random kills of real processes on a fleet that is up (tools/soak.sh starts one).
 
-    soak.py --seed N --kills K --containers C --log FILE
+    soak.py --seed N --kills K --containers C --runtimes R --log FILE
 
 Storms and quiet phases take turns. In a storm a new release goes out while somebody is killed with
 SIGKILL every 100 to 300 ms: agents, helpers and the coordinator, or in a storm on containers the
-model servers, conmon and runc. What supervises daemons starts them again after a moment. In the
-quiet phase the fleet must reach its declared end, and then:
+model servers, conmon and runc; or, in a storm on runtimes, every third runc at a random moment of
+its life (runtimes.py). What supervises daemons starts them again after a moment. In the quiet phase
+the fleet must reach its declared end, and then:
 
   - daemons only: the rollout completed, and no client's request failed
+  - runtimes only: the rollout ended by itself, no client's request failed, and the next rollout, of
+    a new release, completes
   - containers too: the rollout ended by itself, and the next one, of a new release, completes
   - every answer was the right label, from the release before or the new one
   - every node is online and serves exactly the release that it should, in one container
@@ -32,6 +35,8 @@ import tempfile
 import threading
 import time
 
+from runtimes import Runtimes
+
 BUILD = os.environ["COVEY_BUILD"]
 SOURCE = os.environ["COVEY_SOURCE"]
 RUN, STATE, NETNS = (os.environ[name] for name in ("FLEET_RUN", "FLEET_STATE", "FLEET_NETNS"))
@@ -40,7 +45,10 @@ ENV = dict(os.environ, COVEY_COORDINATOR=f"ipc://{RUN}/co/coordinator.sock",
            COVEY_HOME=f"{STATE}/operator")
 DIGITS = f"{SOURCE}/examples/digits"
 SETTLE_S = 240
+ENDED = ("completed", "rolled_back", "aborted")
 STORM_S = 12
+SHARE = 0.4 # of the runtimes that are started in a storm on them
+DAEMONS, CONTAINERS, RUNTIMES = range(3)
 
 
 class Finding(Exception):
@@ -146,21 +154,24 @@ class Fleet:
 
     def insist(self, done, *words):
         """An operator's action, until it is acknowledged or done() says that it is in effect."""
-        end = time.time() + 120
+        end, said = time.time() + 120, ""
         while time.time() < end:
             try:
-                if covey(*words, check=False).returncode == 0:
+                answer = covey(*words, check=False)
+                if answer.returncode == 0:
                     self.actions += 1
                     return
+                said = answer.stderr.strip()
             except subprocess.TimeoutExpired:
-                pass
+                said = "no answer in time"
             if done and done():
                 return
             time.sleep(0.1)
-        raise Finding(f"covey {' '.join(words)} does not succeed")
+        raise Finding(f"covey {' '.join(words)} does not succeed: {said}")
 
-    def release(self):
-        """A release that nobody has seen: pushed; its deployment's file and its version."""
+    def release(self, kind=None):
+        """A release that nobody has seen: pushed; its deployment's file and its version. In a storm
+        on runtimes all nodes change at once, and those that fail do not end it for the others."""
         self.number += 1
         version = f"{self.seed}.0.{self.number}"
         folder = f"{self.work}/{version}"
@@ -173,19 +184,22 @@ class Fleet:
                 key = line.split(":")[0]
                 line = {"version": f"version: {version}\n", "files": f"files: {folder}/model\n",
                         "image": f"image: {BUILD}/digits-image\n"}.get(key, line)
-                text.append(line.replace("../../golden", f"{DIGITS}/golden")
+                text.append(line.replace("../../", f"{DIGITS}/")
                             .replace("timeout: 500ms", "timeout: 5s"))
         with open(f"{folder}/release.yaml", "w", encoding="utf-8") as file:
             file.writelines(text)
+        stages, may_fail = "{nodes: 1, bake: 300ms}, {percent: 100, bake: 300ms}", 1
+        if kind == RUNTIMES:
+            stages, may_fail = "{percent: 100, bake: 300ms}", len(self.nodes)
         with open(f"{folder}/deployment.yaml", "w", encoding="utf-8") as file:
             file.write(f"""deployment: digits
 release: digits@{version}
 nodes: all
 drain: 300ms
 keep_warm: 0s
-strategy: {{canary: {{stages: [{{nodes: 1, bake: 300ms}}, {{percent: 100, bake: 300ms}}]}}}}
+strategy: {{canary: {{stages: [{stages}]}}}}
 max_unavailable: {len(self.nodes)}
-failures: {{nodes: 1, percent: 100, unreachable: 100%}}
+failures: {{nodes: {may_fail}, percent: 100, unreachable: 100%}}
 deadlines: {{node: 3m, stage: 5m, rollout: 10m}}
 gates: [{{metric: latency, dry_run: true}}]
 """)
@@ -204,12 +218,15 @@ gates: [{{metric: latency, dry_run: true}}]
         self.insist(there, "apply", "-y", "--detach", "-f", f"{folder}/deployment.yaml")
         return self.newest()["id"]
 
+    def state(self, rollout):
+        return ask("rollout", "show", rollout)["state"]
+
     def end(self, rollout):
         """Its final state."""
         end = time.time() + SETTLE_S
         while time.time() < end:
             show = ask("rollout", "show", rollout)
-            if show["state"] in ("completed", "rolled_back", "aborted"):
+            if show["state"] in ENDED:
                 return show["state"]
             if show["state"] in ("stuck", "paused"):
                 raise Finding(f"rollout {rollout} is {show['state']}: {show['reason']}")
@@ -247,7 +264,7 @@ gates: [{{metric: latency, dry_run: true}}]
         for rollout, state in self.ended.items():
             if states.get(rollout) != state:
                 raise Finding(f"rollout {rollout} had ended {state}, now {states.get(rollout)}")
-        self.ended = {r: s for r, s in states.items() if s in ("completed", "rolled_back", "aborted")}
+        self.ended = {r: s for r, s in states.items() if s in ENDED}
         for node in self.nodes:
             text = subprocess.run(
                 [f"{BUILD}/agent/covey-agent", "history", "-o", "json", "--config",
@@ -292,15 +309,20 @@ gates: [{{metric: latency, dry_run: true}}]
              *self.addresses.values()], stdout=subprocess.PIPE, text=True)
 
 
-def kill_for_a_while(daemons, rng, most, on_containers):
+def kill_daemons(daemons, rng, most):
     """Who was killed, in this order."""
     kills, last = [], time.time() + STORM_S
     while time.time() < last and len(kills) < most:
         time.sleep(rng.uniform(0.1, 0.3))
-        if not on_containers:
-            victim = daemons.kill(rng)
-            kills += [victim] if victim else []
-            continue
+        victim = daemons.kill(rng)
+        kills += [victim] if victim else []
+    return kills
+
+
+def kill_containers(rng, most):
+    kills, last = [], time.time() + STORM_S
+    while time.time() < last and len(kills) < most:
+        time.sleep(rng.uniform(0.1, 0.3))
         found = containers()
         if not found:
             continue
@@ -313,24 +335,42 @@ def kill_for_a_while(daemons, rng, most, on_containers):
     return kills
 
 
-def storm(fleet, daemons, rng, most, on_containers):
+def kill_runtimes(rng, most, is_over):
+    """Until the rollout has ended, at least for the length of a storm."""
+    runtimes = Runtimes(RUN, STATE, SHARE, rng.random())
+    began = time.time()
+    try:
+        while len(runtimes.kills) < most and \
+                (time.time() < began + STORM_S or not is_over()) and time.time() < began + 5 * STORM_S:
+            time.sleep(0.2)
+    finally:
+        kills = runtimes.close()
+    return kills
+
+
+def storm(fleet, daemons, rng, most, kind):
     """One storm and its quiet phase: who was killed, how the rollout ended, what clients saw."""
-    folder, version = fleet.release()
+    folder, version = fleet.release(kind)
     clients, old, begun = fleet.clients(), fleet.served, []
     versions = [old, version]
     try:
         thread = threading.Thread(target=lambda: begun.append(fleet.begin(folder, version)))
         thread.start()
-        kills = kill_for_a_while(daemons, rng, most, on_containers)
+        if kind == DAEMONS:
+            kills = kill_daemons(daemons, rng, most)
+        elif kind == CONTAINERS:
+            kills = kill_containers(rng, most)
+        else:
+            kills = kill_runtimes(rng, most, lambda: begun and fleet.state(begun[0]) in ENDED)
         thread.join()
         if not begun:
             raise Finding("the rollout could not be started")
         state = fleet.end(begun[0])
         if state == "completed":
             fleet.served = version
-        elif not on_containers:
+        elif kind == DAEMONS:
             raise Finding(f"rollout {begun[0]} ended {state}")
-        if on_containers: # nodes may have gone back, and then do not run that release again
+        if kind != DAEMONS: # nodes may have gone back, and then do not run that release again
             folder, version = fleet.release()
             versions.append(version)
             if fleet.end(fleet.begin(folder, version)) != "completed":
@@ -341,24 +381,33 @@ def storm(fleet, daemons, rng, most, on_containers):
     finally:
         clients.terminate()
         result = json.loads(clients.communicate(timeout=60)[0])
-    if on_containers: # a container that ends again and again leads back to the release before
+    if kind == CONTAINERS: # one that ends again and again leads back to the release before
         versions += fleet.completed
     strangers = set(result["releases"]) - {f"digits@{v}" for v in versions}
     fleet.completed += [old, fleet.served]
-    if result["wrong"] or strangers or (result["failed"] and not on_containers):
+    if result["wrong"] or strangers or (result["failed"] and kind != CONTAINERS):
         raise Finding(f"clients: {result}")
     return kills, state, result
 
 
+def draw_kind(left, rng):
+    """What the next storm is about: daemons as long as some are left, now and then the others."""
+    rest = [kind for kind in (CONTAINERS, RUNTIMES) if left[kind] > 0]
+    if rest and (left[DAEMONS] <= 0 or rng.random() < 0.4):
+        return rng.choice(rest)
+    return DAEMONS
+
+
 def main():
     parser = argparse.ArgumentParser()
-    for name in ("seed", "kills", "containers"):
+    for name in ("seed", "kills", "containers", "runtimes"):
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--log", required=True)
     options = parser.parse_args()
     nodes = sorted((os.path.basename(p) for p in glob.glob(f"{RUN}/n[0-9]*")), key=lambda n: int(n[1:]))
     rng = random.Random(options.seed)
-    left = {False: options.kills - options.containers, True: options.containers}
+    left = {DAEMONS: options.kills - options.containers - options.runtimes,
+            CONTAINERS: options.containers, RUNTIMES: options.runtimes}
     findings = 0
     with tempfile.TemporaryDirectory() as work:
         fleet, daemons = Fleet(nodes, options.seed, work), Daemons(nodes)
@@ -368,13 +417,13 @@ def main():
                 raise Finding("the first rollout does not complete")
             fleet.served = version
             fleet.check_stands()
-            while left[False] > 0 or left[True] > 0:
-                on_containers = left[True] > 0 and (left[False] <= 0 or rng.random() < 0.25)
-                kills, state, result = storm(fleet, daemons, rng, left[on_containers], on_containers)
-                left[on_containers] -= len(kills)
-                names = {k.split()[-1] for k in kills}
+            while any(count > 0 for count in left.values()):
+                kind = draw_kind(left, rng)
+                kills, state, result = storm(fleet, daemons, rng, left[kind], kind)
+                left[kind] -= len(kills)
+                kills = [k if k.startswith("runc") else k.split()[-1] for k in kills]
                 line = {"at": time.strftime("%FT%TZ", time.gmtime()), "seed": options.seed,
-                        "kills": {n: sum(k.split()[-1] == n for k in kills) for n in sorted(names)},
+                        "kills": {n: kills.count(n) for n in sorted(set(kills))},
                         "ended": state, "requests": result["requests"], "failed": result["failed"],
                         "findings": 0}
                 with open(options.log, "a", encoding="utf-8") as log:
