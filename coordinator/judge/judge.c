@@ -196,10 +196,12 @@ static struct unequal_node *get_node(struct gate_nodes *nodes, const struct judg
 	return node;
 }
 
+/* Without an event there is nothing to learn, and what was learned stands. */
 static void add_nodes(struct gate_state *g, const struct judge_period *period, size_t gate,
                       uint64_t without)
 {
 	struct gate_nodes *nodes = g->nodes;
+	bool news = nodes->learned.freedom == 0;
 
 	for (size_t i = 0; i < period->rows_count; i++) {
 		const struct judge_row *row = &period->rows[i];
@@ -213,7 +215,10 @@ static void add_nodes(struct gate_state *g, const struct judge_period *period, s
 		if (row->nodes > node->nodes)
 			node->nodes = row->nodes;
 		event_sums_add(&node->sums, row->counts[gate].attempts, row->counts[gate].bad);
+		news = news || row->counts[gate].bad > 0;
 	}
+	if (!news)
+		return;
 	if (g->gate.variance > 0)
 		unequal_set(&nodes->learned, g->gate.variance, g->gate.clump, g->gate.freedom);
 	else
