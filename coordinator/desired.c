@@ -35,6 +35,16 @@ struct digest desired_baseline(struct coordinator *c, const char *deployment,
 	return baseline;
 }
 
+/* Bounds that absolute gates on latency have: what is above them is counted one by one. */
+static void set_thresholds(const struct deployment_spec *spec, struct observe_order *order)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < spec->gates_count && count < LIMIT_THRESHOLDS; i++)
+		if (spec->gates[i].bound_ms)
+			order->thresholds[count++].us = spec->gates[i].bound_ms * 1000;
+}
+
 /* False: the node has nothing to do with the deployment. */
 static bool assign(struct coordinator *c, const struct shell_deployment *deployment,
 		   const struct shell_node *node, struct assignment *ret_assignment)
@@ -62,6 +72,7 @@ static bool assign(struct coordinator *c, const struct shell_deployment *deploym
 		return false;
 	ret_assignment->observe.baseline =
 		desired_baseline(c, deployment->record.name, in_rollout ? ro : NULL);
+	set_thresholds(stands.spec, &ret_assignment->observe);
 	if (c->observe_period_ms != OBSERVE_PERIOD_MS)
 		ret_assignment->observe.period_ms = c->observe_period_ms;
 	return true;

@@ -248,15 +248,18 @@ static int take_row(void *arg, const struct store_observation *row,
 	struct taking *taking = arg;
 	struct shell_judging *j = taking->ro->judging;
 	uint32_t node = rollout_find(taking->ro->machine, &row->node);
+	int64_t clock = INT64_MAX;
 
 	taking->rows++;
 	j->seen = row->id;
-	/* who joined later has no place in what was frozen, and is not judged */
-	if (node >= j->start.members_count ||
-	    (node < JUDGE_NODE_ROWS && (j->quarantined >> node & 1)))
+	if (node < JUDGE_NODE_ROWS && (j->quarantined >> node & 1))
 		return 0;
+	if (node >= j->start.members_count) /* has no place in what was frozen */
+		node = GATHER_JOINED;
 	(void)gather_add(j->gather, node,
-	                 judging_ended_at(&j->clocks[node], row->received_ms, record), record);
+	                 judging_ended_at(node == GATHER_JOINED ? &clock : &j->clocks[node],
+	                                  row->received_ms, record),
+	                 record);
 	return 0;
 }
 

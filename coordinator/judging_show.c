@@ -40,7 +40,7 @@ static void add_numbers(json_t *list, const struct judge_gate *gate, const struc
 static void add_period(json_t *list, const struct shell_judging *j,
                        const struct judge_period *period, size_t gate)
 {
-	for (uint32_t s = 0; s < JUDGE_STRATA_MAX; s++) {
+	for (uint32_t s = 0; s <= JUDGE_JOINED; s++) {
 		struct judge_count sums[COHORT_COUNT];
 		json_t *numbers;
 
@@ -82,6 +82,9 @@ static void add_drift(json_t *object, const struct shell_judging *j, const char 
 		json_object_set_new(
 		    object, "window",
 		    show_bins(judge_bins_of(j->judge, i, COHORT_CANARY), f->counts_count));
+		json_object_set_new(
+		    object, "control_window",
+		    show_bins(judge_bins_of(j->judge, i, COHORT_CONTROL), f->counts_count));
 	}
 }
 
@@ -125,6 +128,9 @@ static void add_frozen(json_t *object, const struct judge_gate *gate)
 	json_object_set_new(object, "critical", json_boolean(gate->critical));
 	json_object_set_new(object, "dry_run", json_boolean(gate->dry_run));
 	json_object_set_new(object, "required", json_boolean(gate->required));
+	if (gate->bound_us)
+		json_object_set_new(object, "bound_ms",
+		                    json_real((double)gate->bound_us / 1000));
 	if (gate->test != TEST_HIERARCHICAL)
 		return;
 	json_object_set_new(object, "pi0", json_real(gate->pi0));
@@ -134,6 +140,11 @@ static void add_frozen(json_t *object, const struct judge_gate *gate)
 
 static void add_result(json_t *object, const struct judge_result *r)
 {
+	if (r->spread > 0) {
+		json_object_set_new(object, "spread", json_real(r->spread));
+		json_object_set_new(object, "clump", json_real(r->clump));
+		json_object_set_new(object, "freedom", json_real(r->freedom));
+	}
 	json_object_set_new(object, "ln_e", real(r->ln_e));
 	json_object_set_new(object, "e", real(exp(r->ln_e)));
 	json_object_set_new(object, "ln_e_fail", real(r->ln_fail));
@@ -161,6 +172,7 @@ static json_t *show_gate(const struct coordinator *c, const struct shell_rollout
 	if (!digest_is_zero(&machine->from))
 		artifacts_name(c, &machine->from, from);
 	judge_result(j->judge, i, &result);
+	judge_bounds(j->judge, i, &result);
 	object = json_pack(
 	    "{ss ss ss ss ss ss so so so ss}", "name", gate->metric, "metric", gate->metric,
 	    "stage", machine->stages[machine->stage].plan.name, "verdict",

@@ -334,12 +334,13 @@ static json_t *show_gate_specs(const struct deployment_spec *spec)
 		const struct gate_spec *gate = &spec->gates[i];
 
 		json_array_append_new(
-			gates, json_pack("{ss ss sb sb sb so so}", "metric", gate->metric,
+			gates, json_pack("{ss ss sb sb sb so so so}", "metric", gate->metric,
 					 "against", gate->absolute ? "absolute" : "control", "critical", gate->critical,
 					 "dry_run", gate->dry_run, "require_evidence",
 					 gate->require == GATE_EVIDENCE, "min_bake_ms",
 					 json_u64(gate->min_bake_ms), "deadline_ms",
-					 json_u64(gate->deadline_ms)));
+					 json_u64(gate->deadline_ms), "bound_ms",
+					 gate->bound_ms ? json_u64(gate->bound_ms) : json_null()));
 	}
 	return gates;
 }

@@ -23,7 +23,9 @@
 enum {
 	WORD_MAX = 63,
 	LOST_ROOM = 32, /* for "lost=" and a number, at the end */
-	WAITING_MAX = 1 << 20, /* untouched memory costs nothing */
+	/* 90 ms of 50,000 observations a second with 100 features each: so long a node may be
+	 * busy with something else. Untouched memory costs nothing. */
+	WAITING_MAX = 8 << 20,
 };
 
 struct covey_observer {
@@ -31,7 +33,9 @@ struct covey_observer {
 	struct sockaddr_un address;
 	atomic_uint_fast64_t lost, told;
 	atomic_flag busy; /* a thread is at what waits; no other waits for it */
-	size_t begin, end; /* of what waits */
+	/* A ring of whole lines: what waits lies from begin to end; or, after a turn, from begin to
+	 * turn and then from 0 to end. */
+	size_t begin, end, turn; /* turn 0: none */
 	char waiting[WAITING_MAX];
 };
 
@@ -187,7 +191,7 @@ static int send_text(const struct covey_observer *observer, const char *text, si
 static size_t next_part(const struct covey_observer *observer)
 {
 	const char *text = observer->waiting + observer->begin;
-	size_t size = observer->end - observer->begin;
+	size_t size = (observer->turn ? observer->turn : observer->end) - observer->begin;
 
 	if (size <= COVEY_OBSERVATION_MAX)
 		return size;
@@ -199,7 +203,7 @@ static size_t next_part(const struct covey_observer *observer)
 /* 0: nothing waits any more. What a node that is not there would get is lost. */
 static int send_waiting(struct covey_observer *observer)
 {
-	while (observer->begin < observer->end) {
+	while (observer->turn || observer->begin < observer->end) {
 		size_t size = next_part(observer);
 		int r = send_text(observer, observer->waiting + observer->begin, size);
 
@@ -209,6 +213,8 @@ static int send_waiting(struct covey_observer *observer)
 			atomic_fetch_add(&observer->lost,
 					 count_lines(observer->waiting + observer->begin, size));
 		observer->begin += size;
+		if (observer->turn && observer->begin == observer->turn)
+			observer->begin = observer->turn = 0;
 	}
 	observer->begin = observer->end = 0;
 	return 0;
@@ -216,17 +222,16 @@ static int send_waiting(struct covey_observer *observer)
 
 static int let_wait(struct covey_observer *observer, const struct covey_observation *o)
 {
-	size_t waits = observer->end - observer->begin;
+	size_t size = o->size + 1; /* with a newline, if it has none */
 
 	if (o->size == 0)
 		return 0;
-	if (waits + o->size + 1 > WAITING_MAX)
-		return -EAGAIN;
-	if (observer->end + o->size + 1 > WAITING_MAX) {
-		memmove(observer->waiting, observer->waiting + observer->begin, waits);
-		observer->begin = 0;
-		observer->end = waits;
+	if (!observer->turn && observer->end + size > WAITING_MAX && size < observer->begin) {
+		observer->turn = observer->end;
+		observer->end = 0;
 	}
+	if (observer->end + size > (observer->turn ? observer->begin - 1 : WAITING_MAX))
+		return -EAGAIN;
 	memcpy(observer->waiting + observer->end, o->text, o->size);
 	observer->end += o->size;
 	if (observer->waiting[observer->end - 1] != '\n')

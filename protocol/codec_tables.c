@@ -222,6 +222,7 @@ static const struct codec_field gate_spec_fields[] = {
 	F_U64(11, deadline_ms),
 	F_BOOL(12, has_policy),
 	F_ENUM(13, policy, INCONCLUSIVE_COUNT),
+	F_U64(14, bound_ms),
 };
 CODEC_STRUCT(gate_spec);
 #undef THIS

@@ -280,6 +280,8 @@ static int check_gate(const struct gate_spec *gate, const struct deadline_spec *
 		return err_set(err, -EINVAL, "min_bake: it does not fit into deadlines.stage");
 	if (gate->deadline_ms && gate->deadline_ms < gate->min_bake_ms)
 		return err_set(err, -EINVAL, "deadline: it is shorter than min_bake");
+	if (check_time(gate->bound_ms, "bound", err) < 0)
+		return -EINVAL;
 	return check_time(gate->deadline_ms, "deadline", err);
 }
 

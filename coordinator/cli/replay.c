@@ -10,6 +10,8 @@
 #include "base/str.h"
 #include "coordinator/judge/judge.h"
 #include "coordinator/stats/numeric.h"
+#include "coordinator/stats/unequal.h"
+#include "covey/evidence.h"
 
 #include <math.h>
 
@@ -59,6 +61,12 @@ static int read_shares(const struct gate_file *g, struct judge_gate *gate)
 	int r;
 
 	gate->clump = 1;
+	if (gate->test == TEST_UNEQUAL && json_object_get(g->gate, "spread")) {
+		r = number(g, "spread", 0, UNEQUAL_VARIANCE_MAX, &gate->variance);
+		if (r == 0)
+			r = number(g, "freedom", 1, 1e9, &gate->freedom);
+		return r == 0 ? number(g, "clump", 1, 1e9, &gate->clump) : r;
+	}
 	if (gate->test != TEST_HIERARCHICAL)
 		return 0;
 	r = number(g, "pi0", 1e-9, 1, &gate->pi0);
@@ -151,18 +159,24 @@ static int judge_gate_alone(const struct gate_file *g, struct judge_policy *poli
 {
 	const struct judge_gate *gate = &policy->gates[0];
 	const json_t *periods = json_object_get(g->gate, "periods");
-	uint64_t baseline[LIMIT_BINS], window[LIMIT_BINS];
+	uint64_t baseline[LIMIT_BINS], windows[COHORT_COUNT][LIMIT_BINS];
 	struct judge_feature feature = {.name = judge_gate_subject(gate), .baseline = baseline};
-	struct judge_bins bins = {.cohort = COHORT_CANARY, .bins = window};
+	struct judge_bins bins[COHORT_COUNT] = {
+	    {.cohort = COHORT_CANARY, .bins = windows[COHORT_CANARY]},
+	    {.cohort = COHORT_CONTROL, .bins = windows[COHORT_CONTROL]}};
 	struct judge_frozen frozen = {.policy = policy, .features = &feature, .declared = true};
 	COVEY_CLEANUP(judge_free_p) struct judge *judge = NULL;
 	int r = 0;
 
+	feature.input = !str_equal(feature.name, FEATURE_SCORE) &&
+	                !str_equal(feature.name, FEATURE_CLASS);
 	if (gate->test == TEST_DRIFT && json_object_get(g->gate, "baseline")) {
 		frozen.features_count = 1;
 		r = read_bins(g, "baseline", baseline, &feature.bins);
 		if (r == 0)
-			r = read_bins(g, "window", window, &bins.bins_count);
+			r = read_bins(g, "window", windows[0], &bins[0].bins_count);
+		if (r == 0 && json_object_get(g->gate, "control_window"))
+			r = read_bins(g, "control_window", windows[1], &bins[1].bins_count);
 	} else if (gate->test != TEST_DRIFT && !json_is_array(periods)) {
 		r = wrong(g, "periods",
 		          "is missing: the rollout has not ended, or its evidence "
@@ -172,12 +186,14 @@ static int judge_gate_alone(const struct gate_file *g, struct judge_policy *poli
 		return r;
 	judge = judge_new(&frozen);
 	if (gate->test == TEST_DRIFT)
-		r = judge_add(judge, &(struct judge_period){.bins = &bins, .bins_count = 1}, 0);
+		r = judge_add(judge, &(struct judge_period){.bins = bins, .bins_count = 2}, 0);
 	for (size_t i = 0; r == 0 && i < json_array_size(periods); i++)
 		r = add_period(g, gate, json_array_get(periods, i), judge);
-	if (r == 0)
-		judge_result(judge, 0, ret_result);
-	return r;
+	if (r < 0)
+		return r;
+	judge_result(judge, 0, ret_result);
+	judge_bounds(judge, 0, ret_result);
+	return 0;
 }
 
 /* ---- all gates ---- */

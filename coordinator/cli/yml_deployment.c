@@ -171,6 +171,7 @@ static const struct yml_field gate_fields[] = {
     {.key = "margin", .bind = yml_double, .offset = IN_GATE(margin)},
     {.key = "weight", .bind = yml_double, .offset = IN_GATE(weight)},
     {.key = "slo", .bind = yml_double, .offset = IN_GATE(slo)},
+    {.key = "bound", .bind = yml_duration, .offset = IN_GATE(bound_ms)},
     {.key = "critical", .bind = yml_bool, .offset = IN_GATE(critical)},
     {.key = "dry_run", .bind = yml_bool, .offset = IN_GATE(dry_run)},
     {.key = "require", .bind = yml_word, .offset = IN_GATE(require), .words = requires},

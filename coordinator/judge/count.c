@@ -26,6 +26,19 @@ static void count_latency(const struct gather_thresholds *thresholds,
 	}
 }
 
+/* Nodes are ordered to count what is above the bound one by one; a record from before that order
+ * says nothing. */
+static void count_bound(uint64_t bound_us, const struct observation_record *record,
+                        struct judge_count *count)
+{
+	for (size_t i = 0; i < LIMIT_THRESHOLDS; i++)
+		if (record->exceedances[i].threshold_us == bound_us) {
+			count->attempts = record->counts.latencies;
+			count->bad = record->exceedances[i].exceeded;
+			return;
+		}
+}
+
 struct judge_count gather_count(const struct judge_gate *gate,
                                 const struct gather_thresholds *thresholds,
                                 const struct observation_record *record)
@@ -52,7 +65,10 @@ struct judge_count gather_count(const struct judge_gate *gate,
 		break;
 	case METRIC_LATENCY:
 		count.attempts = 0;
-		count_latency(thresholds, record, &count);
+		if (gate->absolute)
+			count_bound(gate->bound_us, record, &count);
+		else
+			count_latency(thresholds, record, &count);
 		break;
 	case METRIC_DRIFT:
 	case METRIC_COUNT:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A short ring of open periods. A record lies in the period that holds its middle. Canaries have a
- * row each, so that one of them can be left out later; when there are many of them, and for the
- * controls, a row speaks for a whole stratum.
+ * row each, so that one of them can be left out later, and controls, so that it shows how unequal
+ * nodes are; when there are many of them a row speaks for the rest of a stratum.
  */
 #include "coordinator/judge/gather.h"
 
@@ -12,7 +12,7 @@
 #include <assert.h>
 #include <math.h>
 
-enum { OPEN_MAX = 4, ROWS_MAX = COHORT_COUNT * JUDGE_STRATA_MAX + JUDGE_NODE_ROWS };
+enum { OPEN_MAX = 4 };
 
 struct open_period {
 	struct judge_period period;
@@ -108,17 +108,19 @@ static struct judge_row *find_row(struct judge_period *period, enum cohort cohor
 static struct judge_row *get_row(struct gather *g, struct judge_period *period, enum cohort cohort,
                                  uint32_t node)
 {
-	uint32_t stratum = g->setup.nodes[node].stratum, whose = JUDGE_NO_NODE;
+	bool joined = node == GATHER_JOINED;
+	uint32_t stratum = joined ? JUDGE_JOINED : g->setup.nodes[node].stratum;
+	uint32_t whose = JUDGE_NO_NODE;
 	struct judge_row *row;
 
-	if (cohort == COHORT_CANARY && node < JUDGE_NODE_ROWS)
+	if (node < JUDGE_NODE_ROWS)
 		whose = node; /* canaries come first in a plan */
 	row = find_row(period, cohort, stratum, whose);
 	if (row)
 		return row;
 	if (!period->rows)
-		period->rows = mem_array(ROWS_MAX, sizeof(*period->rows));
-	assert(period->rows_count < ROWS_MAX);
+		period->rows = mem_array(JUDGE_ROWS_MAX, sizeof(*period->rows));
+	assert(period->rows_count < JUDGE_ROWS_MAX);
 	row = &period->rows[period->rows_count++];
 	*row = (struct judge_row){.cohort = cohort, .stratum = stratum, .node = whose};
 	row->counts_count = g->policy.gates_count;
@@ -147,6 +149,22 @@ static void add_counts(struct gather *g, struct judge_row *row, uint32_t node,
 		    member->rates[i] * (double)(gate->incidents ? count.minutes : count.attempts);
 		for (size_t t = 0; t < LATENCY_THRESHOLDS; t++)
 			sum->over[t] += count.over[t];
+	}
+}
+
+static void add_joined(struct gather *g, struct judge_row *row,
+                       const struct observation_record *record)
+{
+	row->nodes++;
+	for (size_t i = 0; i < g->policy.gates_count; i++) {
+		const struct judge_gate *gate = &g->policy.gates[i];
+		struct judge_count count;
+
+		if (gate->test != TEST_ABSOLUTE)
+			continue;
+		count = gather_count(gate, &g->setup.thresholds, record);
+		row->counts[i].attempts += count.attempts;
+		row->counts[i].bad += count.bad;
 	}
 }
 
@@ -223,6 +241,12 @@ static bool count_record(struct gather *g, uint32_t node, uint64_t index,
 
 	if (!cohort_of(g, record, &cohort) || !may_count(g, record))
 		return false;
+	if (node == GATHER_JOINED) {
+		if (cohort == COHORT_CANARY)
+			add_joined(g, get_row(g, &open->period, cohort, node), record);
+		open->any = open->any || cohort == COHORT_CANARY;
+		return cohort == COHORT_CANARY;
+	}
 	if (cohort == COHORT_CONTROL && !g->setup.thresholds.frozen)
 		learn_thresholds(g, record);
 	open->any = true;
@@ -237,11 +261,12 @@ bool gather_add(struct gather *g, uint32_t node, uint64_t at_ms,
 	uint64_t index = index_of(g, at_ms, record);
 	bool in_time;
 
-	assert(node < g->setup.nodes_count);
+	assert(node < g->setup.nodes_count || node == GATHER_JOINED);
 	if (g->first == 0)
 		g->first = index > 1 ? index - 1 : 1;
 	in_time = index >= g->first && index < g->first + OPEN_MAX;
-	if (index < g->first + OPEN_MAX && !record->urgent && index + 1 > g->reported[node])
+	if (node != GATHER_JOINED && index < g->first + OPEN_MAX && !record->urgent &&
+	    index + 1 > g->reported[node])
 		g->reported[node] = index + 1; /* the rest of an urgent one's period is to come */
 	if (in_time && count_record(g, node, index, record))
 		return true;

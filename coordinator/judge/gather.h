@@ -14,6 +14,8 @@
 
 enum {
 	JUDGE_STRATA_MAX = 64,
+	JUDGE_JOINED = JUDGE_STRATA_MAX, /* stratum of nodes that joined in mid-rollout */
+	JUDGE_ROWS_MAX = COHORT_COUNT * (JUDGE_STRATA_MAX + 1 + JUDGE_NODE_ROWS), /* of a period */
 	JUDGE_LATENCIES_MIN = 1000, /* observations behind frozen thresholds */
 };
 
@@ -43,7 +45,10 @@ struct gather *gather_new(const struct gather_setup *setup);
 void gather_free(struct gather *gather);
 COVEY_DEFINE_CLEANUP(struct gather *, gather_free)
 
-/* A record of member `node`, whose end was at at_ms (fleet time). Whether it counts. */
+/* A record of member `node`, whose end was at at_ms (fleet time). Whether it counts. GATHER_JOINED:
+ * of a node that joined in mid-rollout. Nobody drew it and nothing is known of it, so it is in no
+ * comparison; what the new release promises (absolute gates) it must keep there as well. */
+#define GATHER_JOINED UINT32_MAX
 bool gather_add(struct gather *gather, uint32_t node, uint64_t at_ms,
 		const struct observation_record *record);
 /* The next period that is complete: true, and *ret_period is the caller's (period_free). Call it

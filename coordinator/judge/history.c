@@ -2,21 +2,22 @@
 /*
  * Sums for each node and gate. Rare events are counted as incidents (node-minutes with at least
  * one), which makes a burst one event. Where most minutes have one, incidents say nothing: then
- * events are counted, and weighed by the size of the clumps in which they came.
+ * events are counted, and weighed by the size of the clumps in which they came. With too few events
+ * nothing is concluded from them: the rollout's own controls tell then how unequal nodes are.
  */
 #include "coordinator/judge/history.h"
 
 #include "base/mem.h"
 #include "coordinator/stats/share_null.h"
+#include "coordinator/stats/unequal.h"
 
 #include <math.h>
 
 #define INCIDENTS_RARE 0.5 /* of the node-minutes with traffic */
-#define FREQUENT 0.05      /* of the attempts: the exact test then */
 
 struct gate_history {
 	uint64_t attempts, bad, minutes, incidents;
-	double bad_squared, bad_attempts, attempts_squared; /* sums over records */
+	struct event_sums sums; /* of the records, for the size of clumps */
 };
 
 struct history {
@@ -65,13 +66,10 @@ void history_add(struct history *h, uint32_t node, const struct observation_reco
 	for (size_t i = 0; i < h->policy.gates_count; i++) {
 		struct judge_count count = gather_count(&h->policy.gates[i], &none, record);
 		struct gate_history *sum = sums_of(h, node, i);
-		double n = (double)count.attempts, x = (double)count.bad;
 
 		sum->attempts += count.attempts;
 		sum->bad += count.bad;
-		sum->bad_squared += x * x;
-		sum->bad_attempts += x * n;
-		sum->attempts_squared += n * n;
+		event_sums_add(&sum->sums, count.attempts, count.bad);
 		if (record->periods > 1)
 			continue; /* several minutes in one: no count of them */
 		sum->minutes += count.minutes;
@@ -107,22 +105,6 @@ static struct gate_history sum_gate(const struct history *h, size_t gate, const 
 	return all;
 }
 
-/* Variance of a record's events over what chance alone would make of each node's rate. */
-static double clump_size(const struct history *h, size_t gate)
-{
-	double spread = 0, chance = 0;
-
-	for (size_t i = 0; i < h->nodes_count; i++) {
-		const struct gate_history *sum = sums_of(h, i, gate);
-		double rate = (double)sum->bad / fmax((double)sum->attempts, 1);
-
-		spread += sum->bad_squared - 2 * rate * sum->bad_attempts +
-		          rate * rate * sum->attempts_squared;
-		chance += rate * (1 - rate) * (double)sum->attempts;
-	}
-	return chance > 0 ? fmax(spread / chance, 1) : 1;
-}
-
 /* Half an event of the fleet's rate is added to each node: nobody expects nothing. */
 static void set_rates(const struct history *h, size_t gate, bool incidents,
                       const struct gate_history *all, struct gather_node *nodes)
@@ -155,7 +137,10 @@ static void settle_gate(const struct history *h, size_t i, const bool *canaries,
 	nodes_b = (uint32_t)h->nodes_count - nodes_c;
 	gate->incidents = gate->test == TEST_RATE_RATIO && all.minutes > 0 &&
 	                  (double)all.incidents < INCIDENTS_RARE * (double)all.minutes;
-	gate->clump = gate->incidents ? 1 : clump_size(h, i);
+	gate->clump = gate->incidents
+	                  ? 1
+	                  : event_sums_clump(&h->sums[i].sums, h->nodes_count,
+	                                     h->policy.gates_count * sizeof(*h->sums));
 	x_c = (double)(gate->incidents ? c.incidents : c.bad) / gate->clump;
 	x_b = (double)(gate->incidents ? b.incidents : b.bad) / gate->clump;
 	set_rates(h, i, gate->incidents, &all, nodes);
@@ -165,11 +150,9 @@ static void settle_gate(const struct history *h, size_t i, const bool *canaries,
 		return;
 	}
 	gate->clump = 1;
-	if (all.attempts >= JUDGE_LATENCIES_MIN && gate->tolerance == 1 &&
-	    (double)all.bad > FREQUENT * (double)all.attempts) {
-		gate->test = TEST_EXACT;
-		gate->incidents = false;
-	}
+	gate->incidents = false;
+	if (gate->test == TEST_RATE_RATIO)
+		gate->test = TEST_UNEQUAL;
 }
 
 void history_settle(const struct history *h, const bool *canaries, struct judge_policy *policy,

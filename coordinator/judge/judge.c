@@ -34,6 +34,8 @@ static void init_gate(struct gate_state *state, const struct judge_gate *gate)
 	if (gate->slo > 0)
 		r = promised_init(&state->promised, gate->slo);
 	assert(r == 0);
+	if (gate->test == TEST_UNEQUAL)
+		state->nodes = mem_alloc(sizeof(*state->nodes));
 	if (gate->test != TEST_HIERARCHICAL)
 		return;
 	state->share = mem_alloc(sizeof(*state->share));
@@ -66,8 +68,10 @@ void judge_free(struct judge *judge)
 {
 	if (!judge)
 		return;
-	for (size_t i = 0; i < judge->gates_count; i++)
+	for (size_t i = 0; i < judge->gates_count; i++) {
 		free(judge->gates[i].share);
+		free(judge->gates[i].nodes);
+	}
 	for (size_t i = 0; i < judge->features_count; i++) {
 		free((char *)judge->features[i].feature.name);
 		free((uint64_t *)judge->features[i].feature.baseline);
@@ -171,6 +175,58 @@ static int add_gate(struct judge *judge, const struct judge_period *period, uint
 	return 0;
 }
 
+/* ---- unequal nodes ---- */
+
+static struct unequal_node *get_node(struct gate_nodes *nodes, const struct judge_row *row)
+{
+	bool canary = row->cohort == COHORT_CANARY;
+	struct unequal_node *node;
+
+	for (size_t i = 0; i < nodes->count; i++) {
+		node = &nodes->node[i];
+		if (nodes->index[i] == row->node && node->canary == canary &&
+		    node->stratum == row->stratum)
+			return node;
+	}
+	if (nodes->count == JUDGE_ROWS_MAX)
+		return NULL;
+	nodes->index[nodes->count] = row->node;
+	node = &nodes->node[nodes->count++];
+	*node = (struct unequal_node){.canary = canary, .stratum = row->stratum, .nodes = 1};
+	return node;
+}
+
+/* Without an event there is nothing to learn, and what was learned stands. */
+static void add_nodes(struct gate_state *g, const struct judge_period *period, size_t gate,
+                      uint64_t without)
+{
+	struct gate_nodes *nodes = g->nodes;
+	bool news = nodes->learned.freedom == 0;
+
+	for (size_t i = 0; i < period->rows_count; i++) {
+		const struct judge_row *row = &period->rows[i];
+		struct unequal_node *node;
+
+		if (gate >= row->counts_count || is_left_out(row, without))
+			continue;
+		node = get_node(nodes, row);
+		if (!node)
+			continue;
+		if (row->nodes > node->nodes)
+			node->nodes = row->nodes;
+		event_sums_add(&node->sums, row->counts[gate].attempts, row->counts[gate].bad);
+		news = news || row->counts[gate].bad > 0;
+	}
+	if (!news)
+		return;
+	if (g->gate.variance > 0)
+		unequal_set(&nodes->learned, g->gate.variance, g->gate.clump, g->gate.freedom);
+	else
+		unequal_learn(&nodes->learned, nodes->node, nodes->count);
+	nodes->ln_halt = unequal_ln_halt(&nodes->learned, &g->ratio);
+	nodes->ln_promote = unequal_ln_promote(&nodes->learned, &g->ratio);
+}
+
 static void add_bins(struct judge *judge, const struct judge_bins *bins)
 {
 	struct feature_state *state;
@@ -196,6 +252,9 @@ int judge_add(struct judge *judge, const struct judge_period *period, uint64_t w
 
 			r = r < 0 ? r : failed;
 		}
+	for (size_t gate = 0; gate < judge->gates_count && period->rows_count; gate++)
+		if (judge->gates[gate].nodes)
+			add_nodes(&judge->gates[gate], period, gate, without);
 	for (size_t i = 0; i < period->bins_count; i++)
 		add_bins(judge, &period->bins[i]);
 	return r;

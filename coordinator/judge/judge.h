@@ -49,8 +49,10 @@ struct judge_result { /* of one gate */
 	bool failed, passed;
 	double ln_e, ln_fail;   /* for harm, and where it fails */
 	double ln_e_promote, ln_pass; /* for no harm */
-	double ratio, ratio_lo, ratio_hi; /* NAN: not known; confidence sequence at alpha */
+	double ratio; /* NAN: not known */
+	double ratio_lo, ratio_hi; /* NAN until judge_bounds(); confidence sequence at alpha */
 	struct judge_sum cohorts[COHORT_COUNT];
+	double spread, clump, freedom; /* of TEST_UNEQUAL: struct unequal */
 	double more; /* attempts of canaries still to come (policy.h); HUGE_VAL: not known */
 };
 
@@ -77,6 +79,8 @@ bool judge_sum(const struct judge_period *period, uint32_t stratum, size_t gate,
 	       struct judge_count sums[COHORT_COUNT]);
 
 void judge_result(const struct judge *judge, size_t gate, struct judge_result *ret_result);
+/* Fills in the bounds of the ratio, which take longer than the rest. */
+void judge_bounds(const struct judge *judge, size_t gate, struct judge_result *result);
 /* A gate's state in a word: none, fail, inconclusive, pass. */
 const char *judge_result_word(const struct judge_gate *gate, const struct judge_result *result);
 void judge_look(const struct judge *judge, struct judge_verdict *ret_verdict);

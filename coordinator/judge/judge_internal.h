@@ -2,10 +2,20 @@
 /* Shared by judge.c, which adds up, and verdict.c, which concludes; nobody else includes it. */
 #pragma once
 
+#include "coordinator/judge/gather.h"
 #include "coordinator/judge/judge.h"
 #include "coordinator/stats/drift.h"
 #include "coordinator/stats/promised.h"
 #include "coordinator/stats/share_null.h"
+#include "coordinator/stats/unequal.h"
+
+struct gate_nodes { /* TEST_UNEQUAL: what each node counted so far */
+	struct unequal_node node[JUDGE_ROWS_MAX];
+	uint32_t index[JUDGE_ROWS_MAX]; /* in the rollout, or JUDGE_NO_NODE */
+	size_t count;
+	struct unequal learned;
+	double ln_halt, ln_promote; /* after the newest period */
+};
 
 struct gate_state {
 	struct judge_gate gate;
@@ -14,6 +24,7 @@ struct gate_state {
 	struct latency latency;
 	struct promised promised; /* where there is a promise */
 	struct share_null *share; /* TEST_HIERARCHICAL */
+	struct gate_nodes *nodes; /* TEST_UNEQUAL */
 	struct judge_sum sums[COHORT_COUNT];
 	bool compared; /* some period had both cohorts in a stratum */
 };

@@ -179,12 +179,9 @@ static void add_features(struct lookout *w, const struct baseline *baseline, con
 
 static bool learn_labels(struct lookout_labels *l, uint64_t outcomes, uint64_t bad)
 {
-	double p0;
-
 	l->outcomes += outcomes;
 	l->bad += bad;
-	if (detector_learn(l->outcomes, l->bad, &p0) == 0)
-		(void)!detector_init(&l->detector, p0, DETECTOR_THRESHOLD);
+	(void)!detector_learn(&l->detector, l->outcomes, l->bad, DETECTOR_THRESHOLD);
 	return false;
 }
 

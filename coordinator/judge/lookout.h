@@ -7,7 +7,7 @@
  * 1,000 (drift.h); it drifts at a site after two such windows in a row, and until two in a row are
  * clean (hysteresis). The deployment drifts when some feature does at enough of the sites that have
  * data. Label errors: the Shiryaev-Roberts detector (detector.h), against a rate that was learned
- * from the release's first 2,000 labels.
+ * from the release's first 2,000 labels, and from those after them.
  */
 #pragma once
 
@@ -36,7 +36,7 @@ struct lookout_site {
 
 struct lookout_labels { /* of one release */
 	struct digest release;
-	uint64_t outcomes, bad; /* until p0 was learned */
+	uint64_t outcomes, bad; /* until there were enough to learn from */
 	struct detector detector; /* p0 0: not learned yet */
 	bool alarm;
 	uint64_t right, wrong; /* since the release was first seen */

@@ -14,7 +14,7 @@
 
 enum cohort { COHORT_CANARY, COHORT_CONTROL, COHORT_COUNT };
 
-enum { JUDGE_NODE_ROWS = 64 }; /* the first canaries: they can be left out one by one */
+enum { JUDGE_NODE_ROWS = 64 }; /* the first nodes: known one by one */
 #define JUDGE_NO_NODE UINT32_MAX
 
 struct judge_count { /* of one gate; zero where it has no such thing */
@@ -24,7 +24,7 @@ struct judge_count { /* of one gate; zero where it has no such thing */
 	uint64_t over[LATENCY_THRESHOLDS]; /* latencies above the frozen thresholds */
 };
 
-struct judge_row { /* a canary node, or all of a cohort in a stratum */
+struct judge_row { /* a node, or the rest of a cohort in a stratum */
 	enum cohort cohort;
 	uint32_t stratum;
 	uint32_t node; /* index in the rollout, below JUDGE_NODE_ROWS, or JUDGE_NO_NODE */

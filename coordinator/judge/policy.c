@@ -16,7 +16,7 @@ static const struct {
 #undef X
 
 static const char *const test_names[TEST_COUNT] = {"rate_ratio", "exact",    "hierarchical",
-                                                   "latency",    "absolute", "drift"};
+                                                   "latency",    "absolute", "drift", "unequal"};
 
 const char *judge_test_name(enum judge_test test)
 {
@@ -65,18 +65,24 @@ static enum judge_test default_test(const struct judge_gate *gate)
 {
 	if (gate->kind == METRIC_DRIFT)
 		return TEST_DRIFT;
-	if (gate->kind == METRIC_LATENCY)
-		return TEST_LATENCY;
 	if (gate->absolute)
 		return TEST_ABSOLUTE;
+	if (gate->kind == METRIC_LATENCY)
+		return TEST_LATENCY;
 	return gate->kind == METRIC_LABEL_ERROR ? TEST_EXACT : TEST_RATE_RATIO;
 }
 
 static int check(const struct judge_gate *gate, struct err *err)
 {
-	if (gate->absolute && gate->kind == METRIC_LATENCY)
+	bool bounded = gate->absolute && gate->kind == METRIC_LATENCY;
+
+	if (bounded && !gate->bound_us)
 		return err_set(err, -EINVAL,
-		               "against: latency has no promised rate; write `against: control`");
+		               "bound: an absolute gate on latency needs the latency that `slo` "
+		               "allows to be passed, such as `bound: 200ms`");
+	if (gate->bound_us && !bounded)
+		return err_set(err, -EINVAL,
+		               "bound: only a gate on latency with `against: absolute` has one");
 	if (gate->absolute && gate->kind != METRIC_DRIFT && !(gate->slo > 0))
 		return err_set(err, -EINVAL, "slo: an absolute gate needs the promised rate");
 	if (gate->slo < 0 || gate->slo >= 1)
@@ -103,6 +109,7 @@ static int make_gate(const struct gate_spec *spec, struct judge_gate *gate, stru
 	    .tolerance = spec->tolerance > 0 ? spec->tolerance : 1,
 	    .margin = spec->margin,
 	    .slo = spec->slo,
+	    .bound_us = spec->bound_ms * 1000,
 	    .weight = spec->weight > 0 ? spec->weight : 1,
 	    .clump = 1,
 	};

@@ -30,6 +30,7 @@ enum judge_test {
 	TEST_LATENCY,
 	TEST_ABSOLUTE,     /* the canary against the promised rate */
 	TEST_DRIFT,
+	TEST_UNEQUAL,      /* ... where they are not: learned in the rollout itself */
 	TEST_COUNT
 };
 
@@ -48,11 +49,13 @@ struct judge_gate {
 	enum judge_metric kind;
 	bool absolute, critical, dry_run, required;
 	double tolerance, margin, slo; /* slo 0: no promise */
+	uint64_t bound_us; /* of an absolute gate on latency: a latency above it is a bad event */
 	double weight; /* v; 0 with dry_run */
 	/* frozen before the rollout (history.h) */
 	enum judge_test test;
 	bool incidents; /* counts node-minutes with an event, not events */
 	double pi0, m, clump; /* TEST_HIERARCHICAL */
+	double variance, freedom; /* TEST_UNEQUAL with these and clump, 0: learned; never stored */
 };
 
 struct judge_policy {

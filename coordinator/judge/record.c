@@ -21,6 +21,7 @@ static const struct codec_field judge_gate_fields[] = {
 	F_F64(13, pi0),
 	F_F64(14, m),
 	F_F64(15, clump),
+	F_U64(16, bound_us),
 };
 static CODEC_STRUCT(judge_gate);
 #undef THIS
@@ -103,7 +104,7 @@ static CODEC_STRUCT(judge_bins);
 #define THIS struct judge_period
 static const struct codec_field judge_period_fields[] = {
 	F_U64(1, index),
-	F_LIST(2, rows, judge_row, COHORT_COUNT * JUDGE_STRATA_MAX + JUDGE_NODE_ROWS),
+	F_LIST(2, rows, judge_row, JUDGE_ROWS_MAX),
 	F_LIST(3, bins, judge_bins, COHORT_COUNT * LIMIT_FEATURES),
 };
 static CODEC_STRUCT(judge_period);
@@ -156,6 +157,8 @@ static const struct codec_field detector_fields[] = {
 	F_F64(6, m[3]),
 	F_F64(7, m[4]),
 	F_U64(8, outcomes),
+	F_U64(9, known),
+	F_U64(10, known_bad),
 };
 static CODEC_STRUCT(detector);
 #undef THIS

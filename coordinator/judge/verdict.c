@@ -23,6 +23,8 @@ static double ln_harm(const struct judge *judge, const struct gate_state *g)
 		return promised_ln_halt(&g->promised);
 	case TEST_DRIFT:
 		return judge_drift_gate(judge, g);
+	case TEST_UNEQUAL:
+		return g->nodes->ln_halt;
 	case TEST_RATE_RATIO:
 	case TEST_COUNT:
 	default:
@@ -39,6 +41,8 @@ static double ln_no_harm(const struct gate_state *g)
 		return promised_ln_promote(&g->promised);
 	case TEST_DRIFT:
 		return -INFINITY;
+	case TEST_UNEQUAL:
+		return g->nodes->ln_promote;
 	case TEST_RATE_RATIO:
 	case TEST_EXACT:
 	case TEST_LATENCY:
@@ -85,18 +89,35 @@ void judge_result(const struct judge *judge, size_t gate, struct judge_result *r
 	    .cohorts = {*c, *b},
 	};
 
+	if (g->nodes) {
+		result.spread = g->nodes->learned.variance;
+		result.clump = g->nodes->learned.clump;
+		result.freedom = g->nodes->learned.freedom;
+	}
 	if (g->gate.test == TEST_DRIFT)
 		result.ln_fail = fmax(result.ln_fail, log(JUDGE_DRIFT_E));
 	result.evidence = has_evidence(judge, g, result.ln_e);
 	if (g->compared && b->bad > 0)
 		result.ratio =
 		    (double)c->bad * (double)b->attempts / ((double)b->bad * (double)c->attempts);
-	if (g->compared)
-		rate_ratio_bounds(&g->ratio, JUDGE_ALPHA, &result.ratio_lo, &result.ratio_hi);
 	result.failed = result.evidence && result.ln_e >= result.ln_fail;
 	result.passed = result.evidence && result.ln_e_promote >= result.ln_pass;
 	result.more = still_needed(g, &result);
 	*ret_result = result;
+}
+
+static void fill_bounds(const struct gate_state *g, struct judge_result *result)
+{
+	if (g->compared && g->nodes)
+		unequal_bounds(&g->nodes->learned, &g->ratio, JUDGE_ALPHA, &result->ratio_lo,
+		               &result->ratio_hi);
+	else if (g->compared)
+		rate_ratio_bounds(&g->ratio, JUDGE_ALPHA, &result->ratio_lo, &result->ratio_hi);
+}
+
+void judge_bounds(const struct judge *judge, size_t gate, struct judge_result *result)
+{
+	fill_bounds(&judge->gates[gate], result);
 }
 
 const char *judge_result_word(const struct judge_gate *gate, const struct judge_result *result)
@@ -145,22 +166,26 @@ static bool cohorts_differ(const struct judge *judge, struct judge_verdict *verd
 	return false;
 }
 
-static void say_failed(const struct gate_state *g, size_t gate, const struct judge_result *r,
+static void say_failed(const struct gate_state *g, size_t gate, struct judge_result *r,
                        struct judge_verdict *verdict)
 {
 	bool at_once = g->gate.test == TEST_ABSOLUTE || g->gate.critical;
 	enum judge_decision decision = at_once ? JUDGE_ROLL_BACK : JUDGE_HALT;
 	const struct judge_sum *c = &r->cohorts[COHORT_CANARY], *b = &r->cohorts[COHORT_CONTROL];
+	char bound[32] = "";
 
+	fill_bounds(g, r);
+	if (g->gate.bound_us)
+		snprintf(bound, sizeof(bound), " above %g ms", (double)g->gate.bound_us / 1000);
 	if (g->gate.test == TEST_DRIFT)
 		decide(verdict, decision, gate, "%s has moved (ln E %.1f, fails at %.1f)",
 		       g->gate.metric, r->ln_e, r->ln_fail);
 	else if (g->gate.test == TEST_ABSOLUTE)
 		decide(verdict, decision, gate,
-		       "%s: %llu of %llu on the new release, %g promised (ln E %.1f, fails at "
+		       "%s%s: %llu of %llu on the new release, %g promised (ln E %.1f, fails at "
 		       "%.1f)",
-		       g->gate.metric, (unsigned long long)c->bad, (unsigned long long)c->attempts,
-		       g->gate.slo, r->ln_e, r->ln_fail);
+		       g->gate.metric, bound, (unsigned long long)c->bad,
+		       (unsigned long long)c->attempts, g->gate.slo, r->ln_e, r->ln_fail);
 	else
 		decide(verdict, decision, gate,
 		       "%s: %llu of %llu on the new release, %llu of %llu on the old one, %.2f "

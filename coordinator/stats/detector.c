@@ -2,8 +2,6 @@
 /* Each M_k weighs every beginning of a change at once; that is why one number is enough. */
 #include "coordinator/stats/detector.h"
 
-#include "coordinator/stats/numeric.h"
-
 #include <errno.h>
 #include <math.h>
 #include <string.h>
@@ -16,6 +14,11 @@ int detector_init(struct detector *detector, double p0, double threshold)
 		return -EINVAL;
 	*detector = (struct detector){.p0 = p0, .threshold = threshold};
 	return 0;
+}
+
+static double learned(uint64_t outcomes, uint64_t bad)
+{
+	return ((double)bad + 0.5) / ((double)outcomes + 1);
 }
 
 static double mean(const struct detector *detector)
@@ -37,6 +40,11 @@ bool detector_add(struct detector *detector, bool bad)
 		detector->m[k] = (detector->m[k] + 1) * (bad ? p / p0 : (1 - p) / (1 - p0));
 	}
 	detector->outcomes++;
+	if (detector->known > 0) {
+		detector->known++;
+		detector->known_bad += bad;
+		detector->p0 = learned(detector->known, detector->known_bad);
+	}
 	if (mean(detector) < detector->threshold)
 		return false;
 	memset(detector->m, 0, sizeof(detector->m));
@@ -48,15 +56,18 @@ double detector_ln_e(const struct detector *detector)
 	return log(mean(detector));
 }
 
-int detector_learn(uint64_t outcomes, uint64_t bad, double *ret_p0)
+int detector_learn(struct detector *detector, uint64_t outcomes, uint64_t bad, double threshold)
 {
-	double ln_q, ln_1q;
+	int r;
 
-	if (bad >= outcomes)
+	if (bad > outcomes)
 		return -EINVAL;
 	if (outcomes < DETECTOR_OBSERVATIONS_MIN)
 		return -ENODATA;
-	stats_beta_quantile((double)bad + 1, (double)(outcomes - bad), 0.9, &ln_q, &ln_1q);
-	*ret_p0 = exp(ln_q);
+	r = detector_init(detector, learned(outcomes, bad), threshold);
+	if (r < 0)
+		return r;
+	detector->known = outcomes;
+	detector->known_bad = bad;
 	return 0;
 }

@@ -7,6 +7,12 @@
  * alarm at mean M >= threshold, and then the sums start anew. With the default 1e5 there is at most
  * one false alarm in 100,000 outcomes on average. [Shin, Ramdas, Rinaldo: "E-detectors", 2023;
  * Shiryaev 1963, Roberts 1966] M is kept as it is: an alarm comes before it can pass 25 thresholds.
+ *
+ * Where p0 is not known it is learned: p0 = (bad + 1/2) / (outcomes + 1) of all outcomes before
+ * this one, at least 2,000. Given those the next one is bad with just that probability (Jeffreys'
+ * prior, [prequential: Dawid 1984]), so each LR_k has the mean 1 and the bound on false alarms
+ * holds on average over what chance made of the first 2,000. An upper confidence bound would be
+ * paid for with a later alarm each time.
  */
 #pragma once
 
@@ -22,6 +28,7 @@ struct detector {
 	double p0, threshold;
 	double m[DETECTOR_POINTS];
 	uint64_t outcomes; /* so far */
+	uint64_t known, known_bad; /* that p0 is learned from; known 0: p0 was given */
 };
 
 /* 0 < p0 < 1, 1 < threshold <= 1e300, else -EINVAL. */
@@ -30,6 +37,7 @@ int detector_init(struct detector *detector, double p0, double threshold) COVEY_
 bool detector_add(struct detector *detector, bool bad);
 /* ln of mean M: how near an alarm is; -INFINITY at the start. */
 double detector_ln_e(const struct detector *detector);
-/* p0 for bad of n outcomes: the 90 % upper bound [Clopper and Pearson 1934]. -ENODATA below
- * DETECTOR_OBSERVATIONS_MIN, -EINVAL when every outcome was bad. */
-int detector_learn(uint64_t outcomes, uint64_t bad, double *ret_p0) COVEY_MUST_CHECK;
+/* Goes on from bad of so many outcomes, and learns on. -ENODATA below DETECTOR_OBSERVATIONS_MIN,
+ * -EINVAL for more bad ones than outcomes, threshold as above. */
+int detector_learn(struct detector *detector, uint64_t outcomes, uint64_t bad,
+                   double threshold) COVEY_MUST_CHECK;

@@ -103,6 +103,11 @@ static double interpolate(const double *at, double place)
 	return above / below;
 }
 
+double rate_ratio_at(const struct rate_ratio *ratio, double ln_rho)
+{
+	return interpolate(ratio->at, ln_rho / M_LN2 * STEPS_PER_OCTAVE + CENTRE);
+}
+
 /* Where L crosses `level` between a point inside and one outside. */
 static double crossing(const double *at, double inside, double outside, double level)
 {

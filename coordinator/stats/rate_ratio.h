@@ -36,6 +36,8 @@ int rate_ratio_init(struct rate_ratio *ratio, double tolerance, double margin) C
 /* -ERANGE above STATS_COUNT_MAX; -EINVAL for bad events without an attempt. A period in which one
  * side had no attempt changes nothing. */
 int rate_ratio_add(struct rate_ratio *ratio, const struct rate_period *period) COVEY_MUST_CHECK;
+/* L(rho) - L(1), of ln rho; rho from 2^-12 to 2^12. */
+double rate_ratio_at(const struct rate_ratio *ratio, double ln_rho);
 /* ln E against H0: rho <= tolerance; halt at ln E >= ln(1 / alpha). */
 double rate_ratio_ln_halt(const struct rate_ratio *ratio);
 /* ln E against H0: rho >= margin; promote at ln E >= ln(1 / beta). */

@@ -15,7 +15,7 @@
  *	covey_observe(observer, &o);
  *
  * Nothing here waits, allocates after the opening, or fails a request. When the node is slower than
- * the server for a moment, observations wait in at most 1 MiB for the next call and go together;
+ * the server for a moment, observations wait in at most 8 MiB for the next call and go together;
  * when that is full, or the node does not listen, they are lost and counted. All functions may be
  * called from any thread; a struct covey_observation belongs to one at a time.
  */

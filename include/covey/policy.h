@@ -30,6 +30,7 @@ struct gate_spec { /* judgement.md; decided by the coordinator */
 	double margin;
 	double weight;
 	double slo;
+	uint64_t bound_ms; /* of latency: what the promise is about; 0: none */
 	bool critical;
 	bool dry_run;
 	enum gate_require require;

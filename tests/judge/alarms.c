@@ -174,8 +174,10 @@ static void learn(struct bench *b, double known)
 {
 	while (b->watch.labels.detector.p0 == 0)
 		(void)label(b, 0.05);
-	if (known > 0)
+	if (known > 0) {
 		b->watch.labels.detector.p0 = known;
+		b->watch.labels.detector.known = 0;
+	}
 }
 
 static int false_labels(uint32_t runs, double known)
@@ -203,6 +205,7 @@ static int false_labels(uint32_t runs, double known)
 static int late_labels(uint32_t runs, double known)
 {
 	double *delay = mem_array(runs, sizeof(*delay)), median;
+	double limit = runs < 1000 ? 340 * 1.25 : 340; /* a median of few runs may miss it */
 
 	for (uint32_t run = 0; run < runs; run++) {
 		struct bench b;
@@ -222,8 +225,8 @@ static int late_labels(uint32_t runs, double known)
 	printf("| labels 5 %% to 10 %% wrong, rate %s | %u runs | %.0f outcomes late (median) | | "
 	       "| %s |\n",
 	       known > 0 ? "known" : "learned", runs, median,
-	       known > 0 ? median <= 340 ? "holds" : "MISSED" : "");
-	return known > 0 && median > 340;
+	       median <= limit ? "holds" : "MISSED");
+	return median > limit;
 }
 
 int alarms_run(bool full)
@@ -237,6 +240,6 @@ int alarms_run(bool full)
 	missed += false_labels(full ? 100 : 5, 0.05);
 	missed += false_labels(full ? 100 : 1, 0);
 	missed += late_labels(full ? 1000 : 101, 0.05);
-	missed += late_labels(full ? 1000 : 11, 0);
+	missed += late_labels(full ? 1000 : 101, 0);
 	return missed;
 }

@@ -146,6 +146,7 @@ static bool halted(const struct judge *judge)
 	return verdict.decision == JUDGE_HALT || verdict.decision == JUDGE_ROLL_BACK;
 }
 
+/* judge NULL: it has said what it had to say, and the peers go on. */
 static void one_minute(struct fleet *f, struct gather *gather, struct judge *judge, uint32_t t,
                        struct minute *minute)
 {
@@ -155,10 +156,11 @@ static void one_minute(struct fleet *f, struct gather *gather, struct judge *jud
 
 	for (uint32_t i = 0; i < f->s->nodes; i++) {
 		make_record(f, i, i < f->s->canaries, true, minute);
-		(void)gather_add(gather, i, end_ms, &f->record);
+		if (judge)
+			(void)gather_add(gather, i, end_ms, &f->record);
 	}
 	(void)gather_froze(gather, &thresholds);
-	while (gather_close(gather, end_ms, &period)) {
+	while (judge && gather_close(gather, end_ms, &period)) {
 		int r = judge_add(judge, &period, 0);
 
 		assert(r == 0);
@@ -194,7 +196,8 @@ struct outcome_of_run stream_run(const struct scenario *s, uint64_t seed, struct
 			minutes[t] = (struct minute){0};
 		if (outcome.halted_at && !minutes)
 			break;
-		one_minute(f, gather, judge, t, minutes ? &minutes[t] : NULL);
+		one_minute(f, gather, outcome.halted_at ? NULL : judge, t,
+		           minutes ? &minutes[t] : NULL);
 		if (outcome.halted_at || !halted(judge))
 			continue;
 		judge_result(judge, 0, &result);

@@ -24,6 +24,7 @@ static struct digest old_release, new_release, baseline;
 static uint64_t sequence;
 static double rates[NODES], canary_factor; /* of errors; of those on the new release */
 static bool light[NODES];                  /* whose input has moved */
+static uint64_t slow; /* of a canary's requests, those that take longer than any bound */
 
 static int setup(void **state)
 {
@@ -38,6 +39,7 @@ static int setup(void **state)
 	rng.state = 4;
 	sequence = 0;
 	canary_factor = 1;
+	slow = 0;
 	memset(light, 0, sizeof(light));
 	baseline = (struct digest){0};
 	old_release = fixture_push(f, "ocr", "1");
@@ -61,6 +63,18 @@ static int teardown(void **state)
 }
 
 /* ---- nodes that observe ---- */
+
+/* At the thresholds that the node was told. */
+static void count_slow(const struct fake_node *node, bool canary, struct observation_record *record)
+{
+	record->counts.latencies = REQUESTS;
+	for (size_t i = 0; node->desired.assignments_count && i < LIMIT_THRESHOLDS; i++) {
+		uint64_t us = node->desired.assignments[0].observe.thresholds[i].us;
+
+		record->exceedances[i] =
+		    (struct latency_exceedance){us, us && canary ? slow : 0};
+	}
+}
 
 static void observe(size_t i, const struct digest *release)
 {
@@ -87,6 +101,7 @@ static void observe(size_t i, const struct digest *release)
 	for (size_t k = 0; k < REQUESTS; k++)
 		record.counts.errors += rng_unit(&rng) < rates[i] * (canary ? canary_factor : 1);
 	record.counts.ok = REQUESTS - record.counts.errors;
+	count_slow(&f->nodes[i], canary, &record);
 	fixture_send(f, &f->nodes[i], MESSAGE_OBSERVED, &message);
 }
 
@@ -178,7 +193,7 @@ static void test_the_same_release_passes(void **state)
 	assert_string_equal(fixture_text(show(), "evidence"), "counts");
 	assert_string_equal(fixture_text(gate("error_rate"), "verdict"), "pass");
 	assert_string_equal(fixture_text(gate("error_rate"), "test"), "hierarchical");
-	assert_string_equal(fixture_text(gate("timeouts"), "test"), "rate_ratio");
+	assert_string_equal(fixture_text(gate("timeouts"), "test"), "unequal");
 }
 
 static void test_no_traffic_is_no_evidence(void **state)
@@ -199,6 +214,37 @@ static void test_required_evidence_holds(void **state)
 	fixture_pass(f, 100000);
 	assert_string_equal(state_of(), "paused");
 	assert_string_equal(fixture_text(show(), "reason.check"), "evidence");
+}
+
+/* A bound on latency: nodes are told to count what is above it, and no control is asked. */
+static void test_bound(void **state)
+{
+	struct gate_spec gates = {
+	    .metric = "latency", .absolute = true, .bound_ms = 200, .slo = 0.01};
+
+	observe_for(10);
+	roll_out(2, &gates, 1);
+	observe_for(100);
+	assert_string_equal(state_of(), "completed");
+	assert_string_equal(fixture_text(gate("latency"), "test"), "absolute");
+	assert_string_equal(fixture_text(gate("latency"), "verdict"), "pass");
+	assert_true(number("latency", "bound_ms") == 200);
+}
+
+static void test_bound_is_broken(void **state)
+{
+	struct gate_spec gates = {
+	    .metric = "latency", .absolute = true, .bound_ms = 200, .slo = 0.01};
+
+	slow = 4; /* of 40 */
+	observe_for(10);
+	roll_out(2, &gates, 1);
+	observe_for(50);
+	assert_string_equal(state_of(), "rolled_back");
+	assert_string_equal(fixture_text(show(), "reason.check"), "latency");
+	assert_string_equal(fixture_text(show(), "judgement.decision"), "roll_back");
+	assert_non_null(strstr(fixture_text(show(), "judgement.text"), "latency above 200 ms: "));
+	assert_true(json_array_size(json_object_get(gate("latency"), "periods")) > 0);
 }
 
 /* A promise that is kept is enough where the policy says so. */
@@ -421,6 +467,8 @@ int main(void)
 	    T(test_no_traffic_is_no_evidence),
 	    T(test_required_evidence_holds),
 	    T(test_promised),
+	    T(test_bound),
+	    T(test_bound_is_broken),
 	    T(test_crash),
 	    T(test_quarantine),
 	    T(test_other_input_pauses),

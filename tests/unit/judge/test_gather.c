@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which records count, when a period closes, what history makes of the gates. */
 #include "coordinator/judge/history.h"
+#include "coordinator/judge/judge.h"
 
 #include "base/rng.h"
 #include "base/str.h"
@@ -84,12 +85,14 @@ static void test_closing(void **state)
 	assert_false(gather_close(g, (T + 1) * P - 1, &period)); /* it is not over */
 	assert_true(gather_close(g, (T + 1) * P, &period));
 	assert_int_equal(period.index, T);
-	assert_int_equal(period.rows_count, 2); /* the canary, the controls */
-	assert_int_equal(period.rows[0].node, 0);
-	assert_int_equal(period.rows[1].nodes, 2);
-	assert_int_equal(period.rows[1].counts[0].attempts, 20);
-	assert_int_equal(period.rows[1].counts[0].bad, 4);
-	assert_int_equal(period.rows[1].counts[0].incidents, 2);
+	assert_int_equal(period.rows_count, 3); /* the canary, the controls */
+	for (uint32_t i = 0; i < 3; i++) {
+		assert_int_equal(period.rows[i].node, i);
+		assert_int_equal(period.rows[i].nodes, 1);
+		assert_int_equal(period.rows[i].counts[0].attempts, 10);
+		assert_int_equal(period.rows[i].counts[0].bad, 2);
+		assert_int_equal(period.rows[i].counts[0].incidents, 1);
+	}
 	period_free(&period);
 	assert_true(add(g, 0, T + 1, record(2)));
 	assert_false(gather_close(g, (T + 2) * P, &period)); /* two that reported lately lack */
@@ -134,6 +137,54 @@ static void test_thresholds(void **state)
 	gather_free(g);
 }
 
+/* A node that joined is in no comparison; what the release promises it must keep as well. */
+static void test_joined(void **state)
+{
+	struct gather *g = make();
+	struct judge_period period;
+	struct judge_count sums[COHORT_COUNT];
+
+	gather_free(g);
+	policy.gates[1].test = TEST_ABSOLUTE;
+	g = gather_new(&(struct gather_setup){.policy = &policy,
+	                                      .from = {{1}},
+	                                      .to = {{2}},
+	                                      .period_ms = P,
+	                                      .nodes = nodes,
+	                                      .nodes_count = 4});
+	assert_true(add(g, 0, T, record(2)));
+	assert_true(add(g, 1, T, record(1)));
+	assert_true(add(g, GATHER_JOINED, T, record(2)));
+	assert_false(add(g, GATHER_JOINED, T, record(1)));
+	assert_true(gather_close(g, (T + 1) * P, &period)); /* nobody waits for it */
+	assert_int_equal(period.rows_count, 3);
+	assert_true(judge_sum(&period, JUDGE_JOINED, 0, 0, sums));
+	assert_int_equal(sums[COHORT_CANARY].attempts, 0);
+	assert_true(judge_sum(&period, JUDGE_JOINED, 1, 0, sums));
+	assert_int_equal(sums[COHORT_CANARY].attempts, 10);
+	assert_true(judge_sum(&period, 0, 1, 0, sums));
+	assert_int_equal(sums[COHORT_CANARY].attempts, 10);
+	period_free(&period);
+	gather_free(g);
+}
+
+/* What nodes counted above the bound of an absolute gate; without that order nothing is known. */
+static void test_bound(void **state)
+{
+	struct judge_gate gate = {.kind = METRIC_LATENCY, .absolute = true, .bound_us = 200000};
+	struct gather_thresholds none = {0};
+	struct observation_record r = record(2);
+	struct judge_count count;
+
+	r.counts.latencies = 50;
+	r.exceedances[1] = (struct latency_exceedance){200000, 7};
+	count = gather_count(&gate, &none, &r);
+	assert_int_equal(count.attempts, 50);
+	assert_int_equal(count.bad, 7);
+	gate.bound_us = 100000;
+	assert_int_equal(gather_count(&gate, &none, &r).attempts, 0);
+}
+
 /* Rare errors in bursts are counted as incidents, each node with its own rate. */
 static void test_history(void **state)
 {
@@ -157,7 +208,7 @@ static void test_history(void **state)
 	assert_true(fabs(policy.gates[0].pi0 - 0.4) < 0.05);
 	assert_true(fabs(nodes[0].rates[0] - 0.1) < 0.02);
 	assert_true(fabs(nodes[1].rates[0] - 0.05) < 0.02);
-	assert_int_equal(policy.gates[1].test, TEST_RATE_RATIO); /* no time-out was ever seen */
+	assert_int_equal(policy.gates[1].test, TEST_UNEQUAL); /* no time-out was ever seen */
 	assert_false(thresholds.frozen);
 	history_free(history);
 	gather_free(g);
@@ -194,7 +245,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_left_out),   cmocka_unit_test(test_closing),
 	    cmocka_unit_test(test_thresholds), cmocka_unit_test(test_history),
-	    cmocka_unit_test(test_clumps),
+	    cmocka_unit_test(test_clumps),     cmocka_unit_test(test_bound),
+	    cmocka_unit_test(test_joined),
 	};
 
 	return cmocka_run_group_tests_name("judge: gather", tests, NULL, NULL);

@@ -89,6 +89,55 @@ static void test_guard_rail(void **state)
 	judge_free(judge);
 }
 
+/* Nothing is known from before: the same counts prove harm where the controls are alike, and none
+ * where they are not, or where the canary's errors came at once. */
+static void add_fleet(struct judge *judge, size_t periods, uint64_t x, const uint64_t controls[4])
+{
+	for (size_t p = 0; p < periods; p++) {
+		struct judge_count counts[5][JUDGE_GATES_MAX] = {0};
+		struct judge_row rows[5];
+
+		for (uint32_t i = 0; i < 5; i++) {
+			uint64_t every = i ? controls[i - 1] : x; /* one event in so many periods */
+
+			counts[i][0] = (struct judge_count){
+			    .attempts = 100, .bad = every && p % every == every - 1};
+			rows[i] = (struct judge_row){i ? COHORT_CONTROL : COHORT_CANARY, 0, i, 1,
+			                             counts[i], policy.gates_count};
+		}
+		assert_int_equal(
+		    judge_add(judge, &(struct judge_period){.rows = rows, .rows_count = 5}, 0), 0);
+	}
+}
+
+static void test_unequal(void **state)
+{
+	struct gate_spec gate = {.metric = "error_rate"};
+	struct judge *judge = make(&gate, 1);
+	struct judge_result result;
+
+	judge_free(judge);
+	policy.gates[0].test = TEST_UNEQUAL;
+	judge = judge_new(&(struct judge_frozen){.policy = &policy});
+	add_fleet(judge, 400, 3, (const uint64_t[]){16, 16, 16, 16});
+	judge_result(judge, 0, &result);
+	assert_true(result.failed && result.spread < 0.1 && result.clump < 1.01);
+	judge_bounds(judge, 0, &result);
+	assert_true(result.ratio_lo > 1 && result.ratio_hi > result.ratio);
+	judge_free(judge);
+	judge = judge_new(&(struct judge_frozen){.policy = &policy});
+	add_fleet(judge, 400, 3, (const uint64_t[]){40, 40, 40, 5}); /* as many in all */
+	judge_result(judge, 0, &result);
+	assert_true(!result.failed && result.spread > 0.3);
+	judge_free(judge);
+	judge = judge_new(&(struct judge_frozen){.policy = &policy});
+	add_fleet(judge, 400, 0, (const uint64_t[]){16, 16, 16, 16});
+	add(judge, 0, 1, 100, (const uint64_t[]){40}, 400, 1);
+	judge_result(judge, 0, &result);
+	assert_true(!result.failed && result.clump > 5);
+	judge_free(judge);
+}
+
 static void test_required(void **state)
 {
 	struct gate_spec gate = {.metric = "error_rate", .require = GATE_EVIDENCE, .slo = 0.2};
@@ -230,6 +279,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_guard_rail), cmocka_unit_test(test_required),
+	    cmocka_unit_test(test_unequal),
 	    cmocka_unit_test(test_promise),    cmocka_unit_test(test_critical_and_dry_run),
 	    cmocka_unit_test(test_inputs),     cmocka_unit_test(test_carrier),
 	    cmocka_unit_test(test_strata),     cmocka_unit_test(test_journal),

@@ -367,12 +367,12 @@ static void test_library_never_waits_and_tells_what_it_lost(void **state)
 
 	listen_here(&listener);
 	observer = covey_observer_open();
-	for (int i = 0; i < 200000; i++) {
+	for (int i = 0; i < 1000000; i++) {
 		covey_observation_status(&o, 200);
 		sent += covey_observe(observer, &o) == 0;
 	}
 	lost = covey_observer_lost(observer);
-	assert_int_equal(sent + lost, 200000);
+	assert_int_equal(sent + lost, 1000000);
 	assert_true(lost > 0);
 	told = hear_all(&listener, &heard);
 	covey_observation_status(&o, 200); /* brings along what waited */
@@ -391,6 +391,34 @@ static void test_library_never_waits_and_tells_what_it_lost(void **state)
 	assert_true(covey_observe(observer, &o) < 0);
 	assert_int_equal(covey_observer_lost(observer), lost + 1);
 	covey_observer_close(observer);
+}
+
+/* A node that is busy for 90 ms, at 50,000 requests a second with 100 features. */
+static void test_library_bridges_a_pause(void **state)
+{
+	struct covey_observation o = COVEY_OBSERVATION;
+	struct covey_observer *observer;
+	struct listener listener;
+	uint64_t heard = 0, before;
+
+	listen_here(&listener);
+	observer = covey_observer_open();
+	for (int i = 0; i < 4500; i++) {
+		covey_observation_status(&o, 200);
+		for (int k = 0; k < 100; k++)
+			covey_observation_number(&o, "f100", 0.1234567);
+		assert_int_equal(covey_observe(observer, &o), 0);
+	}
+	do {
+		before = heard;
+		assert_int_equal(hear_all(&listener, &heard), 0);
+		assert_int_equal(covey_observe(observer, &o), 0);
+	} while (heard > before);
+	assert_int_equal(heard, 4500);
+	assert_int_equal(covey_observer_lost(observer), 0);
+	covey_observer_close(observer);
+	close(listener.fd);
+	unlink(listener.path);
 }
 
 static void test_library_fills_datagrams(void **state)
@@ -460,7 +488,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_minutes_and_incidents),
 		cmocka_unit_test(test_library_says_what_the_node_reads),
 		cmocka_unit_test(test_library_never_waits_and_tells_what_it_lost),
-		cmocka_unit_test(test_library_fills_datagrams),
+		cmocka_unit_test(test_library_bridges_a_pause),
+	    cmocka_unit_test(test_library_fills_datagrams),
 		cmocka_unit_test(test_library_outside_of_covey),
 	};
 

@@ -10,6 +10,7 @@
 #include "coordinator/stats/promised.h"
 #include "coordinator/stats/rate_ratio.h"
 #include "coordinator/stats/share_null.h"
+#include "coordinator/stats/unequal.h"
 
 #include <errno.h>
 #include <math.h>
@@ -391,16 +392,114 @@ static void test_detector(void **state)
 	near(detector_ln_e(&detector), log(sum));
 }
 
+/* p0 goes on with each outcome, and the likelihood ratio of one is of mean 1 under it. */
 static void test_detector_learns(void **state)
 {
-	double p0, below = 0;
+	struct detector good, bad;
 
-	assert_int_equal(detector_learn(1999, 3, &p0), -ENODATA);
-	assert_int_equal(detector_learn(2000, 2000, &p0), -EINVAL);
-	assert_int_equal(detector_learn(2000, 3, &p0), 0);
-	for (unsigned x = 0; x <= 3; x++)
-		below += binomial(2000, x, p0);
-	near(below, 0.1);
+	assert_int_equal(detector_learn(&good, 1999, 3, 1e5), -ENODATA);
+	assert_int_equal(detector_learn(&good, 2000, 2001, 1e5), -EINVAL);
+	assert_int_equal(detector_learn(&good, 2000, 3, 1e5), 0);
+	near(good.p0, 3.5 / 2001);
+	bad = good;
+	assert_false(detector_add(&good, false));
+	assert_false(detector_add(&bad, true));
+	for (size_t k = 0; k < DETECTOR_POINTS; k++)
+		near(good.m[k] * (1 - 3.5 / 2001) + bad.m[k] * (3.5 / 2001), 1);
+	near(bad.p0, 4.5 / 2002);
+	near(good.p0, 3.5 / 2002);
+	assert_int_equal(detector_learn(&good, 2000, 2000, 1e5), 0); /* nothing gets worse */
+	assert_false(detector_add(&good, true));
+}
+
+/* ---- unequal nodes ---- */
+
+static void add_records(struct unequal_node *node, size_t records, uint64_t attempts, uint64_t bad)
+{
+	for (size_t i = 0; i < records; i++)
+		event_sums_add(&node->sums, attempts, bad);
+}
+
+/* Without spread and bursts it is the rate ratio; with them it is less, and never more sure. */
+static void test_unequal(void **state)
+{
+	struct unequal alike = {0}, unequal = {0}, bursts = {0};
+	struct rate_ratio ratio, fifth;
+	double halt, promote, lo, hi, lo2, hi2;
+
+	unequal_set(&alike, 0, 1, 3);
+	unequal_set(&unequal, 0.3, 1, 3);
+	unequal_set(&bursts, 0, 5, 3);
+	near(unequal.midpoints[8], 0.7358183358357328); /* t of 3 degrees at 49/66 */
+	assert_int_equal(rate_ratio_init(&ratio, 1, 2), 0);
+	assert_int_equal(rate_ratio_init(&fifth, 1, 2), 0);
+	for (size_t i = 0; i < 10; i++) {
+		assert_int_equal(rate_ratio_add(&ratio, &(struct rate_period){20, 80, 5, 10}), 0);
+		assert_int_equal(rate_ratio_add(&fifth, &(struct rate_period){20, 80, 1, 2}), 0);
+	}
+	halt = rate_ratio_ln_halt(&ratio);
+	promote = rate_ratio_ln_promote(&ratio);
+	/* a mixture to 8 and not to 16; so far away there is nothing to be seen */
+	check_near(unequal_ln_halt(&alike, &ratio), halt + log(32 / 24.0), 1e-4, __LINE__);
+	near(unequal_ln_promote(&alike, &ratio), promote);
+	near(unequal_ln_halt(&bursts, &ratio), unequal_ln_halt(&alike, &fifth));
+	assert_true(halt > log(20) && unequal_ln_halt(&unequal, &ratio) < log(20));
+	assert_true(unequal_ln_halt(&unequal, &ratio) > 0);
+	rate_ratio_bounds(&ratio, 0.05, &lo, &hi);
+	unequal_bounds(&alike, &ratio, 0.05, &lo2, &hi2);
+	near(lo2, lo);
+	near(hi2, hi);
+	unequal_bounds(&unequal, &ratio, 0.05, &lo2, &hi2);
+	assert_true(lo > 1 && lo2 < 1 && hi2 > hi);
+}
+
+static struct unequal learn(const struct unequal_node *nodes, size_t count)
+{
+	struct unequal learned = {0};
+
+	unequal_learn(&learned, nodes, count);
+	return learned;
+}
+
+static void test_unequal_learns(void **state)
+{
+	struct unequal_node nodes[5] = {{.canary = true, .nodes = 1}};
+	struct unequal learned;
+
+	for (size_t i = 0; i < 5; i++) {
+		nodes[i].nodes = 1;
+		add_records(&nodes[i], 400, 20, 0);
+	}
+	learned = learn(nodes, 5);
+	near(learned.clump, 1);
+	near(learned.freedom, 4);
+	near(learned.variance, 0.25 / 4 * 1.25); /* as if one control differed by a half */
+	for (size_t i = 1; i < 5; i++) /* 20 of 8,000 each: fewer differences than chance makes */
+		add_records(&nodes[i], 20, 20, 1);
+	near(learn(nodes, 5).variance, 0.25 / 4 * 1.25);
+	add_records(&nodes[4], 100, 20, 1); /* one is worse by far */
+	learned = learn(nodes, 5);
+	near(learned.clump, 1);
+	assert_true(learned.variance > 0.5);
+	nodes[4].nodes = 30; /* a row for many nodes: their mean differs that much */
+	assert_true(learn(nodes, 5).variance > learned.variance);
+}
+
+/* From its first minute on, and by the variance where every minute has events. */
+static void test_bursts_are_learned(void **state)
+{
+	struct unequal_node nodes[2] = {{.canary = true, .nodes = 1}, {.nodes = 1}};
+
+	add_records(&nodes[0], 1, 20, 5);
+	add_records(&nodes[1], 1, 20, 0);
+	assert_true(learn(nodes, 2).clump > 4);
+	add_records(&nodes[0], 500, 20, 0);
+	add_records(&nodes[1], 500, 20, 0);
+	assert_true(fabs(learn(nodes, 2).clump - 5) < 0.1);
+	nodes[0].sums = nodes[1].sums = (struct event_sums){0};
+	for (size_t i = 0; i < 500; i++)
+		add_records(&nodes[i % 2], 1, 1000, i % 4 < 2 ? 80 : 120); /* Poisson: +-10 */
+	assert_true(fabs(learn(nodes, 2).clump - 400 / 100.0 / 0.9) < 0.1);
 }
 
 int main(void)
@@ -420,6 +519,9 @@ int main(void)
 	    cmocka_unit_test(test_drift_edges),
 	    cmocka_unit_test(test_detector),
 	    cmocka_unit_test(test_detector_learns),
+	    cmocka_unit_test(test_unequal),
+	    cmocka_unit_test(test_unequal_learns),
+	    cmocka_unit_test(test_bursts_are_learned),
 	};
 
 	return cmocka_run_group_tests_name("stats: formulas", tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `covey gate replay`: the real program on evidence as people write it, right and wrong. */
 #include "base/mem.h"
+#include "base/rng.h"
 #include "base/str.h"
 
 #include <jansson.h>
@@ -186,6 +187,134 @@ static void test_bad_input(void **state)
 	}
 }
 
+/* ---- the reference values, through the program ---- */
+
+static const json_t *vectors;
+
+static const json_t *get(const json_t *object, const char *name)
+{
+	const json_t *value = json_object_get(object, name);
+
+	if (!value)
+		fail_msg("%s is not there", name);
+	return value;
+}
+
+static double number(const json_t *object, const char *name)
+{
+	return json_number_value(get(object, name));
+}
+
+/* x of n events with the share w, in one period of 1,000 attempts. */
+static json_t *ratio_of(const json_t *c, double tolerance, double margin)
+{
+	long x = (long)number(c, "x"), n = (long)number(c, "n"),
+	     canary = (long)(number(c, "w") * 1000);
+	AUTO_FREE char *evidence = mem_format(
+	    "{\"test\":\"rate_ratio\",\"periods\":[[%ld,%ld,%ld,%ld]],\"tolerance\":%g,"
+	    "\"margin\":%g,\"alpha\":0.05}",
+	    canary, 1000 - canary, x, n - x, tolerance, margin);
+
+	return result(evidence);
+}
+
+static void test_vectors_of_ratios(void **state)
+{
+	const json_t *grid = get(get(vectors, "rate_ratio_grid"), "cases"),
+	             *bounds = get(vectors, "rate_ratio_cs95");
+
+	for (size_t i = 0; i < json_array_size(grid); i++) {
+		const json_t *c = json_array_get(grid, i);
+		json_t *a = ratio_of(c, 1, 2), *b = ratio_of(c, 1.25, 1.5);
+
+		near(a, "ln_e_halt", number(c, "lnE_halt_rho_gt_1"));
+		near(a, "ln_e_promote", number(c, "lnE_promote_rho_lt_2"));
+		near(b, "ln_e_halt", number(c, "lnE_halt_rho_gt_1.25"));
+		near(b, "ln_e_promote", number(c, "lnE_promote_rho_lt_1.5"));
+		json_decref(a);
+		json_decref(b);
+	}
+	for (size_t i = 0; i < json_array_size(bounds); i++) {
+		const json_t *c = json_array_get(bounds, i);
+		json_t *a = ratio_of(c, 1, 2);
+
+		near(a, "ratio_lo", number(c, "lo"));
+		near(a, "ratio_hi", number(c, "hi"));
+		json_decref(a);
+	}
+}
+
+static void test_vectors_of_counts(void **state)
+{
+	const json_t *shares = get(get(vectors, "hier_share"), "cases");
+	json_t *needed = json_object_iter_value(
+	           json_object_iter((json_t *)get(vectors, "abs_slo_zero_failure"))),
+	       *n;
+	const char *slo;
+
+	for (size_t i = 0; i < json_array_size(shares); i++) {
+		const json_t *c = json_array_get(shares, i);
+		AUTO_FREE char *evidence = mem_format(
+		    "{\"test\":\"hierarchical\",\"events\":[%.0f,%.0f],\"pi0\":%.17g,"
+		    "\"m\":%.17g}",
+		    number(c, "a"), number(c, "b"), number(c, "pi0"), number(c, "m"));
+		json_t *json = result(evidence);
+
+		near(json, "ln_e_halt", number(c, "lnE"));
+		json_decref(json);
+	}
+	json_object_foreach(needed, slo, n)
+	{
+		for (json_int_t less = 0; less < 2; less++) {
+			AUTO_FREE char *evidence =
+			    mem_format("{\"test\":\"absolute\",\"n\":%lld,\"x\":0,\"slo\":%s}",
+			               (long long)(json_integer_value(n) - less), slo);
+			json_t *json = result(evidence);
+			double ln_e = json_number_value(get(json, "ln_e_promote"));
+
+			assert_true(less ? ln_e < log(20) : ln_e >= log(20));
+			json_decref(json);
+		}
+	}
+}
+
+/* Alarms count from 0 in the file, and from 1 in what people read. */
+static void test_vectors_of_streams(void **state)
+{
+	static const struct {
+		const char *name;
+		uint64_t seed;
+		double before, after;
+	} streams[] = {{"seed 7 p 0.05->0.2 at 2000, n=4000", 7, 0.05, 0.2},
+	               {"seed 8 p 0.2->0.5 at 2000, n=4000", 8, 0.2, 0.5}};
+	const json_t *all = get(get(vectors, "stream_detectors_splitmix64"), "streams");
+
+	for (size_t s = 0; s < ARRAY_SIZE(streams); s++) {
+		const json_t *wanted =
+		    get(get(all, streams[s].name), "SR(grid 1.25,1.5,2,3,5 x p0, A=1e5)");
+		struct rng rng = {streams[s].seed};
+		char outcomes[4001] = "";
+		AUTO_FREE char *evidence = NULL;
+		json_t *json, *alarms;
+
+		for (int t = 0; t < 4000; t++)
+			outcomes[t] = rng_unit(&rng) < (t < 2000 ? streams[s].before
+			                                         : streams[s].after)
+			                  ? '1'
+			                  : '0';
+		evidence = mem_format("{\"test\":\"sr\",\"p0\":%g,\"threshold\":1e5,"
+		                      "\"outcomes\":\"%s\"}",
+		                      streams[s].before, outcomes);
+		json = result(evidence);
+		alarms = json_object_get(json, "alarms");
+		assert_int_equal(json_array_size(alarms), json_array_size(wanted));
+		for (size_t i = 0; i < json_array_size(alarms); i++)
+			assert_int_equal(json_integer_value(json_array_get(alarms, i)),
+			                 json_integer_value(json_array_get(wanted, i)) + 1);
+		json_decref(json);
+	}
+}
+
 static void test_no_file(void **state)
 {
 	struct ran ran;
@@ -198,16 +327,20 @@ static void test_no_file(void **state)
 	assert_non_null(strstr(ran.text, "/nonexistent/evidence.json: No such file"));
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_rate_ratio), cmocka_unit_test(test_other_tests),
 	    cmocka_unit_test(test_alarms),     cmocka_unit_test(test_table),
+	    cmocka_unit_test(test_vectors_of_ratios),
+	    cmocka_unit_test(test_vectors_of_counts),
+	    cmocka_unit_test(test_vectors_of_streams),
 	    cmocka_unit_test(test_bad_input),  cmocka_unit_test(test_no_file),
 	};
 	int fd = mkstemp(path), r;
 
-	if (fd < 0)
+	vectors = argc > 1 ? json_load_file(argv[1], 0, NULL) : NULL;
+	if (fd < 0 || !vectors)
 		return 1;
 	close(fd);
 	r = cmocka_run_group_tests_name("stats: replay", tests, NULL, NULL);
