@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # kill -9 at named steps of the node's pipeline and of a rollout, found from outside (../strike).
 # Each line is a round: its kind (proof.sh) and who is struck where. Some forty strikes by default;
-# COVEY_PROOF=all strikes each daemon at each of its steps and moments.
+# COVEY_PROOF=all strikes each daemon at each of its steps and moments; COVEY_ROUND=N goes on with the
+# Nth of them.
 set -uo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/proof.sh"
@@ -109,7 +110,7 @@ round_first
 ok "1.0.0 goes out"
 if everything; then
 	round smoke # every node has a veto, so that what is removed leaves a record
-	all_rounds >"$WORK/rounds"
+	all_rounds | tail -n "+${COVEY_ROUND:-1}" >"$WORK/rounds"
 else
 	default_rounds >"$WORK/rounds"
 fi

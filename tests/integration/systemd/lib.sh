@@ -6,6 +6,7 @@
 
 scenario_systemd() { # nodes
 	trap scenario_systemd_end EXIT
+	fleet_image
 	fleet_up --systemd --nodes "$1" >"$WORK/up.log" 2>&1 || {
 		cat "$WORK/up.log"
 		echo "Bail out! the systems do not come up"
