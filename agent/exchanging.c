@@ -317,6 +317,7 @@ static void apply(struct agent *agent)
 		for (size_t i = 0; i < told->neighbours_count; i++)
 			add_peer(agent, &told->neighbours[i]);
 		serving_shares(agent);
+		serve_set_all(agent->peering.exchange->serve, told->all);
 	}
 	set_links(agent);
 	for (struct fetch_job *job = agent->jobs; job; job = job->next)

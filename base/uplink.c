@@ -6,15 +6,15 @@
  * that has been silent longest in front; when it has been silent for too long it is stale, leaves
  * both lists and its bytes no longer count.
  *
- * The rate is the best of what was confirmed over a few windows in which something was always
- * under way. A window in which the budget was not the limit can only raise it: a sender that has
+ * The rate is what was confirmed over windows in which something was always under way. A higher
+ * sample is believed at once, a lower one only when the budget was the limit: a sender that has
  * little to send learns nothing about its link.
  *
  * A budget of so much time at the measured rate keeps a rate that is too low for ever where
  * confirmations take longer than that time: busy processors, receivers whose links are full of what
- * others send. So now and then a window has twice the budget, and while that brings a higher rate
- * the next one has, too (the gain cycling and the filter of Cardwell, Cheng, Gunn, Yeganeh,
- * Jacobson: "BBR", ACM Queue 2016).
+ * others send. Who searches doubles the budget now and then, and again while that brings more, and
+ * takes the best of a few windows for the rate (the gain cycling and the filter of Cardwell, Cheng,
+ * Gunn, Yeganeh, Jacobson: "BBR", ACM Queue 2016).
  */
 #include "base/uplink.h"
 #include "base/mem.h"
@@ -64,7 +64,8 @@ struct uplink {
 	uint64_t sent, rate, window_ms, window_bytes;
 	uint64_t best[2]; /* rates of this cycle of windows and of the one before */
 	uint32_t windows; /* of this cycle */
-	bool probing;	  /* in a window with GAIN times the budget */
+	bool searching;
+	bool probing; /* in a window with GAIN times the budget */
 	uint64_t idle_ms; /* since when nothing is under way, if so */
 	bool limited;	  /* the budget was the limit in this window */
 	struct bucket bucket;
@@ -204,6 +205,12 @@ void uplink_leave(struct uplink *uplink, uint32_t peer)
 void uplink_set_rate(struct uplink *uplink, uint64_t bytes_per_s, uint64_t now_ms)
 {
 	bucket_set(&uplink->bucket, bytes_per_s, BURST_MS, now_ms);
+}
+
+void uplink_set_searching(struct uplink *uplink, bool searching)
+{
+	uplink->searching = searching;
+	uplink->probing = uplink->probing && searching;
 }
 
 /* ---- what waits ---- */
@@ -387,8 +394,7 @@ void uplink_correct(struct uplink *uplink, const struct uplink_item *item, uint3
 
 /* ---- confirmation ---- */
 
-/* Of a window that says something about the link. */
-static void count_window(struct uplink *u, uint64_t sample)
+static void search(struct uplink *u, uint64_t sample)
 {
 	bool more = sample > u->rate + u->rate / 8;
 
@@ -411,8 +417,12 @@ static void count_rate(struct uplink *u, uint64_t bytes, uint64_t now_ms)
 	if (span < (u->rate ? WINDOW_MS : WINDOW_FIRST_MS))
 		return;
 	sample = u->window_bytes * 1000 / span;
-	if (sample > u->rate || u->limited)
-		count_window(u, sample);
+	if (u->searching && (sample > u->rate || u->limited))
+		search(u, sample);
+	else if (sample > u->rate)
+		u->rate = sample;
+	else if (u->limited)
+		u->rate = (3 * u->rate + sample) / 4;
 	u->window_ms = now_ms;
 	u->window_bytes = 0;
 	u->limited = false;

@@ -25,7 +25,7 @@
 #include <stddef.h>
 
 enum {
-	UPLINK_BUDGET_MS = 400, /* now and then twice as much */
+	UPLINK_BUDGET_MS = 400,
 	UPLINK_BUDGET_MIN = 1 << 20, /* bytes; before a rate is known, and on slow links */
 	UPLINK_STALE_MS = 500,
 };
@@ -44,6 +44,9 @@ void uplink_free(struct uplink *uplink);
 COVEY_DEFINE_CLEANUP(struct uplink *, uplink_free)
 
 void uplink_set_rate(struct uplink *uplink, uint64_t bytes_per_s, uint64_t now_ms); /* 0: none */
+/* For receivers that many others send to: now and then twice the budget, to see whether more gets
+ * through. Where what is sent is passed on over many nodes the longer queues cost more. */
+void uplink_set_searching(struct uplink *uplink, bool searching);
 void uplink_join(struct uplink *uplink, uint32_t peer);	 /* a fresh connection */
 void uplink_leave(struct uplink *uplink, uint32_t peer); /* it broke: forgets what waits */
 

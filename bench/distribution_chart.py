@@ -12,7 +12,7 @@ import sys
 from distribution_table import bound, title
 
 COLOURS = {"covey": "#1b6ca8", "aria2": "#c77d28", "libtorrent": "#5f8f4e", "transmission": "#9a4f8f", "http": "#8a8a8a"}
-WIDTH, LABEL, BAR, GAP, HEAD = 760, 250, 14, 16, 44
+WIDTH, LABEL, BAR, GAP, HEAD = 820, 300, 14, 16, 44
 
 
 def medians(path):

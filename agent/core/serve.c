@@ -48,6 +48,11 @@ void serve_set_limits(struct serve *serve, bool open, uint64_t rate, uint64_t no
 		uplink_drop(serve->uplink, i, 0, 0);
 }
 
+void serve_set_all(struct serve *serve, bool all)
+{
+	uplink_set_searching(serve->uplink, all);
+}
+
 void serve_join(struct serve *serve, uint32_t neighbour)
 {
 	assert(neighbour < SERVE_NEIGHBOURS);

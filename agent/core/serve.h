@@ -51,6 +51,8 @@ COVEY_DEFINE_CLEANUP(struct serve *, serve_free)
 
 /* open false: nothing new is taken and what waits is dropped. rate: bytes a second; 0: no limit. */
 void serve_set_limits(struct serve *serve, bool open, uint64_t rate, uint64_t now_ms);
+/* Whoever fetches is a neighbour (fetch_set_all()). */
+void serve_set_all(struct serve *serve, bool all);
 
 /* A connection whose other end proved its identity; and its end. */
 void serve_join(struct serve *serve, uint32_t neighbour);

@@ -192,6 +192,7 @@ static void rewire(struct swarm *s, uint32_t node)
 	struct swarm_node *n = &s->nodes[node];
 
 	fetch_set_all(n->fetch, !neighbours_is_sparse(s->graph));
+	serve_set_all(n->serve, !neighbours_is_sparse(s->graph));
 	for (uint32_t i = 1; i < SWARM_SLOTS; i++) {
 		uint32_t wire = n->wires[i], other;
 

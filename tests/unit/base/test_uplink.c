@@ -119,6 +119,7 @@ static void a_low_rate_is_left_behind(void **state)
 	struct uplink_item item;
 	uint64_t taken = 0, now;
 
+	uplink_set_searching(u, true);
 	for (now = 10; now < 10000; now += STEP_MS) {
 		uint64_t flight;
 
