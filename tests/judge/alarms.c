@@ -182,9 +182,10 @@ static void learn(struct bench *b, double known)
 
 static int false_labels(uint32_t runs, double known)
 {
+	/* few runs may miss it by three standard errors */
+	double each, limit = 1.5 + (runs < 100 ? 3 * sqrt(1.5 / runs) : 0);
 	uint64_t outcomes = 0;
 	uint32_t alarms = 0;
-	double each;
 
 	for (uint32_t run = 0; run < runs; run++) {
 		struct bench b;
@@ -198,8 +199,8 @@ static int false_labels(uint32_t runs, double known)
 	each = alarms * 100000.0 / (double)outcomes;
 	printf("| labels without a change, rate %s | %u times 100,000 | %.2f false alarms each | | "
 	       "| %s |\n",
-	       known > 0 ? "known" : "learned", runs, each, each <= 1.5 ? "holds" : "MISSED");
-	return each > 1.5;
+	       known > 0 ? "known" : "learned", runs, each, each <= limit ? "holds" : "MISSED");
+	return each > limit;
 }
 
 static int late_labels(uint32_t runs, double known)
@@ -238,7 +239,7 @@ int alarms_run(bool full)
 		missed += no_drift(sizes[i], full ? 1000 : 10);
 	missed += shift(full ? 1000 : 31);
 	missed += false_labels(full ? 100 : 5, 0.05);
-	missed += false_labels(full ? 100 : 1, 0);
+	missed += false_labels(full ? 100 : 10, 0);
 	missed += late_labels(full ? 1000 : 101, 0.05);
 	missed += late_labels(full ? 1000 : 101, 0);
 	return missed;
