@@ -90,24 +90,28 @@ static json_t *show_removed(const struct coordinator *c, const struct plan *plan
 	return removed;
 }
 
-static json_t *show_plan(struct coordinator *c, const struct deployment_spec *spec,
+static json_t *show_plan(const struct control_call *call, const struct deployment_spec *spec,
 			 const struct plan *plan)
 {
+	const struct plan_rates rates = {.links = control_u64(call, "rate", 0),
+					 .origin = control_u64(call, "origin_rate", 0)};
+	struct coordinator *c = call->c;
 	const struct shell_deployment *deployment = deployments_find(c, spec->name);
 	char from[SHELL_TEXT_RELEASE] = "";
 	struct plan_bytes bytes;
-	json_t *nodes = plan_bytes_show(c, plan, &spec->release, &bytes);
 
+	plan_bytes_count(c, plan, &spec->release, &rates, &bytes);
 	if (deployment && !digest_is_zero(&deployment->record.base))
 		artifacts_name(c, &deployment->record.base, from);
-	return json_pack("{ss so so sb so so so so so so so sb}", "deployment", spec->name, "from",
+	return json_pack("{ss so so sb so so so so so so so sb so}", "deployment", spec->name, "from",
 			 json_text_or_null(from), "to",
 			 json_sprintf("%s@%s", spec->model, spec->version), "changed",
 			 plan_changes(plan) > 0 || plan->removed_count > 0, "stages",
 			 show_stages(c, plan), "removed", show_removed(c, plan), "excluded",
 			 show_excluded(c, plan), "bytes_total", json_u64(bytes.total), "nodes",
-			 nodes, "chunk_bytes_total", json_u64(bytes.chunks), "origin_bytes",
-			 json_u64(bytes.distinct), "deltas_pending", bytes.deltas_pending);
+			 bytes.nodes, "chunk_bytes_total", json_u64(bytes.chunks), "origin_bytes",
+			 json_u64(bytes.distinct), "deltas_pending", bytes.deltas_pending, "time",
+			 bytes.time);
 }
 
 /* ---- verbs ---- */
@@ -129,7 +133,7 @@ int verb_plan(struct control_call *call)
 	if (r == 0) {
 		r = plan_check_removal(&plan, control_bool(call, "allow_removal"), &call->err);
 		if (r == 0)
-			call->answer = show_plan(c, &spec, &plan);
+			call->answer = show_plan(call, &spec, &plan);
 		if (r == 0)
 			r = judging_forecast(c, &spec, &plan, call->answer, &call->err);
 		plan_free(&plan);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Verbs about objects and releases: push, look, fetch, remove. */
 #include "coordinator/control.h"
+#include "coordinator/fleet_has.h"
 #include "coordinator/rollouts.h"
 
 #include "base/mem.h"
@@ -81,6 +82,17 @@ int verb_object_get(struct control_call *call)
 
 /* ---- releases ---- */
 
+static json_t *show_fleet(struct coordinator *c, const struct digest *release)
+{
+	struct fleet_has has;
+
+	fleet_has_count(c, release, &has);
+	return json_pack("{so so so so so}", "nodes", json_u64(has.nodes), "bytes",
+			 json_u64(has.bytes), "chunks", json_u64(has.chunks), "release_bytes",
+			 json_u64(has.release_bytes), "release_chunks",
+			 json_u64(has.release_chunks));
+}
+
 int verb_release_put(struct control_call *call)
 {
 	struct digest digest;
@@ -91,8 +103,8 @@ int verb_release_put(struct control_call *call)
 	if (r < 0)
 		return r;
 	artifacts_name(call->c, &digest, name);
-	call->answer = json_pack("{ss so sb}", "release", name, "digest", json_digest(&digest),
-				 "created", created);
+	call->answer = json_pack("{ss so sb so}", "release", name, "digest", json_digest(&digest),
+				 "created", created, "fleet", show_fleet(call->c, &digest));
 	return 0;
 }
 

@@ -2,73 +2,16 @@
 /*
  * The bytes of a plan: what each node must fetch is counted chunk by chunk against the releases that
  * it reports in its slots, less what deltas make of them. Deltas that are not made yet are wanted
- * from now on, and the plan says that it will be less.
+ * from now on, and the plan says that it will be less. How long that takes follows from the rates
+ * that were measured last, or that the operator says.
  */
 #include "coordinator/plan_bytes.h"
 
 #include "base/mem.h"
+#include "coordinator/chunk_set.h"
+#include "coordinator/core/transfer.h"
 #include "protocol/codec_tables.h"
 #include "protocol/digest.h"
-
-struct chunk_set { /* sorted by digest, each once */
-	struct chunk_ref *chunks;
-	size_t count, cap;
-	uint64_t unpacked_bytes; /* of the layers */
-};
-
-static int by_digest(const void *a, const void *b)
-{
-	return memcmp(((const struct chunk_ref *)a)->digest.bytes,
-		      ((const struct chunk_ref *)b)->digest.bytes, DIGEST_SIZE);
-}
-
-static void sort_once(struct chunk_set *set)
-{
-	size_t kept = 0;
-
-	if (set->count > 1)
-		qsort(set->chunks, set->count, sizeof(*set->chunks), by_digest);
-	for (size_t i = 0; i < set->count; i++) {
-		if (kept == 0 || by_digest(&set->chunks[kept - 1], &set->chunks[i]) != 0)
-			set->chunks[kept++] = set->chunks[i];
-	}
-	set->count = kept;
-}
-
-/* What cannot be read is left out: the plan then says more bytes than will move. */
-static void add_release(struct coordinator *c, const struct digest *digest, struct chunk_set *set)
-{
-	struct envelope envelope;
-	struct release release;
-
-	if (artifacts_open(c, digest, &release, &envelope, NULL) < 0)
-		return;
-	for (size_t i = 0; i < release.blobs_count; i++) {
-		struct chunk_index index;
-
-		if (release.blobs[i].kind == BLOB_LAYER)
-			set->unpacked_bytes += release.blobs[i].size;
-		if (artifacts_index(c, &release.blobs[i].index, &index, NULL) < 0)
-			continue;
-		for (size_t k = 0; k < index.chunks_count; k++) {
-			MEM_GROW(set->chunks, &set->cap, set->count);
-			set->chunks[set->count++] = index.chunks[k];
-		}
-		codec_free(&codec_chunk_index, &index);
-	}
-	release_free(&release);
-	codec_free(&codec_envelope, &envelope);
-	sort_once(set);
-}
-
-static size_t find_chunk(const struct chunk_set *set, const struct digest *digest)
-{
-	const struct chunk_ref key = {.digest = *digest};
-	const struct chunk_ref *at =
-		set->count ? bsearch(&key, set->chunks, set->count, sizeof(key), by_digest) : NULL;
-
-	return at ? (size_t)(at - set->chunks) : SIZE_MAX;
-}
 
 /* Nodes that hold the same releases need the same bytes; most fleets have a handful of such sets. */
 enum { HELD_MAX = 8, HELD_SETS = 64 };
@@ -146,7 +89,7 @@ static uint64_t use_deltas(struct counter *counter, const struct store_delta *de
 		return 0;
 	if (delta_set_open(data.data, data.size, &delta->set, &set, NULL) == 0) {
 		for (size_t i = 0; i < set.items_count; i++) {
-			size_t at = find_chunk(&counter->wanted, &set.items[i].chunk);
+			size_t at = chunk_set_find(&counter->wanted, &set.items[i].chunk);
 
 			if (at != SIZE_MAX)
 				missing[at] = false;
@@ -155,15 +98,6 @@ static uint64_t use_deltas(struct counter *counter, const struct store_delta *de
 	}
 	codec_free(&codec_delta_set, &set);
 	free(data.data);
-	return bytes;
-}
-
-static uint64_t sum(const struct chunk_set *set, const bool *which)
-{
-	uint64_t bytes = 0;
-
-	for (size_t i = 0; i < set->count; i++)
-		bytes += which[i] ? set->chunks[i].size : 0;
 	return bytes;
 }
 
@@ -177,19 +111,19 @@ static void count_held(struct counter *counter, struct held *held)
 	bool unpacked = false;
 
 	for (size_t i = 0; i < held->count; i++) {
-		add_release(counter->c, &held->releases[i], &have);
+		chunk_set_add(counter->c, &held->releases[i], &have);
 		unpacked |= digest_equal(&held->releases[i], counter->to);
 	}
 	for (size_t i = 0; i < wanted->count; i++)
-		missing[i] = find_chunk(&have, &wanted->chunks[i].digest) == SIZE_MAX;
-	free(have.chunks);
-	held->chunk_bytes = sum(wanted, missing);
+		missing[i] = chunk_set_find(&have, &wanted->chunks[i].digest) == SIZE_MAX;
+	chunk_set_free(&have);
+	held->chunk_bytes = chunk_set_sum(wanted, missing);
 	held->disk_bytes = held->chunk_bytes + (unpacked ? 0 : wanted->unpacked_bytes);
 	if (held->chunk_bytes > 0) {
 		delta = best_delta(counter, held);
 		delta_bytes = use_deltas(counter, &delta, missing);
 	}
-	held->bytes = sum(wanted, missing) + delta_bytes;
+	held->bytes = chunk_set_sum(wanted, missing) + delta_bytes;
 	counter->delta_bytes += delta_bytes;
 	for (size_t i = 0; i < wanted->count; i++)
 		counter->moves[i] |= missing[i];
@@ -212,24 +146,32 @@ static const struct held *count_node(struct counter *counter, const struct node_
 	return scratch;
 }
 
-json_t *plan_bytes_show(struct coordinator *c, const struct plan *plan, const struct digest *to,
-			struct plan_bytes *ret_bytes)
+static json_t *ms_or_null(int64_t ms)
 {
-	AUTO_FREE struct counter *counter = mem_alloc(sizeof(*counter));
+	return ms == TRANSFER_UNKNOWN ? json_null() : json_u64((uint64_t)ms);
+}
+
+static json_t *show_time(const struct transfer *transfer)
+{
+	return json_pack("{so so so so}", "exchange_ms", ms_or_null(transfer_exchange_ms(transfer)),
+			 "alone_ms", ms_or_null(transfer_alone_ms(transfer)), "origin_rate",
+			 json_u64(transfer->origin_rate), "rates_unknown",
+			 json_u64(transfer->unknown));
+}
+
+static json_t *show_nodes(struct counter *counter, const struct plan *plan, uint64_t rate,
+			  struct plan_bytes *bytes, struct transfer *transfer)
+{
 	json_t *nodes = json_array();
 	struct held scratch;
 
-	*ret_bytes = (struct plan_bytes){0};
-	counter->c = c;
-	counter->to = to;
-	add_release(c, to, &counter->wanted);
-	counter->moves = mem_array(counter->wanted.count + 1, sizeof(bool));
 	for (size_t i = 0; i < plan->nodes_count; i++) {
-		const struct shell_node *node = agents_find(c, &plan->nodes[i].id);
+		const struct shell_node *node = agents_find(counter->c, &plan->nodes[i].id);
 		const struct held *held = count_node(counter, &plan->nodes[i].id, &scratch);
 
-		ret_bytes->total += held->bytes;
-		ret_bytes->chunks += held->chunk_bytes;
+		bytes->total += held->bytes;
+		bytes->chunks += held->chunk_bytes;
+		transfer_add(transfer, held->bytes, rate ? rate : node->fetch_rate);
 		json_array_append_new(
 			nodes, json_pack("{ss so so so so}", "node", node->record.name, "bytes",
 					 json_u64(held->bytes), "chunk_bytes",
@@ -237,9 +179,28 @@ json_t *plan_bytes_show(struct coordinator *c, const struct plan *plan, const st
 					 json_u64(held->disk_bytes), "rate",
 					 json_u64(node->fetch_rate)));
 	}
-	ret_bytes->distinct = sum(&counter->wanted, counter->moves) + counter->delta_bytes;
-	ret_bytes->deltas_pending = counter->pending;
-	free(counter->moves);
-	free(counter->wanted.chunks);
 	return nodes;
+}
+
+void plan_bytes_count(struct coordinator *c, const struct plan *plan, const struct digest *to,
+		      const struct plan_rates *rates, struct plan_bytes *ret_bytes)
+{
+	AUTO_FREE struct counter *counter = mem_alloc(sizeof(*counter));
+	struct transfer transfer = {.origin_rate = rates->origin ? rates->origin : rates->links};
+
+	*ret_bytes = (struct plan_bytes){0};
+	counter->c = c;
+	counter->to = to;
+	chunk_set_add(c, to, &counter->wanted);
+	counter->moves = mem_array(counter->wanted.count + 1, sizeof(bool));
+	ret_bytes->nodes = show_nodes(counter, plan, rates->links, ret_bytes, &transfer);
+	ret_bytes->distinct =
+		chunk_set_sum(&counter->wanted, counter->moves) + counter->delta_bytes;
+	ret_bytes->deltas_pending = counter->pending;
+	transfer.origin_bytes = ret_bytes->distinct;
+	if (!transfer.origin_rate)
+		transfer.origin_rate = seeds_rate(c);
+	ret_bytes->time = show_time(&transfer);
+	free(counter->moves);
+	chunk_set_free(&counter->wanted);
 }

@@ -58,8 +58,16 @@ void seeds_start(struct coordinator *c)
 	x->joined = mem_array(x->slots, sizeof(bool));
 }
 
+uint64_t seeds_rate(const struct coordinator *c)
+{
+	uint64_t rate = c->exchange ? seeding_rate(c->exchange->seeding) : 0;
+
+	return rate ? rate : c->origin_rate;
+}
+
 void seeds_stop(struct coordinator *c)
 {
+	c->origin_rate = seeds_rate(c);
 	seeding_free(c->exchange->seeding);
 	free(c->exchange->joined);
 }

@@ -117,6 +117,7 @@ struct coordinator {
 	size_t deltas_count, deltas_cap;
 	struct delta_work *delta_work; /* NULL: none has begun */
 	uint64_t delta_step_ms;	       /* not before this time */
+	uint64_t origin_rate;	       /* seeds_rate() of the exchange before */
 
 	bool frozen;
 	uint64_t time_offset_ms; /* fleet time = world time + this: never behind the journal */
@@ -288,6 +289,8 @@ void seeds_held(struct coordinator *c, const struct shell_node *node, uint32_t a
 void seeds_message(struct coordinator *c, struct shell_node *node, const struct message *message);
 void seeds_step(struct coordinator *c);
 uint64_t seeds_deadline(const struct coordinator *c);
+/* What the origin's own link carried when it was last busy, bytes a second; 0: it never was. */
+uint64_t seeds_rate(const struct coordinator *c);
 
 /* ---- rollouts.c ---- */
 int rollouts_load(struct coordinator *c, struct err *err) COVEY_MUST_CHECK;

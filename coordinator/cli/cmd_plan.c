@@ -32,8 +32,10 @@ static int ask_plan(struct cli *cli, struct client *client, const struct bytes *
 {
 	AUTO_REPLY struct reply reply = {0};
 	int code = client_ask(cli, client, "plan",
-	                      json_pack("{sb}", "allow_removal", cli->options.allow_removal), blob,
-	                      &reply);
+	                      json_pack("{sbsIsI}", "allow_removal", cli->options.allow_removal,
+	                                "rate", (json_int_t)cli->options.rate, "origin_rate",
+	                                (json_int_t)cli->options.origin_rate),
+	                      blob, &reply);
 
 	if (code == EXIT_DONE)
 		*ret_plan = json_incref(reply.body);
@@ -93,58 +95,71 @@ static void print_excluded(FILE *file, const json_t *excluded)
 	}
 }
 
-static uint64_t number(const json_t *object, const char *name)
-{
-	return (uint64_t)json_integer_value(output_member(object, name));
-}
-
 static uint64_t most_of(const json_t *nodes, const char *name)
 {
 	uint64_t most = 0;
 
 	for (size_t i = 0; i < json_array_size(nodes); i++) {
-		uint64_t value = number(json_array_get(nodes, i), name);
+		uint64_t value = output_number(json_array_get(nodes, i), name);
 
 		most = value > most ? value : most;
 	}
 	return most;
 }
 
-/* The node that takes longest by itself, in ms; 0: no rate is known. */
-static uint64_t longest(const json_t *nodes, uint64_t rate)
+/* "3s", or nothing where it is not known. */
+static const char *duration(const json_t *time, const char *name, char text[STR_DURATION_MAX])
 {
-	uint64_t most = 0;
+	const json_t *ms = output_member(time, name);
 
-	for (size_t i = 0; i < json_array_size(nodes); i++) {
-		const json_t *node = json_array_get(nodes, i);
-		uint64_t at = rate ? rate : number(node, "rate");
-		uint64_t ms = at ? number(node, "bytes") * 1000 / at : 0;
-
-		most = ms > most ? ms : most;
-	}
-	return most;
+	if (!json_is_integer(ms))
+		return NULL;
+	str_format_duration(text, (uint64_t)json_integer_value(ms));
+	return text;
 }
 
-static void print_time(FILE *file, const json_t *plan, uint64_t rate)
+/* At what rates: as the operator said, or as they were measured. */
+static void add_rates(struct str *s, const struct options *options, uint64_t origin_rate)
 {
-	uint64_t origin = number(plan, "origin_bytes"), total = number(plan, "bytes_total");
-	uint64_t alone = longest(output_member(plan, "nodes"), rate);
-	uint64_t exchanged = rate ? origin * 1000 / rate : 0;
-	char rate_text[STR_SIZE_MAX], first[STR_DURATION_MAX], second[STR_DURATION_MAX];
+	char text[STR_SIZE_MAX];
 
-	if (!alone)
+	if (options->rate) {
+		str_format_size(text, options->rate);
+		str_addf(s, " at %s/s a link", text);
+	} else {
+		str_add(s, " at the rates that nodes had last");
+	}
+	if (origin_rate && origin_rate != options->rate) {
+		str_format_size(text, origin_rate);
+		str_addf(s, ", %s/s of the coordinator's", text);
+	}
+}
+
+static void print_time(FILE *file, const json_t *plan, const struct options *options)
+{
+	const json_t *time = output_member(plan, "time");
+	char exchange_text[STR_DURATION_MAX], alone_text[STR_DURATION_MAX];
+	const char *exchange = duration(time, "exchange_ms", exchange_text);
+	const char *alone = duration(time, "alone_ms", alone_text);
+	uint64_t unknown = output_number(time, "rates_unknown");
+	AUTO_STR struct str line = {0};
+
+	if (!time || output_number(plan, "bytes_total") == 0)
 		return;
-	str_format_duration(first, alone > exchanged ? alone : exchanged);
-	if (!rate) {
-		fprintf(file, "  time: %s for the slowest node at the rate that it had last\n",
-		        first);
+	if (!exchange) {
+		fprintf(file, "  time: not known before nodes have fetched something; --rate says "
+		              "what links carry\n");
 		return;
 	}
-	str_format_size(rate_text, rate);
-	str_format_duration(second, total * 1000 / rate);
-	fprintf(file,
-	        "  time at %s/s a link: %s where nodes exchange, %s from the coordinator alone\n",
-	        rate_text, first, second);
+	add_rates(&line, options, output_number(time, "origin_rate"));
+	if (alone)
+		str_addf(&line, ": %s where nodes exchange, %s from the coordinator alone",
+		         exchange, alone);
+	else
+		str_addf(&line, ": at least %s, for the slowest of them", exchange);
+	if (unknown)
+		str_addf(&line, " (%llu of them never fetched)", (unsigned long long)unknown);
+	fprintf(file, "  time%s\n", str_get(&line));
 }
 
 /* A line for each node where they differ, one for all where they do not. */
@@ -155,14 +170,14 @@ static void print_node_bytes(FILE *file, const json_t *nodes)
 	char text[STR_SIZE_MAX];
 
 	for (size_t i = 0; i < json_array_size(nodes); i++)
-		alike = alike && number(json_array_get(nodes, i), "bytes") == most;
+		alike = alike && output_number(json_array_get(nodes, i), "bytes") == most;
 	str_format_size(text, most);
 	if (alike && json_array_size(nodes))
 		fprintf(file, "    %s to each node\n", text);
 	for (size_t i = 0; !alike && i < json_array_size(nodes) && i < NAMES_SHOWN; i++) {
 		AUTO_STR struct str line = {0};
 
-		str_format_size(text, number(json_array_get(nodes, i), "bytes"));
+		str_format_size(text, output_number(json_array_get(nodes, i), "bytes"));
 		str_addf(&line, "    %s to ", text);
 		output_safe(&line, output_text(json_array_get(nodes, i), "node"), false);
 		fprintf(file, "%s\n", str_get(&line));
@@ -172,16 +187,16 @@ static void print_node_bytes(FILE *file, const json_t *nodes)
 		        json_array_size(nodes) - NAMES_SHOWN);
 }
 
-static void print_bytes(FILE *file, const json_t *plan, uint64_t rate)
+static void print_bytes(FILE *file, const json_t *plan, const struct options *options)
 {
 	const json_t *nodes = output_member(plan, "nodes");
 	char total[STR_SIZE_MAX], most[STR_SIZE_MAX], saved[STR_SIZE_MAX], origin[STR_SIZE_MAX];
-	uint64_t bytes = number(plan, "bytes_total"), chunks = number(plan, "chunk_bytes_total");
+	uint64_t bytes = output_number(plan, "bytes_total"), chunks = output_number(plan, "chunk_bytes_total");
 
 	str_format_size(total, bytes);
 	str_format_size(most, most_of(nodes, "disk_bytes"));
 	str_format_size(saved, chunks > bytes ? chunks - bytes : 0);
-	str_format_size(origin, number(plan, "origin_bytes"));
+	str_format_size(origin, output_number(plan, "origin_bytes"));
 	fprintf(file,
 	        "  to move: %s (%s leave the coordinator, deltas save %s); disk needed: at most %s "
 	        "a node\n",
@@ -189,7 +204,7 @@ static void print_bytes(FILE *file, const json_t *plan, uint64_t rate)
 	if (json_is_true(output_member(plan, "deltas_pending")))
 		fprintf(file, "    deltas are being made: plan again, and it is less\n");
 	print_node_bytes(file, nodes);
-	print_time(file, plan, rate);
+	print_time(file, plan, options);
 }
 
 /* How long gates that require evidence will take; the guard rail waits for nothing. */
@@ -220,7 +235,7 @@ static void print_evidence(FILE *file, const json_t *gates)
 	}
 }
 
-static void print_plan(FILE *file, const json_t *plan, uint64_t rate)
+static void print_plan(FILE *file, const json_t *plan, const struct options *options)
 {
 	const json_t *removed = output_member(plan, "removed");
 	const char *from = output_text(plan, "from");
@@ -242,7 +257,7 @@ static void print_plan(FILE *file, const json_t *plan, uint64_t rate)
 		add_names(&gone, removed);
 		fprintf(file, "  removed from: %s\n", str_get(&gone));
 	}
-	print_bytes(file, plan, rate);
+	print_bytes(file, plan, options);
 	print_evidence(file, output_member(plan, "evidence"));
 }
 
@@ -266,7 +281,7 @@ int cmd_plan(struct cli *cli)
 	if (cli->options.output == OUTPUT_JSON)
 		output_json(&cli->out, plan);
 	else
-		print_plan(cli->out.file, plan, cli->options.rate);
+		print_plan(cli->out.file, plan, &cli->options);
 	return EXIT_DONE;
 }
 
@@ -283,7 +298,7 @@ static int start(struct cli *cli, const struct bytes *blob, json_t **ret_answer)
 		return code;
 	if (json_is_true(output_member(plan, "changed"))) {
 		if (cli->options.output != OUTPUT_JSON)
-			print_plan(cli->out.file, plan, cli->options.rate);
+			print_plan(cli->out.file, plan, &cli->options);
 		fflush(cli->out.file);
 		if (!cli_confirm(cli, "start this rollout?"))
 			return cli_fail(cli, EXIT_ERROR, "nothing was changed");

@@ -142,6 +142,25 @@ static void print_blobs(FILE *file, const struct pack *pack, const struct push_r
 		fprintf(file, "  and %zu more\n", more);
 }
 
+/* What need not travel to the nodes again. */
+static void print_fleet(FILE *file, const json_t *fleet)
+{
+	uint64_t nodes = output_number(fleet, "nodes");
+	char bytes[STR_SIZE_MAX], all[STR_SIZE_MAX];
+
+	if (!fleet)
+		return;
+	str_format_size(bytes, output_number(fleet, "bytes"));
+	str_format_size(all, output_number(fleet, "release_bytes"));
+	fprintf(file, "  the fleet has %s of %s, %llu of %llu chunks", bytes, all,
+	        (unsigned long long)output_number(fleet, "chunks"),
+	        (unsigned long long)output_number(fleet, "release_chunks"));
+	if (nodes)
+		fprintf(file, ", on %llu node%s", (unsigned long long)nodes,
+		        nodes == 1 ? "" : "s");
+	fputc('\n', file);
+}
+
 static void print_pushed(struct cli *cli, const struct pack *pack, struct push_result *result)
 {
 	char new_bytes[STR_SIZE_MAX], known[STR_SIZE_MAX];
@@ -162,10 +181,13 @@ static void print_pushed(struct cli *cli, const struct pack *pack, struct push_r
 	}
 	str_format_size(new_bytes, result->new_bytes);
 	str_format_size(known, result->bytes - result->new_bytes);
-	fprintf(cli->out.file, "%s@%s %s: %s new, %s were known\n", pack->release.model,
-	        pack->release.version, created ? "is stored" : "was stored already", new_bytes,
-	        known);
+	fprintf(cli->out.file, "%s@%s %s: %s new in %llu objects, %s in %llu were known\n",
+	        pack->release.model, pack->release.version,
+	        created ? "is stored" : "was stored already", new_bytes,
+	        (unsigned long long)result->new_objects, known,
+	        (unsigned long long)(result->objects - result->new_objects));
 	print_blobs(cli->out.file, pack, result);
+	print_fleet(cli->out.file, output_member(result->answer, "fleet"));
 }
 
 int cmd_release_push(struct cli *cli)

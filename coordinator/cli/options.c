@@ -62,6 +62,8 @@ static const struct option_def defs[OPTION_COUNT] = {
                               "take the deployment away from nodes that left the selector"},
     [OPTION_RATE] = {"rate", 0, RATE, AT(rate), "RATE",
                      "what each link carries: 100mbit, 12MiB (default: as last measured)"},
+    [OPTION_ORIGIN_RATE] = {"origin-rate", 0, RATE, AT(origin_rate), "RATE",
+                            "what the coordinator's link carries (default: as --rate)"},
     [OPTION_OUT] = {"out", 'o', TEXT, AT(out), "FILE", "what to write (default: standard output)"},
     [OPTION_SCHEMA] = {"schema", 0, TEXT, AT(schema), "FILE",
                        "YAML: COLUMN: numeric, categorical or ignore"},

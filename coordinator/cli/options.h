@@ -37,6 +37,7 @@ enum option_id {
 	OPTION_SUPERSEDE,
 	OPTION_ALLOW_REMOVAL,
 	OPTION_RATE,
+	OPTION_ORIGIN_RATE,
 	OPTION_OUT,
 	OPTION_SCHEMA,
 	OPTION_BINS,
@@ -80,7 +81,7 @@ struct options {                 /* texts are borrowed from argv and the environ
 	bool full;
 	bool supersede;
 	bool allow_removal;
-	uint64_t rate; /* bytes a second; 0: not given */
+	uint64_t rate, origin_rate; /* bytes a second; 0: not given */
 	const char *out; /* NULL: standard output */
 	const char *schema;
 	uint64_t bins;

@@ -106,6 +106,11 @@ const char *output_text(const json_t *object, const char *member)
 	return text ? text : "";
 }
 
+uint64_t output_number(const json_t *object, const char *member)
+{
+	return (uint64_t)json_integer_value(output_member(object, member));
+}
+
 uint64_t output_parse_time(const char *text)
 {
 	struct tm tm = {0};

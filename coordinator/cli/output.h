@@ -58,6 +58,8 @@ void output_cell(struct str *s, const json_t *object, const struct column *colum
 const json_t *output_member(const json_t *object, const char *member);
 /* A string member, or "". */
 const char *output_text(const json_t *object, const char *member);
+/* 0 where there is none. */
+uint64_t output_number(const json_t *object, const char *member);
 /* The SGR sequence for a state's word, "" without colour. */
 const char *output_state_color(const char *state);
 /* RFC 3339 UTC to unix ms; 0 when it is not one. */

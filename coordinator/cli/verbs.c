@@ -29,10 +29,10 @@ const struct verb verbs[] = {
      "check signature and every stored byte from here"},
     {"release rm", "RELEASE", 1, 1, OPT(YES), cmd_release_rm, "remove what nothing refers to"},
     {"lint", "", 0, 0, OPT(FILE), cmd_lint, "check a release, deployment or baseline file alone"},
-    {"plan", "", 0, 0, OPT(FILE) | OPT(ALLOW_REMOVAL) | OPT(RATE), cmd_plan,
+    {"plan", "", 0, 0, OPT(FILE) | OPT(ALLOW_REMOVAL) | OPT(RATE) | OPT(ORIGIN_RATE), cmd_plan,
      "show what would change, how many bytes it moves and how long that takes"},
     {"apply", "", 0, 0, OPT(FILE) | OPT(YES) | OPT(DETACH) | OPT(SUPERSEDE) | OPT(ALLOW_REMOVAL) |
-         OPT(RATE),
+         OPT(RATE) | OPT(ORIGIN_RATE),
      cmd_apply, "start a rollout and follow it to its end"},
     {"status", "", 0, 0, 0, cmd_status, "the fleet at a glance"},
     {"rollout ls", "[DEPLOYMENT]", 0, 1, 0, cmd_rollout_ls, "rollouts, newest first"},

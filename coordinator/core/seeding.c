@@ -328,3 +328,8 @@ uint64_t seeding_sent(const struct seeding *seeding)
 {
 	return uplink_sent(seeding->uplink);
 }
+
+uint64_t seeding_rate(const struct seeding *seeding)
+{
+	return uplink_rate(seeding->uplink);
+}

@@ -90,3 +90,4 @@ uint64_t seeding_deadline(struct seeding *seeding, uint64_t now_ms);
 bool seeding_is_neighbour(const struct seeding *seeding, uint32_t node);
 uint32_t seeding_left(const struct seeding *seeding, uint32_t release, uint32_t group);
 uint64_t seeding_sent(const struct seeding *seeding); /* bytes, ever */
+uint64_t seeding_rate(const struct seeding *seeding); /* measured, bytes a second; 0: not yet */

@@ -306,6 +306,60 @@ static void test_apply_detach_and_timeout(void **state)
 	ran_free(&ran);
 }
 
+#define PLAN(bytes, time)                                                                       \
+	"{\"deployment\": \"ocr\", \"from\": \"ocr@1\", \"to\": \"ocr@2\", \"changed\": true,"   \
+	" \"stages\": [], \"bytes_total\": " #bytes ", \"chunk_bytes_total\": 4096,"            \
+	" \"origin_bytes\": 1024, \"nodes\": [{\"node\": \"n1\", \"bytes\": 2048},"            \
+	" {\"node\": \"n2\", \"bytes\": 1024}], \"time\": " time "}"
+
+static void test_plan_says_bytes_and_time(void **state)
+{
+	static const struct {
+		const char *plan, *rates, *says;
+	} cases[] = {
+	    {PLAN(3072, "{\"exchange_ms\": 2000, \"alone_ms\": 3000, \"origin_rate\": 1024,"
+	                " \"rates_unknown\": 0}"),
+	     "--rate 1KiB", "time at 1.0 KiB/s a link: 2s where nodes exchange, 3s from the "
+	     "coordinator alone\n"},
+	    {PLAN(3072, "{\"exchange_ms\": 2000, \"alone_ms\": 1500, \"origin_rate\": 2048,"
+	                " \"rates_unknown\": 0}"),
+	     "--rate 1KiB --origin-rate 2KiB", "time at 1.0 KiB/s a link, 2.0 KiB/s of the "
+	     "coordinator's: 2s where"},
+	    {PLAN(3072, "{\"exchange_ms\": 7000, \"alone_ms\": null, \"origin_rate\": 0,"
+	                " \"rates_unknown\": 1}"),
+	     "", "time at the rates that nodes had last: at least 7s, for the slowest of them (1 of "
+	     "them never fetched)\n"},
+	    {PLAN(3072, "{\"exchange_ms\": null, \"alone_ms\": null, \"origin_rate\": 0,"
+	                " \"rates_unknown\": 2}"),
+	     "", "time: not known before nodes have fetched something; --rate says"},
+	};
+	struct place *p = *state;
+	struct ran ran;
+	json_t *body;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		fake_answer(p->fake, "plan", 0, cases[i].plan);
+		ran = RUN(p, "plan -f %s %s", p->yaml, cases[i].rates);
+		assert_ran(ran, 0, NULL);
+		assert_non_null(strstr(ran.out, "to move: 3.0 KiB (1.0 KiB leave the coordinator, "
+		                                "deltas save 1.0 KiB)"));
+		assert_non_null(strstr(ran.out, "2.0 KiB to n1\n    1.0 KiB to n2\n"));
+		if (!strstr(ran.out, cases[i].says))
+			fail_msg("%s\nis not in:\n%s", cases[i].says, ran.out);
+		ran_free(&ran);
+	}
+	ran = RUN(p, "plan -f %s --rate 8kbit --origin-rate 16kbit", p->yaml);
+	ran_free(&ran);
+	body = fake_last(p->fake, "plan");
+	assert_int_equal(json_integer_value(json_object_get(body, "rate")), 1000);
+	assert_int_equal(json_integer_value(json_object_get(body, "origin_rate")), 2000);
+	json_decref(body);
+	fake_answer(p->fake, "plan", 0, PLAN(0, "{}"));
+	ran = RUN(p, "plan -f %s", p->yaml);
+	assert_null(strstr(ran.out, "time"));
+	ran_free(&ran);
+}
+
 static void test_apply_of_nothing(void **state)
 {
 	struct place *p = *state;
@@ -508,6 +562,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_apply_exit_codes, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_apply_detach_and_timeout, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_apply_of_nothing, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_plan_says_bytes_and_time, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_apply_refused, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_watch_streams_json, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_undo_follows, setup, teardown),

@@ -329,7 +329,43 @@ static void test_release_in_use_stays(void **state)
 	fixture_free(f);
 }
 
+/* What a push says that need not travel again: by the slots of all nodes, each chunk once. */
+static void test_push_knows_what_the_fleet_has(void **state)
+{
+	struct fixture *f = fixture_new(NULL);
+	struct deployment_spec spec;
+	json_t *fleet;
+
+	fixture_join(f, "edge-0", NULL);
+	fixture_join(f, "edge-1", json_pack("{ss}", "ring", "1"));
+	fixture_push(f, "ocr", "1.0.0");
+	fleet = json_object_get(f->body, "fleet");
+	assert_int_equal(json_integer_value(json_object_get(fleet, "nodes")), 0);
+	assert_int_equal(json_integer_value(json_object_get(fleet, "chunks")), 0);
+	assert_int_equal(json_integer_value(json_object_get(fleet, "release_chunks")), 2);
+	fixture_spec(&spec, "ocr", "ocr", "1.0.0");
+	STR_CUT(spec.selector, "ring=1");
+	assert_int_equal(fixture_apply(f, &spec, false, false), 0);
+	fixture_pass(f, 90000);
+	fixture_push(f, "ocr", "2.0.0");
+	fleet = json_object_get(f->body, "fleet");
+	assert_int_equal(json_integer_value(json_object_get(fleet, "nodes")), 1);
+	assert_int_equal(json_integer_value(json_object_get(fleet, "chunks")), 1); /* the layer */
+	assert_int_equal(json_integer_value(json_object_get(fleet, "release_chunks")), 2);
+	assert_int_equal(json_integer_value(json_object_get(fleet, "release_bytes")) -
+			 json_integer_value(json_object_get(fleet, "bytes")), 23);
+	deployment_spec_free(&spec);
+	fixture_free(f);
+}
+
 /* ---- plan ---- */
+
+static json_int_t time_of(struct fixture *f, const char *name)
+{
+	const json_t *ms = json_object_get(json_object_get(f->body, "time"), name);
+
+	return json_is_integer(ms) ? json_integer_value(ms) : -1;
+}
 
 static void test_plan(void **state)
 {
@@ -357,6 +393,16 @@ static void test_plan(void **state)
 	assert_int_equal(json_array_size(json_object_get(f->body, "stages")), 2);
 	bytes = json_object_get(json_array_get(json_object_get(f->body, "nodes"), 0), "bytes");
 	assert_int_equal(json_integer_value(bytes), 23); /* the shared layer does not move */
+	assert_int_equal(time_of(f, "exchange_ms"), -1); /* nobody has fetched yet */
+	assert_int_equal(time_of(f, "rates_unknown"), 4);
+	fixture_ask(f, ROLE_VIEWER, "plan", json_pack("{si}", "rate", 23), &blob);
+	assert_int_equal(time_of(f, "exchange_ms"), 1000);
+	assert_int_equal(time_of(f, "alone_ms"), 4000);
+	fixture_ask(f, ROLE_VIEWER, "plan", json_pack("{sisi}", "rate", 23, "origin_rate", 46),
+		    &blob);
+	assert_int_equal(time_of(f, "exchange_ms"), 1000);
+	assert_int_equal(time_of(f, "alone_ms"), 2000);
+	assert_int_equal(time_of(f, "origin_rate"), 46);
 	free(blob.data);
 	STR_CUT(spec.version, "9.9.9");
 	assert_int_equal(fixture_apply(f, &spec, false, false), 1);
@@ -378,6 +424,7 @@ int main(void)
 		cmocka_unit_test(test_release_never_changes),
 		cmocka_unit_test(test_objects),
 		cmocka_unit_test(test_sweep),
+		cmocka_unit_test(test_push_knows_what_the_fleet_has),
 		cmocka_unit_test(test_release_in_use_stays),
 		cmocka_unit_test(test_plan),
 	};
