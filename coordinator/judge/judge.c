@@ -196,12 +196,10 @@ static struct unequal_node *get_node(struct gate_nodes *nodes, const struct judg
 	return node;
 }
 
-/* Without an event there is nothing to learn, and what was learned stands. */
 static void add_nodes(struct gate_state *g, const struct judge_period *period, size_t gate,
                       uint64_t without)
 {
 	struct gate_nodes *nodes = g->nodes;
-	bool news = nodes->learned.freedom == 0;
 
 	for (size_t i = 0; i < period->rows_count; i++) {
 		const struct judge_row *row = &period->rows[i];
@@ -215,16 +213,24 @@ static void add_nodes(struct gate_state *g, const struct judge_period *period, s
 		if (row->nodes > node->nodes)
 			node->nodes = row->nodes;
 		event_sums_add(&node->sums, row->counts[gate].attempts, row->counts[gate].bad);
-		news = news || row->counts[gate].bad > 0;
+		nodes->stale = true;
 	}
-	if (!news)
-		return;
+}
+
+const struct gate_nodes *judge_nodes(const struct gate_state *g)
+{
+	struct gate_nodes *nodes = g->nodes;
+
+	if (!nodes->stale)
+		return nodes;
+	nodes->stale = false;
 	if (g->gate.variance > 0)
 		unequal_set(&nodes->learned, g->gate.variance, g->gate.clump, g->gate.freedom);
 	else
 		unequal_learn(&nodes->learned, nodes->node, nodes->count);
 	nodes->ln_halt = unequal_ln_halt(&nodes->learned, &g->ratio);
 	nodes->ln_promote = unequal_ln_promote(&nodes->learned, &g->ratio);
+	return nodes;
 }
 
 static void add_bins(struct judge *judge, const struct judge_bins *bins)

@@ -13,8 +13,10 @@ struct gate_nodes { /* TEST_UNEQUAL: what each node counted so far */
 	struct unequal_node node[JUDGE_ROWS_MAX];
 	uint32_t index[JUDGE_ROWS_MAX]; /* in the rollout, or JUDGE_NO_NODE */
 	size_t count;
+	/* What follows from it takes a while, so it is worked out when somebody asks. */
+	bool stale;
 	struct unequal learned;
-	double ln_halt, ln_promote; /* after the newest period */
+	double ln_halt, ln_promote;
 };
 
 struct gate_state {
@@ -44,4 +46,6 @@ struct judge {
 
 /* features_count: there is none of that name. */
 size_t judge_find_feature(const struct judge *judge, const char *name);
+/* Of a gate of TEST_UNEQUAL, not stale. */
+const struct gate_nodes *judge_nodes(const struct gate_state *g);
 double judge_drift_gate(const struct judge *judge, const struct gate_state *g);

@@ -24,7 +24,7 @@ static double ln_harm(const struct judge *judge, const struct gate_state *g)
 	case TEST_DRIFT:
 		return judge_drift_gate(judge, g);
 	case TEST_UNEQUAL:
-		return g->nodes->ln_halt;
+		return judge_nodes(g)->ln_halt;
 	case TEST_RATE_RATIO:
 	case TEST_COUNT:
 	default:
@@ -42,7 +42,7 @@ static double ln_no_harm(const struct gate_state *g)
 	case TEST_DRIFT:
 		return -INFINITY;
 	case TEST_UNEQUAL:
-		return g->nodes->ln_promote;
+		return judge_nodes(g)->ln_promote;
 	case TEST_RATE_RATIO:
 	case TEST_EXACT:
 	case TEST_LATENCY:
@@ -90,9 +90,9 @@ void judge_result(const struct judge *judge, size_t gate, struct judge_result *r
 	};
 
 	if (g->nodes) {
-		result.spread = g->nodes->learned.variance;
-		result.clump = g->nodes->learned.clump;
-		result.freedom = g->nodes->learned.freedom;
+		result.spread = judge_nodes(g)->learned.variance;
+		result.clump = judge_nodes(g)->learned.clump;
+		result.freedom = judge_nodes(g)->learned.freedom;
 	}
 	if (g->gate.test == TEST_DRIFT)
 		result.ln_fail = fmax(result.ln_fail, log(JUDGE_DRIFT_E));
@@ -109,7 +109,7 @@ void judge_result(const struct judge *judge, size_t gate, struct judge_result *r
 static void fill_bounds(const struct gate_state *g, struct judge_result *result)
 {
 	if (g->compared && g->nodes)
-		unequal_bounds(&g->nodes->learned, &g->ratio, JUDGE_ALPHA, &result->ratio_lo,
+		unequal_bounds(&judge_nodes(g)->learned, &g->ratio, JUDGE_ALPHA, &result->ratio_lo,
 		               &result->ratio_hi);
 	else if (g->compared)
 		rate_ratio_bounds(&g->ratio, JUDGE_ALPHA, &result->ratio_lo, &result->ratio_hi);
