@@ -8,6 +8,8 @@
 #pragma once
 
 #include "agent/helper/api.h"
+#include "agent/peer_ops.h"
+#include "agent/store_ops.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "covey/message.h"
@@ -49,98 +51,6 @@ struct agent_smoke { /* all smoke tests of a release against one slot */
 	const char *address;
 	uint32_t port;
 	uint64_t timeout_ms; /* for all tests together */
-};
-
-struct wanted_object { /* something that a release needs before it is complete on disk */
-	enum object_kind kind; /* MANIFEST for the signed envelope; CHUNK for chunks and indices */
-	struct digest digest;
-	uint64_t size; /* of the object; 0 with MANIFEST, DELTAS, SET: not known */
-};
-
-struct stage_progress {
-	bool manifest;			  /* the signed manifest is here and was verified */
-	bool complete;			  /* every chunk is here: seal() comes next */
-	bool looked; /* where each chunk is, is known: what was not listed is here */
-	uint64_t bytes_done, bytes_total; /* of content; 0 before the manifest is here */
-};
-
-/*
- * The chunk store as the shell sees it. One release is "staged" in four steps: its signed manifest,
- * the indices of its blobs, their chunks, the seal. Errors: -ENOSPC, -EIO, -EBADMSG (the bytes are
- * not what the digest says), -EKEYREJECTED (manifest not signed as the root document wants).
- */
-struct chunk_store_ops {
-	void *context; /* first argument of every function */
-	/* Lists up to max objects that are missing: first the manifest, then indices, then DELTAS
-	 * (whether there are any), then a SET if there is one, then chunks, never mixed. A set is
-	 * for the store like a release of its own, which comes before the one that it is for. What another blob on the disk already holds is copied on the way and not
-	 * listed. ret_count 0 and not complete: call again (it copies in bounded steps). Objects
-	 * given to put() that are not on the platter yet count as here. */
-	int (*missing)(void *context, const struct digest *release, struct wanted_object *ret_items,
-		       size_t max, size_t *ret_count, struct stage_progress *ret_progress,
-		       struct err *err);
-	/* Verifies data against the digest and keeps it for `release`. DELTAS: data is the set's
-	 * digest. DELTAS and SET without data: there is none, or it is given up. -ESTALE: an object
-	 * with deltas is done with, but not all of it was of use. */
-	int (*put)(void *context, const struct digest *release, enum object_kind kind,
-		   const struct digest *digest, const void *data, size_t size, struct err *err);
-	/* All chunks of the release, in the order of its manifest and indices, with repetitions; free
-	 * *ret_chunks. -ENOENT: the manifest or an index is not here. */
-	int (*chunks)(void *context, const struct digest *release, struct chunk_ref **ret_chunks,
-		      size_t *ret_count, struct err *err);
-	/* Reads one chunk of the release, of exactly this size, from where it lies: written, not
-	 * verified again. -ENOENT: not here. */
-	int (*read)(void *context, const struct digest *release, const struct digest *chunk,
-		    void *buffer, size_t size, struct err *err);
-	/* Verifies whole contents, makes them durable under their final names. One bounded step a
-	 * call: 0 done, -EAGAIN call again, -EBADMSG: a content was wrong and is forgotten. */
-	int (*seal)(void *context, const struct digest *release, struct err *err);
-	/* 0 and the manifest of a release (release_free()), or -ENOENT. */
-	int (*release)(void *context, const struct digest *release, struct release *ret_release,
-		       struct err *err);
-	/* True when the release lies sealed on the disk. */
-	bool (*sealed)(void *context, const struct digest *release);
-	/* The helper found the release damaged on the disk (EBADMSG): it counts as not sealed until
-	 * seal() has read all of it again; what is wrong is fetched anew. */
-	void (*suspect)(void *context, const struct digest *release);
-	/* Keeps these releases; others go, oldest first, while the quota or the free space asks.
-	 * ret_dropped: releases went, whose unpacked forms the helper may forget. */
-	int (*prune)(void *context, const struct digest_item *keep, size_t keep_count,
-		     bool *ret_dropped, struct err *err);
-	/* Forgets buffers and open files when no fetch is under way. */
-	void (*idle)(void *context);
-};
-
-/* The two connections of a pair of neighbours: chunks go over the second, everything else over the
- * first. */
-enum peer_way { PEER_NEWS, PEER_DATA, PEER_WAYS };
-
-struct peer_place { /* a neighbour and its number here, 1..LIMIT_NEIGHBOURS */
-	uint32_t number;
-	const struct msg_neighbour *of; /* borrowed for the call */
-};
-
-struct peer_links { /* what is to be */
-	struct bytes identity; /* borrowed; our record, shown to neighbours */
-	const struct peer_place *places;
-	size_t count;
-};
-
-/*
- * Connections to neighbours. One is there only after both sides have proved who they are; until then
- * nothing is heard of it. Answers: agent_on_peer_...().
- */
-struct peer_ops {
-	void *context; /* first argument of every function */
-	/* Makes it so, soon: whoever is not in it is a stranger; what stays is not disturbed. Without
-	 * places there is no socket. */
-	void (*set)(void *context, const struct peer_links *links);
-	/* 0; -ENOTCONN; -EAGAIN: its queue is full. Copies. */
-	int (*send)(void *context, uint32_t peer, enum peer_way way, const void *data, size_t size);
-	/* The same for heap memory, without a copy: on success it is freed by whom it was given to. */
-	int (*send_owned)(void *context, uint32_t peer, enum peer_way way, void *data, size_t size);
-	/* It misbehaves: its connections end, and no other is made until set() has left it out. */
-	void (*drop)(void *context, uint32_t peer);
 };
 
 struct agent_world {

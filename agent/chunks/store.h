@@ -14,7 +14,7 @@
 #pragma once
 
 #include "agent/journal.h"
-#include "agent/world.h"
+#include "agent/store_ops.h"
 #include "protocol/manifest.h"
 
 struct chunk_store;
@@ -33,7 +33,7 @@ int chunk_store_open(const struct chunk_store_config *config, struct chunk_store
 void chunk_store_close(struct chunk_store *store);
 COVEY_DEFINE_CLEANUP(struct chunk_store *, chunk_store_close)
 
-/* The table that the shell works with; what each function does is said in agent/world.h. */
+/* The table that the shell works with; what each function does is said in agent/store_ops.h. */
 struct chunk_store_ops chunk_store_ops(struct chunk_store *store);
 
 

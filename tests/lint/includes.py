@@ -27,7 +27,8 @@ ALLOWED = {
                          "coordinator/judge/", "coordinator/stats/"],
     "coordinator/": ["base/", "covey/", "evidence/", "protocol/", "coordinator/"],
     # adapters see the interface that they fill, agent/world.h, and nothing else of the shell
-    "agent/chunks/": ["base/", "covey/", "protocol/", "agent/chunks/", "agent/journal", "agent/world.h"],
+    "agent/chunks/": ["base/", "covey/", "protocol/", "agent/chunks/", "agent/journal", "agent/peer_ops.h",
+                      "agent/store_ops.h", "agent/world.h"],
     "agent/probe/": ["base/", "covey/", "protocol/", "agent/probe/", "agent/world.h"],
     "agent/traffic/": ["base/", "covey/", "agent/traffic/", "agent/helper/api.h"],
     "agent/helper/": ["base/", "covey/", "protocol/", "agent/helper/", "agent/traffic/", "agent/config.h"],

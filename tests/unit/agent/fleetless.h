@@ -83,6 +83,7 @@ struct node { /* the fake and the agent on it */
 	const char *metrics; /* what it says; borrowed */
 	size_t scrapes;
 	struct bytes baseline; /* of releases that are made from now on; borrowed */
+	size_t promised; /* chunks that their files have more, behind the others; nobody has them */
 
 	struct node_slot slots[NODE_SLOTS];
 	struct helper_route map[LIMIT_DEPLOYMENTS_PER_NODE];

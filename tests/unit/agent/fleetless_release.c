@@ -29,8 +29,10 @@ static struct digest put_object(struct node *node, const void *data, size_t size
 static void make_blob(struct node *node, unsigned seed, size_t chunk_size, size_t chunks,
 		      struct release_blob *blob)
 {
-	struct chunk_index index = {.chunks = mem_array(chunks, sizeof(struct chunk_ref)),
-				    .chunks_count = chunks};
+	size_t promised = blob->kind == BLOB_FILE ? node->promised : 0;
+	struct chunk_index index = {.chunks = mem_array(chunks + promised,
+							sizeof(struct chunk_ref)),
+				    .chunks_count = chunks + promised};
 	AUTO_FREE uint8_t *content = mem_alloc(chunk_size * chunks);
 	struct bytes bytes = {0};
 	uint64_t x = seed * 0x9e3779b97f4a7c15u + 1;
@@ -44,8 +46,12 @@ static void make_blob(struct node *node, unsigned seed, size_t chunk_size, size_
 	for (size_t i = 0; i < chunks; i++)
 		index.chunks[i] = (struct chunk_ref){
 			put_object(node, content + i * chunk_size, chunk_size), chunk_size};
+	for (size_t i = chunks; i < chunks + promised; i++) {
+		digest_of(&index.chunks[i].digest, &i, sizeof(i));
+		index.chunks[i].size = LIMIT_CHUNK;
+	}
 	digest_of(&blob->content, content, chunk_size * chunks);
-	blob->size = chunk_size * chunks;
+	blob->size = chunk_size * chunks + promised * LIMIT_CHUNK;
 	assert(codec_encode(&codec_chunk_index, &index, LIMIT_OBJECT, &bytes, NULL) == 0);
 	blob->index = put_object(node, bytes.data, bytes.size);
 	blob->index_size = bytes.size;

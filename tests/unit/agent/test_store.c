@@ -474,6 +474,42 @@ static void room_is_made_by_the_rule(void **state)
 	check_blobs(node);
 }
 
+/* Room is made while a release is on its way: what it has stays, also over a restart. */
+/* spec: NODE-30 */
+static void transfer_keeps_what_it_has(void **state)
+{
+	struct node *node = *state;
+	struct chunk_store_ops *store = &node->world.store;
+	struct chunk_store_config config = {.dir = node->dir, .journal = node->journal,
+					    .root = &node->root, .quota_bytes = CHUNK,
+					    .unix_ms = node_unix_ms};
+	struct digest old = node_release(node, "1.0.0", 1, 2, CHUNK);
+	struct digest arriving = node_release(node, "2.0.0", 30, 5, CHUNK); /* 15 chunks */
+	struct digest_item keep = {.digest = arriving};
+	size_t brought;
+	bool dropped;
+
+	bring(node, &old, SIZE_MAX);
+	assert_int_equal(seal(node, &old), 0);
+	brought = (size_t)bring(node, &arriving, 10);
+	chunk_store_close(node->store);
+	assert_int_equal(chunk_store_open(&config, &node->store, NULL), 0);
+	node->world.store = chunk_store_ops(node->store);
+	brought += (size_t)bring(node, &arriving, 3);
+	assert_int_equal(store->prune(store->context, &keep, 1, &dropped, NULL), 0);
+	assert_true(dropped); /* the old one alone */
+	assert_false(is_sealed(node, &old));
+	assert_true(files_in(node, "parts") > 0);
+	brought += (size_t)bring(node, &arriving, SIZE_MAX);
+	assert_int_equal(brought, 1 + 5 + 1 + 2 + 3 + 4 + 5); /* each object came once */
+	assert_int_equal(seal(node, &arriving), 0);
+	check_blobs(node);
+	/* nobody wants it any more: nothing of it stays */
+	assert_int_equal(store->prune(store->context, NULL, 0, &dropped, NULL), 0);
+	assert_true(dropped);
+	assert_int_equal(files_in(node, "blobs") + files_in(node, "parts"), 0);
+}
+
 /* A disk of its own, too small. */
 /* spec: REL-7 */
 static void full_disk_is_told_and_survived(void **state)
@@ -533,6 +569,75 @@ static void write_that_finds_no_room_is_told(void **state)
 	check_blobs(node);
 }
 
+static uint64_t memory_kib(const char *which) /* VmRSS, VmHWM */
+{
+	AUTO_FCLOSE FILE *file = fopen("/proc/self/status", "re");
+	unsigned long long kib = 0;
+	char line[128];
+
+	while (fgets(line, sizeof(line), file))
+		if (strncmp(line, which, strlen(which)) == 0)
+			sscanf(line + strlen(which), ": %llu", &kib);
+	return kib;
+}
+
+static size_t bring_if_there(struct node *node, const struct digest *release,
+			     const struct wanted_object *item)
+{
+	struct chunk_store_ops *store = &node->world.store;
+
+	if (item->kind == OBJECT_DELTAS) { /* there are none */
+		assert_int_equal(store->put(store->context, release, OBJECT_DELTAS, release, NULL,
+					    0, NULL), 0);
+		return 0;
+	}
+	for (size_t i = 0; i < node->objects_count; i++) {
+		const struct node_object *o = &node->objects[i];
+
+		if (!digest_equal(&o->digest, &item->digest))
+			continue;
+		assert_int_equal(store->put(store->context, release, item->kind, &o->digest,
+					    o->data.data, o->data.size, NULL), 0);
+		return 1;
+	}
+	return 0;
+}
+
+/* What the tables of a model of 100 GiB take, and a chunk on its way; its bytes never come. */
+/* spec: NODE-32 */
+static void large_model_takes_little_memory(void **state)
+{
+	enum { CHUNKS = 25600, MOST_KIB = 24 << 10 };
+	struct node *node = *state;
+	struct chunk_store_ops *store = &node->world.store;
+	struct wanted_object items[BATCH];
+	struct stage_progress progress = {0};
+	struct digest release;
+	uint64_t before;
+	size_t count, brought = 0;
+	int fd;
+
+	assert_int_equal(mount("none", "/dev/shm", "none", MS_REMOUNT, "size=200g"), 0);
+	node->promised = CHUNKS;
+	release = node_release(node, "1.0.0", 1, 2, LIMIT_CHUNK); /* three chunks are there */
+	fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+	assert_int_equal(write(fd, "5", 1), 1); /* the peak starts anew */
+	close(fd);
+	before = memory_kib("VmRSS");
+	for (int round = 0; round < 8; round++) {
+		assert_int_equal(store->missing(store->context, &release, items, BATCH, &count,
+						&progress, NULL), 0);
+		for (size_t i = 0; i < count; i++)
+			brought += bring_if_there(node, &release, &items[i]);
+	}
+	assert_int_equal(brought, 1 + 2 + 3); /* manifest, indices, chunks */
+	assert_int_equal(progress.bytes_total, (CHUNKS + UINT64_C(3)) * LIMIT_CHUNK);
+	assert_int_equal(progress.bytes_done, UINT64_C(3) * LIMIT_CHUNK);
+#ifndef __SANITIZE_ADDRESS__ /* which keeps what was freed */
+	assert_in_range(memory_kib("VmHWM") - before, 0, MOST_KIB);
+#endif
+}
+
 static int setup_small_disk(void **state)
 {
 	/* a mount namespace of this process alone */
@@ -559,7 +664,10 @@ int main(void)
 		TEST(chunks_of_other_blobs_are_copied),
 		TEST(chunks_are_read_back),
 		TEST(room_is_made_by_the_rule),
+		TEST(transfer_keeps_what_it_has),
 		cmocka_unit_test_setup_teardown(full_disk_is_told_and_survived, setup_small_disk,
+						teardown),
+		cmocka_unit_test_setup_teardown(large_model_takes_little_memory, setup_small_disk,
 						teardown),
 		cmocka_unit_test_setup_teardown(write_that_finds_no_room_is_told, setup_small_disk,
 						teardown),

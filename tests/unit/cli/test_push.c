@@ -11,7 +11,9 @@
 #include "protocol/manifest.h"
 
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 struct place {
 	char *folder, *home, *yaml;
@@ -113,6 +115,64 @@ static void test_second_push_sends_nothing(void **state)
 	assert_int_equal(fake_count(p->fake, "object.put"), puts);
 	json_decref(first);
 	json_decref(second);
+}
+
+/* Bytes and pieces: what was sent, what was known, in which file, and what nodes hold already. */
+static void test_push_says_what_is_new(void **state)
+{
+	struct place *p = *state;
+	json_t *first = push_json(p), *second, *file;
+	struct ran ran;
+
+	fake_answer(p->fake, "release.put", 0,
+	            "{\"created\": true, \"fleet\": {\"nodes\": 3, \"bytes\": 2048, \"chunks\": 5,"
+	            " \"release_bytes\": 4096, \"release_chunks\": 7}}");
+	second = push_json(p);
+	assert_int_equal(number(json_object_get(second, "fleet"), "chunks"), 5);
+	file = json_array_get(json_object_get(first, "blobs"), 3);
+	assert_string_equal(json_string_value(json_object_get(file, "path")), "weights.bin");
+	assert_int_equal(number(file, "new_chunks"), number(file, "chunks"));
+	assert_true(number(file, "new_bytes") >= 3 << 20);
+	file = json_array_get(json_object_get(second, "blobs"), 3);
+	assert_int_equal(number(file, "new_chunks"), 0);
+	assert_true(number(file, "chunks") >= 12);
+	ran = run_covey(p->home, p->env, "release push -f %s --arch amd64", p->yaml);
+	assert_ran(ran, 0, NULL);
+	assert_non_null(strstr(ran.out, "is stored: 0 B new in 0 objects, 3"));
+	assert_non_null(strstr(ran.out, "\n  the fleet has 2.0 KiB of 4.0 KiB, 5 of 7 chunks, on 3 "
+	                                "nodes\n"));
+	ran_free(&ran);
+	json_decref(first);
+	json_decref(second);
+}
+
+/* A model that no buffer holds: the program takes a few MiB whatever the size. */
+static void test_push_takes_little_memory(void **state)
+{
+	enum { GIB = 1 << 30, STAMPS = 1 << 20, MOST_KIB = 40 << 10 };
+	struct place *p = *state;
+	AUTO_FREE char *weights = mem_format("%s/model/large.bin", p->folder);
+	FILE *file = fopen(weights, "w");
+	struct rusage usage;
+	json_t *json, *blob;
+
+	for (uint64_t at = 0; at < GIB; at += STAMPS) { /* sparse, each chunk another */
+		fseek(file, (long)at, SEEK_SET);
+		fwrite(&at, sizeof(at), 1, file);
+	}
+	assert_int_equal(ftruncate(fileno(file), GIB), 0);
+	fclose(file);
+	fake_answer(p->fake, "object.missing", 0, "{\"missing\": []}");
+	fake_answer(p->fake, "release.put", 0, "{\"created\": true}");
+	json = push_json(p);
+	blob = json_array_get(json_object_get(json, "blobs"), 2);
+	assert_string_equal(json_string_value(json_object_get(blob, "path")), "large.bin");
+	assert_int_equal(number(blob, "chunks"), GIB / STAMPS);
+	json_decref(json);
+	assert_int_equal(getrusage(RUSAGE_CHILDREN, &usage), 0);
+#ifndef __SANITIZE_ADDRESS__ /* which keeps what was freed */
+	assert_in_range(usage.ru_maxrss, 1, MOST_KIB);
+#endif
 }
 
 /* One byte in the middle of 3 MiB: one chunk and one index are new. */
@@ -383,6 +443,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_second_push_sends_nothing, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_small_change_sends_little, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_push_takes_little_memory, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_push_says_what_is_new, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_forms_are_one_release, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_example, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_interrupted_push_goes_on, setup, teardown),
