@@ -124,7 +124,7 @@ static int blame_runtime(const struct agent_config *config, const struct slot_na
 		data = text.data;
 	spawn_last_line(data && strstr((char *)data, "level=error") ? (char *)data
 	                : message                                   ? message
-	                                                            : "no reason given",
+	                                                            : "it ended without a word",
 	                line, sizeof(line));
 	return err_set(err, -EIO, "the runtime could not make the container: %s", line);
 }
