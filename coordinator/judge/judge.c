@@ -228,8 +228,7 @@ const struct gate_nodes *judge_nodes(const struct gate_state *g)
 		unequal_set(&nodes->learned, g->gate.variance, g->gate.clump, g->gate.freedom);
 	else
 		unequal_learn(&nodes->learned, nodes->node, nodes->count);
-	nodes->ln_halt = unequal_ln_halt(&nodes->learned, &g->ratio);
-	nodes->ln_promote = unequal_ln_promote(&nodes->learned, &g->ratio);
+	unequal_ln_e(&nodes->learned, &g->ratio, &nodes->ln_halt, &nodes->ln_promote);
 	return nodes;
 }
 

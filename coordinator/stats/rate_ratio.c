@@ -108,6 +108,27 @@ double rate_ratio_at(const struct rate_ratio *ratio, double ln_rho)
 	return interpolate(ratio->at, ln_rho / M_LN2 * STEPS_PER_OCTAVE + CENTRE);
 }
 
+/* The points are as far from each other as the grid's: the weights are the same for all k. */
+void rate_ratio_shifted(const struct rate_ratio *ratio, double ln_shift, double ret_at[STATS_GRID])
+{
+	double shift = ln_shift / M_LN2 * STEPS_PER_OCTAVE, whole = floor(shift);
+	const double *at = ratio->at + GRID_FIRST + (int)whole;
+	double weights[NEIGHBOURS], weight = 1, below = 0;
+
+	for (int i = 0; i < NEIGHBOURS && shift > whole; i++) {
+		weights[i] = weight / (shift - whole + NEIGHBOURS / 2 - 1 - i);
+		below += weights[i];
+		weight *= -(double)(NEIGHBOURS - 1 - i) / (double)(i + 1);
+	}
+	for (size_t k = 0; k < STATS_GRID; k++) {
+		double above = 0;
+
+		for (int i = 0; i < NEIGHBOURS && shift > whole; i++)
+			above += weights[i] * at[(int)k + i - NEIGHBOURS / 2 + 1];
+		ret_at[k] = shift > whole ? above / below : at[k];
+	}
+}
+
 /* Where L crosses `level` between a point inside and one outside. */
 static double crossing(const double *at, double inside, double outside, double level)
 {

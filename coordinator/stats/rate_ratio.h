@@ -12,6 +12,7 @@
 #pragma once
 
 #include "base/cleanup.h"
+#include "coordinator/stats/numeric.h"
 
 #include <stdint.h>
 
@@ -38,6 +39,9 @@ int rate_ratio_init(struct rate_ratio *ratio, double tolerance, double margin) C
 int rate_ratio_add(struct rate_ratio *ratio, const struct rate_period *period) COVEY_MUST_CHECK;
 /* L(rho) - L(1), of ln rho; rho from 2^-12 to 2^12. */
 double rate_ratio_at(const struct rate_ratio *ratio, double ln_rho);
+/* The same of all rho_k exp(ln_shift) at once, for a shift of up to 4 octaves. */
+void rate_ratio_shifted(const struct rate_ratio *ratio, double ln_shift,
+                        double ret_at[STATS_GRID]);
 /* ln E against H0: rho <= tolerance; halt at ln E >= ln(1 / alpha). */
 double rate_ratio_ln_halt(const struct rate_ratio *ratio);
 /* ln E against H0: rho >= margin; promote at ln E >= ln(1 / beta). */

@@ -154,41 +154,60 @@ void unequal_learn(struct unequal *unequal, const struct unequal_node *nodes, si
 
 /* ---- evidence ---- */
 
+/* z_i */
+static double shift_of(const struct unequal *unequal, size_t i)
+{
+	size_t k = i <= UNEQUAL_MIDPOINTS / 2 ? i : i - UNEQUAL_MIDPOINTS / 2;
+	double z = fmin(sqrt(unequal->variance) * unequal->midpoints[k], Z_OCTAVES * M_LN2);
+
+	return k == i ? z : -z;
+}
+
 /* ln M(rho) */
 static double ln_m(const struct unequal *unequal, const struct rate_ratio *ratio, double ln_rho)
 {
-	double terms[UNEQUAL_MIDPOINTS], sd = sqrt(unequal->variance);
+	double terms[UNEQUAL_MIDPOINTS];
 
-	for (size_t i = 0; i < UNEQUAL_MIDPOINTS; i++) {
-		size_t k = i <= UNEQUAL_MIDPOINTS / 2 ? i : i - UNEQUAL_MIDPOINTS / 2;
-		double z = fmin(sd * unequal->midpoints[k], Z_OCTAVES * M_LN2);
-
-		terms[i] = rate_ratio_at(ratio, ln_rho + (k == i ? z : -z)) / unequal->clump;
-	}
+	for (size_t i = 0; i < UNEQUAL_MIDPOINTS; i++)
+		terms[i] =
+		    rate_ratio_at(ratio, ln_rho + shift_of(unequal, i)) / unequal->clump;
 	return stats_ln_mean_exp(terms, UNEQUAL_MIDPOINTS);
 }
 
-double unequal_ln_halt(const struct unequal *unequal, const struct rate_ratio *ratio)
+/* ... at all rho_k */
+static void ln_m_grid(const struct unequal *unequal, const struct rate_ratio *ratio,
+                      double ret_ln_m[STATS_GRID])
 {
-	double terms[STATS_GRID];
-	size_t count = 0;
+	double at[UNEQUAL_MIDPOINTS][STATS_GRID], terms[UNEQUAL_MIDPOINTS];
 
-	for (size_t k = 0; k < STATS_GRID; k++)
-		if (stats_grid(k) > ratio->tolerance &&
-		    stats_grid(k) <= RATIO_MOST * ratio->tolerance)
-			terms[count++] = ln_m(unequal, ratio, log(stats_grid(k)));
-	return stats_ln_mean_exp(terms, count) - ln_m(unequal, ratio, log(ratio->tolerance));
+	for (size_t i = 0; i < UNEQUAL_MIDPOINTS; i++)
+		rate_ratio_shifted(ratio, shift_of(unequal, i), at[i]);
+	for (size_t k = 0; k < STATS_GRID; k++) {
+		for (size_t i = 0; i < UNEQUAL_MIDPOINTS; i++)
+			terms[i] = at[i][k] / unequal->clump;
+		ret_ln_m[k] = stats_ln_mean_exp(terms, UNEQUAL_MIDPOINTS);
+	}
 }
 
-double unequal_ln_promote(const struct unequal *unequal, const struct rate_ratio *ratio)
+void unequal_ln_e(const struct unequal *unequal, const struct rate_ratio *ratio, double *ret_halt,
+                  double *ret_promote)
 {
-	double terms[STATS_GRID];
-	size_t count = 0;
+	double all[STATS_GRID], worse[STATS_GRID], better[STATS_GRID];
+	size_t worse_count = 0, better_count = 0;
 
-	for (size_t k = 0; k < STATS_GRID; k++)
-		if (stats_grid(k) < ratio->margin)
-			terms[count++] = ln_m(unequal, ratio, log(stats_grid(k)));
-	return stats_ln_mean_exp(terms, count) - ln_m(unequal, ratio, log(ratio->margin));
+	ln_m_grid(unequal, ratio, all);
+	for (size_t k = 0; k < STATS_GRID; k++) {
+		double rho = stats_grid(k);
+
+		if (rho > ratio->tolerance && rho <= RATIO_MOST * ratio->tolerance)
+			worse[worse_count++] = all[k];
+		if (rho < ratio->margin)
+			better[better_count++] = all[k];
+	}
+	*ret_halt = stats_ln_mean_exp(worse, worse_count) -
+	            ln_m(unequal, ratio, log(ratio->tolerance));
+	*ret_promote = stats_ln_mean_exp(better, better_count) -
+	               ln_m(unequal, ratio, log(ratio->margin));
 }
 
 /* Where ln M falls below `level`, going out from `inside`; HUGE_VAL: not before `end`. */
@@ -216,10 +235,9 @@ void unequal_bounds(const struct unequal *unequal, const struct rate_ratio *rati
 	double terms[STATS_GRID], level, lo, hi;
 	size_t best = 0;
 
-	for (size_t k = 0; k < STATS_GRID; k++) {
-		terms[k] = ln_m(unequal, ratio, log(stats_grid(k)));
+	ln_m_grid(unequal, ratio, terms);
+	for (size_t k = 0; k < STATS_GRID; k++)
 		best = terms[k] > terms[best] ? k : best;
-	}
 	level = stats_ln_mean_exp(terms, STATS_GRID) + log(alpha);
 	lo = edge(unequal, ratio, log(stats_grid(best)), -BOUND_OCTAVES * M_LN2, level);
 	hi = edge(unequal, ratio, log(stats_grid(best)), BOUND_OCTAVES * M_LN2, level);

@@ -60,8 +60,8 @@ double event_sums_clump(const struct event_sums *sums, size_t count, size_t stri
 void unequal_set(struct unequal *unequal, double variance, double clump, double freedom);
 void unequal_learn(struct unequal *unequal, const struct unequal_node *nodes, size_t count);
 /* ln E against H0: the ratio is at most tolerance, but for Z; against: it is at least margin. */
-double unequal_ln_halt(const struct unequal *unequal, const struct rate_ratio *ratio);
-double unequal_ln_promote(const struct unequal *unequal, const struct rate_ratio *ratio);
+void unequal_ln_e(const struct unequal *unequal, const struct rate_ratio *ratio,
+                  double *ret_halt, double *ret_promote);
 /* The ratios that are not ruled out: mean_k M(rho_k) < M(rho) / alpha. A bound beyond 2^-7 or 2^7
  * is given as 0 or INFINITY. */
 void unequal_bounds(const struct unequal *unequal, const struct rate_ratio *ratio, double alpha,

@@ -242,17 +242,19 @@ static void print_row(const struct row *row, struct tally *t, bool peers)
 int main(int argc, char **argv)
 {
 	bool full = argc >= 2 && str_equal(argv[1], "full");
-	const char *part = argc == 3 ? argv[2] : NULL;
+	const char *part = argc >= 3 ? argv[2] : NULL;
+	uint32_t wanted = argc == 4 ? (uint32_t)strtoul(argv[3], NULL, 10) : 0;
 	int missed = 0;
 
-	if (argc < 2 || argc > 3 || (!full && !str_equal(argv[1], "quick"))) {
-		fprintf(stderr, "usage: judge-bars quick|full [PART-OF-A-ROW'S-NAME|alarms]\n");
+	if (argc < 2 || argc > 4 || (!full && !str_equal(argv[1], "quick"))) {
+		fprintf(stderr, "usage: judge-bars quick|full [PART-OF-A-ROW'S-NAME|alarms [RUNS]]\n");
 		return 2;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		uint32_t runs = full ? rows[i].full : rows[i].quick;
 		struct tally tally;
 
+		runs = runs && wanted ? wanted : runs;
 		if (!runs || (part && !strstr(rows[i].scenario.name, part)))
 			continue;
 		tally = run_row(&rows[i], runs, full);

@@ -420,12 +420,20 @@ static void add_records(struct unequal_node *node, size_t records, uint64_t atte
 		event_sums_add(&node->sums, attempts, bad);
 }
 
+static double halt_of(const struct unequal *unequal, const struct rate_ratio *ratio)
+{
+	double halt, promote;
+
+	unequal_ln_e(unequal, ratio, &halt, &promote);
+	return halt;
+}
+
 /* Without spread and bursts it is the rate ratio; with them it is less, and never more sure. */
 static void test_unequal(void **state)
 {
 	struct unequal alike = {0}, unequal = {0}, bursts = {0};
 	struct rate_ratio ratio, fifth;
-	double halt, promote, lo, hi, lo2, hi2;
+	double halt, promote, halt2, promote2, lo, hi, lo2, hi2, shifted[STATS_GRID];
 
 	unequal_set(&alike, 0, 1, 3);
 	unequal_set(&unequal, 0.3, 1, 3);
@@ -440,11 +448,15 @@ static void test_unequal(void **state)
 	halt = rate_ratio_ln_halt(&ratio);
 	promote = rate_ratio_ln_promote(&ratio);
 	/* a mixture to 8 and not to 16; so far away there is nothing to be seen */
-	check_near(unequal_ln_halt(&alike, &ratio), halt + log(32 / 24.0), 1e-4, __LINE__);
-	near(unequal_ln_promote(&alike, &ratio), promote);
-	near(unequal_ln_halt(&bursts, &ratio), unequal_ln_halt(&alike, &fifth));
-	assert_true(halt > log(20) && unequal_ln_halt(&unequal, &ratio) < log(20));
-	assert_true(unequal_ln_halt(&unequal, &ratio) > 0);
+	check_near(halt_of(&alike, &ratio), halt + log(32 / 24.0), 1e-4, __LINE__);
+	unequal_ln_e(&alike, &ratio, &halt2, &promote2);
+	near(promote2, promote);
+	rate_ratio_shifted(&ratio, -1.23, shifted);
+	for (size_t k = 0; k < STATS_GRID; k++)
+		near(shifted[k], rate_ratio_at(&ratio, log(stats_grid(k)) - 1.23));
+	near(halt_of(&bursts, &ratio), halt_of(&alike, &fifth));
+	assert_true(halt > log(20) && halt_of(&unequal, &ratio) < log(20));
+	assert_true(halt_of(&unequal, &ratio) > 0);
 	rate_ratio_bounds(&ratio, 0.05, &lo, &hi);
 	unequal_bounds(&alike, &ratio, 0.05, &lo2, &hi2);
 	near(lo2, lo);
