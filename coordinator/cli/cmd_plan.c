@@ -147,8 +147,8 @@ static void print_time(FILE *file, const json_t *plan, const struct options *opt
 	if (!time || output_number(plan, "bytes_total") == 0)
 		return;
 	if (!exchange) {
-		fprintf(file, "  time: not known before nodes have fetched something; --rate says "
-		              "what links carry\n");
+		fprintf(file, "  time: not known before nodes have fetched for some seconds; "
+		              "--rate says what links carry\n");
 		return;
 	}
 	add_rates(&line, options, output_number(time, "origin_rate"));
@@ -158,7 +158,7 @@ static void print_time(FILE *file, const json_t *plan, const struct options *opt
 	else
 		str_addf(&line, ": at least %s, for the slowest of them", exchange);
 	if (unknown)
-		str_addf(&line, " (%llu of them never fetched)", (unsigned long long)unknown);
+		str_addf(&line, " (the rates of %llu are not known)", (unsigned long long)unknown);
 	fprintf(file, "  time%s\n", str_get(&line));
 }
 

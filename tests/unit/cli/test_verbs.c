@@ -327,11 +327,11 @@ static void test_plan_says_bytes_and_time(void **state)
 	     "coordinator's: 2s where"},
 	    {PLAN(3072, "{\"exchange_ms\": 7000, \"alone_ms\": null, \"origin_rate\": 0,"
 	                " \"rates_unknown\": 1}"),
-	     "", "time at the rates that nodes had last: at least 7s, for the slowest of them (1 of "
-	     "them never fetched)\n"},
+	     "", "time at the rates that nodes had last: at least 7s, for the slowest of them (the "
+	     "rates of 1 are not known)\n"},
 	    {PLAN(3072, "{\"exchange_ms\": null, \"alone_ms\": null, \"origin_rate\": 0,"
 	                " \"rates_unknown\": 2}"),
-	     "", "time: not known before nodes have fetched something; --rate says"},
+	     "", "time: not known before nodes have fetched for some seconds; --rate says"},
 	};
 	struct place *p = *state;
 	struct ran ran;
