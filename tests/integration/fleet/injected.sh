@@ -146,4 +146,4 @@ fault "coordinator, no descriptors" co coordinator 'Too many open files' complet
 fault "helper, no descriptors" n1 helper 'Too many open files' retried {socketpair,openat}:error=EMFILE
 fault "helper, EIO" n1 helper 'Input/output error' retried {fsync,rename,renameat}:error=EIO
 fault "helper, disk full" n1 helper 'No space left' retried {mkdir,mkdirat}:error=ENOSPC
-fault "helper, no memory" n1 helper "$MEMORY_SAYS" retried $NO_MEMORY
+fault "helper, no memory" n1 helper "$MEMORY_SAYS|covey-worker-[a-z]+ ended without an answer" retried $NO_MEMORY
