@@ -124,7 +124,8 @@ static int collect_needed(const struct store_files *files, const struct root_doc
 		if (!need_release(files, root, &known->digests[i], needed))
 			return err_set(err, -EKEYREJECTED,
 				       "a manifest on the disk cannot be read: nothing is removed");
-	qsort(needed->digests, needed->count, sizeof(struct digest), compare);
+	if (needed->count > 0) /* else there may be no array at all */
+		qsort(needed->digests, needed->count, sizeof(struct digest), compare);
 	return 0;
 }
 
