@@ -64,7 +64,7 @@ const char *yml_text(const yaml_node_t *node);
 
 /* ---- kinds of values; what they write to at field->offset ---- */
 yml_bind_fn yml_map;      /* the struct itself (offset is ignored): a group of keys */
-yml_bind_fn yml_heap;     /* char *: any text that is not empty */
+yml_bind_fn yml_heap;     /* char *: any text that is not empty; max characters, 0: no bound */
 yml_bind_fn yml_array;    /* char[max]: any text that is not empty */
 yml_bind_fn yml_name;     /* char[max]: a name */
 yml_bind_fn yml_selector; /* char[max]: a label selector */

@@ -296,24 +296,24 @@ static int bind_tolerance(struct yml_file *file, const yaml_node_t *node,
 }
 
 static const struct yml_field request_fields[] = {
-    {.key = "method", .bind = yml_heap, .offset = IN(method)},
+    {.key = "method", .bind = yml_heap, .offset = IN(method), .max = LIMIT_SHORT_TEXT},
     {.key = "path", .bind = bind_url_path, .offset = IN(path), .required = true},
     {.key = "body_file", .bind = bind_bytes, .offset = IN(body), .max = LIMIT_SMOKE_BODY},
-    {.key = "content_type", .bind = yml_heap, .offset = IN(content_type)},
+    {.key = "content_type", .bind = yml_heap, .offset = IN(content_type), .max = LIMIT_SHORT_TEXT},
     {0},
 };
 
 static const struct yml_field expect_fields[] = {
     {.key = "status", .bind = yml_u32, .offset = IN(expect_status), .min = 100, .max = 599},
     {.key = "json", .bind = bind_json, .offset = IN(expect_json)},
-    {.key = "contains", .bind = yml_heap, .offset = IN(expect_contains)},
+    {.key = "contains", .bind = yml_heap, .offset = IN(expect_contains), .max = LIMIT_SMOKE_BODY},
     {.key = "body_file", .bind = bind_bytes, .offset = IN(expect_body), .max = LIMIT_SMOKE_BODY},
     {.key = "tolerance", .bind = bind_tolerance, .offset = IN(tolerance)},
     {0},
 };
 
 static const struct yml_field smoke_fields[] = {
-    {.key = "name", .bind = yml_heap, .offset = IN(name)},
+    {.key = "name", .bind = yml_heap, .offset = IN(name), .max = LIMIT_SHORT_TEXT},
     {.key = "request", .bind = yml_map, .fields = request_fields, .required = true},
     {.key = "expect", .bind = yml_map, .fields = expect_fields},
     {0},

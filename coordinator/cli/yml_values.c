@@ -41,6 +41,9 @@ int yml_heap(struct yml_file *file, const yaml_node_t *node, const struct yml_fi
 
 	if (!text)
 		return -EINVAL;
+	if (field->max > 0 && strlen(text) > field->max)
+		return yml_fail(file, node, "the text is too long; write at most %llu characters",
+		                (unsigned long long)field->max);
 	*(char **)place_of(field, object) = mem_str(text);
 	return 0;
 }

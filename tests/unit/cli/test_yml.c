@@ -201,6 +201,7 @@ struct mistake {
 	const char *sentence; /* part of what must be said; begins with the line */
 };
 
+#define X64 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
 #define R "model: m\nversion: v\nimage: ocr-server.oci\nserve: {port: 8080}\n"
 
 static const struct mistake release_mistakes[] = {
@@ -245,6 +246,8 @@ static const struct mistake release_mistakes[] = {
      "7: smoke[1].request.path: this is not a path"},
     {R "smoke:\n  - request:\n      path: /\n      body_file: gone.json\n",
      "8: smoke[0].request.body_file: "},
+    {R "smoke:\n  - request:\n      path: /\n      content_type: " X64 X64 "\n",
+     "8: smoke[0].request.content_type: the text is too long; write at most 127 characters"},
     {R "smoke:\n  - request: {path: /}\n    expect: {status: 20}\n",
      "7: smoke[0].expect.status: `20` is not allowed; write a whole number from 100 to 599"},
     {R "smoke:\n  - request: {path: /}\n    expect: {json: {a: 1, a: 2}}\n",
