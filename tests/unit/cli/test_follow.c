@@ -86,7 +86,7 @@ static void test_coordinator_restarts(void **state)
 
 	fake_script(p->fake, going_on, 1);
 	running = start_covey(p->folder, p->env, -1, "rollout watch 01");
-	wait_for_polls(p->fake, 1);
+	wait_for_polls(p->fake, 2); /* the first answer is there */
 	fake_stop(p->fake);
 	usleep(300000);
 	p->fake = fake_start(&(struct fake_setup){.folder = p->folder});
@@ -107,7 +107,7 @@ static void test_coordinator_stays_away(void **state)
 
 	fake_script(p->fake, going_on, 1);
 	running = start_covey(p->folder, p->env, -1, "rollout watch 01 --timeout 2s");
-	wait_for_polls(p->fake, 1);
+	wait_for_polls(p->fake, 2); /* the first answer is there */
 	fake_stop(p->fake);
 	p->fake = NULL;
 	ran = finish_covey(&running);
