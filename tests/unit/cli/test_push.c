@@ -149,7 +149,12 @@ static void test_push_says_what_is_new(void **state)
 /* A model that no buffer holds: the program takes a few MiB whatever the size. */
 static void test_push_takes_little_memory(void **state)
 {
+#ifdef __SANITIZE_ADDRESS__ /* which keeps what was freed */
+	enum { GIB = 1 << 30, STAMPS = 1 << 20, MOST_KIB = 640 << 10 };
+#else
 	enum { GIB = 1 << 30, STAMPS = 1 << 20, MOST_KIB = 40 << 10 };
+#endif
+	const long watched = getenv("COVEY_PATIENCE") ? 8 : 1; /* under valgrind */
 	struct place *p = *state;
 	AUTO_FREE char *weights = mem_format("%s/model/large.bin", p->folder);
 	FILE *file = fopen(weights, "w");
@@ -170,9 +175,7 @@ static void test_push_takes_little_memory(void **state)
 	assert_int_equal(number(blob, "chunks"), GIB / STAMPS);
 	json_decref(json);
 	assert_int_equal(getrusage(RUSAGE_CHILDREN, &usage), 0);
-#ifndef __SANITIZE_ADDRESS__ /* which keeps what was freed */
-	assert_in_range(usage.ru_maxrss, 1, MOST_KIB);
-#endif
+	assert_in_range(usage.ru_maxrss, 1, MOST_KIB * watched);
 }
 
 /* One byte in the middle of 3 MiB: one chunk and one index are new. */
