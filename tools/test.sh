@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # The default test suite: gcc with sanitizers for what runs; clang for a second opinion on the
-# warnings and, optimised, for the simulator; gcc once more as packages are built, since it sees
-# more when it optimises. With --valgrind: the unit and integration tests and a canary rollout under
-# valgrind, in a build without sanitizers.
+# warnings and, optimised, for the simulator and for bounds of memory, which sanitizers hide; gcc
+# once more as packages are built, since it sees more when it optimises. With --valgrind: the unit
+# and integration tests and a canary rollout under valgrind, in a build without sanitizers.
 
 COVEY_BUILD_TEST=$COVEY_SOURCE/build-test
 COVEY_BUILD_CLANG=$COVEY_SOURCE/build-clang
@@ -40,7 +40,7 @@ test_main() {
 	export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 	meson test -C "$COVEY_BUILD_TEST" --no-rebuild --print-errorlogs "${only[@]}" "$@" || result=$?
 	if [ "${only[*]}" = "--no-suite more" ]; then
-		meson test -C "$COVEY_BUILD_CLANG" --no-rebuild --print-errorlogs --suite sim || result=$?
+		meson test -C "$COVEY_BUILD_CLANG" --no-rebuild --print-errorlogs --suite sim --suite memory || result=$?
 	fi
 	[ "${only[*]}" = "--no-suite more" ] || rm -f "$COVEY_BUILD_CLANG/meson-logs/testlog.json"
 	test_summary "$COVEY_BUILD_TEST/meson-logs/testlog.json" "$COVEY_BUILD_CLANG/meson-logs/testlog.json"

@@ -136,7 +136,7 @@ static const struct observed_counts *counted(void)
 
 static size_t memory(void)
 {
-	return mallinfo2().uordblks; /* 0 under a sanitizer, which has its own */
+	return mallinfo2().uordblks; /* 0 under a sanitizer: suite `memory` */
 }
 
 /* ---- tests ---- */
