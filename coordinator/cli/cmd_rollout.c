@@ -11,7 +11,7 @@ const struct column cmd_rollout_columns[] = {
     {"ID", "id", COLUMN_SHORT, false},        {"DEPLOYMENT", "deployment", COLUMN_TEXT, false},
     {"STATE", "state", COLUMN_STATE, false},  {"FROM", "from", COLUMN_TEXT, false},
     {"TO", "to", COLUMN_TEXT, false},         {"STARTED", "started_at", COLUMN_AGE, false},
-    {"ENDED", "ended_at", COLUMN_AGE, false}, {"REASON", "reason.text", COLUMN_TEXT, false},
+    {"ENDED", "ended_at", COLUMN_AGE, false},
     {0},
 };
 
