@@ -28,7 +28,7 @@ restart() { # host, program
 	helper) fleet_daemon "$1" helper "$COVEY_BUILD/agent/helper/covey-helper" --config "$FLEET_STATE/$1/agent.conf" ;;
 	esac
 }
-container_pids() { pgrep -f '^/server' | sort | tr '\n' ' '; }
+container_pids() { cat "$FLEET_RUN"/n*/helper/slots/*/pid | sort | tr '\n' ' '; } # of this fleet alone
 
 scenario_fleet 2
 for v in 1.0.0 2.0.0; do
